@@ -1,0 +1,166 @@
+"""The front door: `voiceface COMMAND ...`. Imports torch only in the commands that need it."""
+
+import argparse
+import os
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+import shtab
+
+from voiceface import __version__
+from voiceface.errors import UserError
+from voiceface.recipes import list_recipes, nearest
+
+FIT_EXAMPLES = """examples:
+  voiceface fit --model trinet                          the built-in corpus, minutes on a CPU
+  voiceface fit --model trinet --data CORPUS --gpus 4   the paper's settings on your own corpus
+  voiceface fit --model trinet --model.margin 0.5 --trainer.max_steps 2000 --out runs/wide
+  voiceface fit --model trinet --out runs/wide --ckpt_path last        go on after a stop
+
+Every option of the method (--model.*), the data (--data.*) and Lightning's Trainer (--trainer.*) can be given; --print_config shows them with
+their values, --help_all explains them."""
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse with one-line errors that name the nearest word."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise a `UserError` instead of printing the usage."""
+        for pattern, words in (
+            (r"unrecognized arguments: (\S+)", list(self._option_string_actions)),
+            (r"invalid choice: '?([^' ]+)", self._choices()),
+        ):
+            found = re.search(pattern, message)
+            if found:
+                message = f"{found[1]}: not known here{nearest(found[1], words)}"
+        raise UserError(f"{message}; see `{self.prog} --help`")
+
+    def _choices(self) -> list[str]:
+        return [str(c) for action in self._actions if action.choices for c in action.choices]
+
+
+def _add(commands: "argparse._SubParsersAction[Parser]", name: str, help: str, example: str) -> Parser:
+    return commands.add_parser(
+        name,
+        help=help,
+        description=help[0].upper() + help[1:] + ".",
+        epilog=f"example:\n  {example}" if "\n" not in example else example,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+
+
+def build_parser() -> Parser:
+    """The parser of all commands; `fit` knows only its short words here."""
+    parser = Parser(prog="voiceface", description="Voice-face association: train, evaluate and compare published methods.", allow_abbrev=False)
+    parser.add_argument("--version", action="version", version=f"voiceface {__version__}")
+    shtab.add_argument_to(parser, ["--print_completion"], help="print a completion script for this shell: eval \"$(voiceface --print_completion bash)\"")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=Parser)
+
+    fit = _add(commands, "fit", "train a method, test it, print its table", FIT_EXAMPLES)
+    fit.add_argument("--model", metavar="NAME", choices=list_recipes(), help="recipe: " + ", ".join(list_recipes()))
+    fit.add_argument("--data", metavar="DIR", help="corpus; without it the built-in synthetic one, made on first use").complete = shtab.DIRECTORY  # type: ignore[attr-defined]
+    fit.add_argument("--preset", choices=["paper", "demo"], help="paper: as published (default with --data); demo: small networks, minutes on a CPU (default without)")
+    fit.add_argument("--gpus", metavar="N", help="GPUs to train on; without it the CPU, or what --trainer.accelerator finds")
+    fit.add_argument("--out", metavar="DIR", help="run folder (default: the next free runs/NAME)").complete = shtab.DIRECTORY  # type: ignore[attr-defined]
+    fit.add_argument("--ckpt_path", metavar="FILE", help="go on from this last.ckpt; `last`: that of --out")
+    fit.add_argument("--help_all", action="store_true", help="explain every option")
+
+    test = _add(commands, "test", "evaluate a checkpoint on a corpus", "voiceface test runs/trinet/checkpoint --data CORPUS --split test --out results.json")
+    embed = _add(commands, "embed", "embed a corpus: both modalities, with identities and keys", "voiceface embed runs/trinet/checkpoint --data CORPUS --out emb.npz")
+    for command in (test, embed):
+        command.add_argument("checkpoint", metavar="CHECKPOINT", help="checkpoint folder").complete = shtab.DIRECTORY  # type: ignore[attr-defined]
+        command.add_argument("--data", metavar="DIR", help="corpus; without it the built-in synthetic one").complete = shtab.DIRECTORY  # type: ignore[attr-defined]
+        command.add_argument("--split", default="test", choices=["train", "val", "test"])
+        command.add_argument("--gpus", type=int, default=0, choices=[0, 1], help="1: use a GPU")
+        command.add_argument("--workers", type=int, default=2, help="processes that read the corpus")
+        command.add_argument("--on-error", default="stop", choices=["stop", "skip"], help="what to do about a damaged clip")
+    test.add_argument("--out", metavar="FILE", default="results.json", help="result file (default: results.json)")
+    embed.add_argument("--out", metavar="FILE", required=True, help="npz file to write")
+
+    prepare = _add(commands, "prepare", "turn raw material into a corpus", "voiceface prepare folder PEOPLE CORPUS")
+    kinds = prepare.add_subparsers(dest="kind", metavar="KIND", required=True, parser_class=Parser)
+    synthetic = _add(kinds, "synthetic", "render a synthetic corpus whose best possible score is known", "voiceface prepare synthetic CORPUS --identities 2000")
+    synthetic.add_argument("--identities", type=int, default=600, help="people (default: 600)")
+    synthetic.add_argument("--voices", type=int, default=4, help="voices per person (default: 4)")
+    synthetic.add_argument("--faces", type=int, default=6, help="faces per person (default: 6)")
+    synthetic.add_argument("--seed", type=int, default=0)
+    synthetic.add_argument("--strength", type=float, default=1.0, help="how well voice and face show what they share (default: 1)")
+    folder = _add(kinds, "folder", "collect voices and faces that lie in one folder per person, or are listed in a CSV", "voiceface prepare folder PEOPLE CORPUS --faces asis")
+    folder.add_argument("source", metavar="SRC", help="folder of IDENTITY/{voice,face}/* with an optional identities.csv, or a CSV with identity, path, kind")
+    folder.add_argument("--faces", default="asis", choices=["asis"], help="asis: the pictures are face crops already")
+    folder.add_argument("--face-size", type=int, default=224, help="side of the stored faces, pixels (default: 224)")
+    folder.add_argument("--margin", type=float, default=1.0, help="how many times the face box the pictures show (default: 1)")
+    folder.add_argument("--minimum-seconds", type=float, default=0.5, help="shorter voices are left out (default: 0.5)")
+    folder.add_argument("--name", help="name of the corpus (default: that of OUT)")
+    folder.add_argument("--licence", default="", help="licence of the material, kept in the corpus")
+    folder.add_argument("--seed", type=int, default=0, help="seed of the split")
+    for kind in (synthetic, folder):
+        kind.add_argument("out", metavar="OUT", help="folder of the corpus").complete = shtab.DIRECTORY  # type: ignore[attr-defined]
+        kind.add_argument("--workers", type=int, help="processes (default: one per core)")
+
+    check = _add(commands, "check", "is the environment sound; is this corpus whole", "voiceface check CORPUS --deep")
+    check.add_argument("corpus", metavar="DIR", nargs="?", help="corpus; without it only the environment").complete = shtab.DIRECTORY  # type: ignore[attr-defined]
+    check.add_argument("--deep", action="store_true", help="decode every voice and face as well")
+
+    _add(commands, "list", "recipes, encoders and cached corpora", "voiceface list")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command.
+
+    Args:
+        argv: Words after `voiceface`; default: those of this process.
+
+    Returns:
+        Exit status: 0, or 2 after a user's mistake, which is printed in one line to standard error.
+    """
+    args = list(sys.argv[1:] if argv is None else argv)
+    try:
+        if args[:1] == ["fit"] and not {"-h", "--help"} & set(args[1:]):
+            return _fit(args[1:])
+        options = build_parser().parse_args(args)
+        from voiceface import commands
+
+        return int(getattr(commands, options.command)(options) or 0)
+    except UserError as error:
+        print(f"voiceface: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("voiceface: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _fit(args: list[str]) -> int:
+    from voiceface.words import expand
+
+    if "--help_all" in args:
+        args = [word if word != "--help_all" else "--help" for word in args]
+    else:
+        expand(args)
+    data = next((w.partition("=")[2] or args[i + 1] for i, w in enumerate(args) if w == "--data" or w.startswith("--data=")), None)
+    if data and "://" not in data:
+        _corpus_is_there(Path(data))
+    from voiceface.fit import fit
+
+    fit(args)
+    return 0
+
+
+def _corpus_is_there(folder: Path) -> None:
+    """Answer a wrong --data before torch is imported."""
+    if not (folder / "corpus.json").exists():
+        from voiceface.data.shards import Corpus
+
+        Corpus(folder)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

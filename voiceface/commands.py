@@ -1,0 +1,157 @@
+"""What each command of the front door does; torch is imported by those that need it."""
+
+from argparse import Namespace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+
+from voiceface.encoders import list_encoders
+from voiceface.errors import UserError
+from voiceface.recipes import FOLDER, list_recipes
+
+if TYPE_CHECKING:
+    import pytorch_lightning as pl
+
+    from voiceface.data.module import VoxVGGDataModule
+    from voiceface.method import Method
+    from voiceface.prepare.engine import Summary
+
+
+def list(options: Namespace) -> int:
+    """Print recipes and encoders, each with the first line of its file."""
+    table = Table("kind", "name", "what", box=None, pad_edge=False)
+    for name in list_recipes():
+        lines = (FOLDER / f"{name}.yaml").read_text().splitlines()
+        table.add_row("recipe", name, lines[0].lstrip("# "))
+    encoders = Path(__file__).parent / "encoders"
+    for kind, names in list_encoders().items():
+        for name in names:
+            table.add_row(f"{kind} encoder", name, (encoders / f"{name}.py").read_text().splitlines()[0].strip('" '))
+    Console(width=None if Console().is_terminal else 160).print(table)
+    return 0
+
+
+def check(options: Namespace) -> int:
+    """Print what is wrong with the environment and the corpus; 0 where nothing is."""
+    from voiceface.data.check import corpus_problems, environment_problems
+    from voiceface.data.shards import Corpus
+
+    problems = environment_problems()
+    print("environment: sound" if not problems else f"environment: {len(problems)} problems")
+    if options.corpus is not None:
+        corpus = Corpus(options.corpus)
+        found = corpus_problems(corpus, options.deep)
+        print(f"{options.corpus}: " + (f"{len(found)} problems" if found else "whole" + (", every clip decodes" if options.deep else "")))
+        _print_splits({split: described for split, described in corpus.description["splits"].items()})
+        problems += found
+    if problems:
+        raise UserError("\n".join(problems) if len(problems) == 1 else f"{len(problems)} problems: " + " | ".join(problems[:20]))
+    return 0
+
+
+def _print_splits(splits: dict[str, dict[str, int]]) -> None:
+    table = Table("split", box=None, pad_edge=False)
+    for kind in ("identities", "voices", "faces"):
+        table.add_column(kind, justify="right")
+    for split, counts in splits.items():
+        table.add_row(split, *(f"{counts[kind]:,}" for kind in ("identities", "voices", "faces")))
+    Console().print(table)
+
+
+def _print_summary(out: Path, summary: "Summary") -> None:
+    print(f"{out}: " + ("already prepared by this command" if summary.already_there else "prepared"))
+    _print_splits(summary.splits)
+    if summary.rejects:
+        print(f"left out: {sum(summary.rejects.values())} inputs, listed in {out / 'rejects.csv'}")
+        for reason, count in sorted(summary.rejects.items(), key=lambda item: (-item[1], item[0]))[:20]:
+            print(f"  {count:6,}  {reason}")
+
+
+def prepare(options: Namespace) -> int:
+    """Prepare a corpus and print what was kept and what was left out."""
+    if options.workers is not None and options.workers < 1:
+        raise UserError(f"--workers {options.workers}: give 1 or more")
+    out = Path(options.out)
+    if options.kind == "synthetic":
+        from voiceface.data.synthetic import SyntheticOptions
+        from voiceface.prepare.synthetic import prepare_synthetic
+
+        made = SyntheticOptions(options.identities, options.voices, options.faces, options.seed, options.strength)
+        summary = prepare_synthetic(out, made, options.workers)
+    else:
+        from voiceface.prepare.folder import FolderOptions, prepare_folder
+
+        wanted = FolderOptions(
+            name=options.name or out.name,
+            licence=options.licence,
+            face_size=options.face_size,
+            face_margin=options.margin,
+            minimum_seconds=options.minimum_seconds,
+            seed=options.seed,
+        )
+        summary = prepare_folder(Path(options.source), out, wanted, options.workers)
+    _print_summary(out, summary)
+    return 0
+
+
+def _evaluate(options: Namespace) -> "tuple[Method, VoxVGGDataModule, pl.Trainer]":
+    import pytorch_lightning as pl
+
+    from voiceface.data.module import VoxVGGDataModule
+    from voiceface.evaluation import CrossModalMetrics
+    from voiceface.fit import quiet
+    from voiceface.weights import load_checkpoint, read_config
+
+    import torch
+
+    quiet()
+    if options.gpus > torch.cuda.device_count():
+        raise UserError(f"--gpus {options.gpus}: this machine has {torch.cuda.device_count()} GPUs; leave --gpus out to use the CPU")
+    folder = Path(options.checkpoint)
+    method = load_checkpoint(folder)
+    data = VoxVGGDataModule(options.data, workers=options.workers, evaluation_on_error=options.on_error)
+    data.test_split = options.split
+    metrics = CrossModalMetrics(options.out if options.command == "test" else None, read_config(folder)["recipe"])
+    trainer = pl.Trainer(
+        accelerator="gpu" if options.gpus else "cpu",
+        devices=1,
+        logger=False,
+        callbacks=[metrics],
+        enable_checkpointing=False,
+        enable_model_summary=False,
+    )
+    return method, data, trainer
+
+
+def test(options: Namespace) -> int:
+    """Evaluate a checkpoint, print its table and write the result file."""
+    method, data, trainer = _evaluate(options)
+    trainer.test(method, datamodule=data, verbose=False)
+    print(f"scores: {options.out}")
+    return 0
+
+
+def embed(options: Namespace) -> int:
+    """Embed a split and write one npz file: voices, voice_identity, voice_key, faces, face_identity, face_key."""
+    import io
+
+    import numpy as np
+
+    from voiceface.files import write_for_user
+
+    method, data, trainer = _evaluate(options)
+    trainer.predict(method, datamodule=data, return_predictions=False)
+    table = trainer.callbacks[0].table.gather()  # type: ignore[attr-defined]
+    names = np.array(trainer.predict_dataloaders.batches.names)  # type: ignore[union-attr]
+    arrays = {"voices": table["voices"], "faces": table["faces"]}
+    for kind in ("voice", "face"):
+        arrays[f"{kind}_identity"] = names[table[f"{kind}_identity"]]
+        arrays[f"{kind}_key"] = table[f"{kind}_keys"].astype(str)
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    out = Path(options.out)
+    write_for_user(out, buffer.getvalue())
+    print(f"{out}: {len(arrays['voices'])} voices and {len(arrays['faces'])} faces, {arrays['voices'].shape[1]} dimensions, compare by {method.space}")
+    return 0

@@ -1,0 +1,1 @@
+"""Corpus format, deterministic stream, data module and the built-in synthetic corpus."""

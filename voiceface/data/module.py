@@ -1,0 +1,142 @@
+"""The one data module: every method trains and is evaluated on the same stream."""
+
+import os
+from typing import Literal
+
+import pytorch_lightning as pl
+
+from voiceface.data.builtin import builtin_corpus
+from voiceface.data.shards import Bundle, Corpus
+from voiceface.data.stream import EvaluationBatches, Loader, OnError, Sampling, TrainingBatches
+from voiceface.errors import UserError
+
+StartMethod = Literal["fork", "spawn", "forkserver"]
+
+
+class VoxVGGDataModule(pl.LightningDataModule):
+    """Stream a corpus: identity batches for training, every clip once for evaluation.
+
+    A training batch holds `people` distinct identities on each rank, with `voices` voice crops and `faces` faces each. Face size and margin are those
+    that the method's face encoder asks for.
+
+    Args:
+        root: Folder or address of the corpus. None: the built-in synthetic corpus, made on first use.
+        people: Identities per batch and rank.
+        voices: Voices per identity.
+        faces: Faces per identity.
+        voice_seconds: Length of the training crops, seconds.
+        flip: Mirror half of the training faces.
+        workers: Worker processes per rank; 0 loads in the training process.
+        start_method: How workers start; None: Python's default.
+        evaluation_bundles: Bundles per evaluation batch.
+        on_error: What to do about a damaged clip in training: skip it (named, counted, at most 1 %) or stop.
+        evaluation_on_error: The same for evaluation.
+        seed: Seed of order and crops. None: that of `--seed_everything`.
+
+    Raises:
+        UserError: The corpus is missing, damaged, or too small for the batch; or stores less margin than the face encoder wants.
+    """
+
+    def __init__(
+        self,
+        root: str | None = None,
+        people: int = 32,
+        voices: int = 2,
+        faces: int = 2,
+        voice_seconds: float = 2.5,
+        flip: bool = False,
+        workers: int = 2,
+        start_method: StartMethod | None = None,
+        evaluation_bundles: int = 8,
+        on_error: OnError = "skip",
+        evaluation_on_error: OnError = "stop",
+        seed: int | None = None,
+    ) -> None:
+        super().__init__()
+        for name, value, least in (("people", people, 2), ("voices", voices, 1), ("faces", faces, 1), ("workers", workers, 0)):
+            if value < least:
+                raise UserError(f"--data.{name} {value}: must be {least} or more")
+        self.root = root
+        self.people, self.voices, self.faces, self.voice_seconds, self.flip = people, voices, faces, voice_seconds, flip
+        self.workers, self.start_method, self.evaluation_bundles = workers, start_method, evaluation_bundles
+        self.on_error, self.evaluation_on_error = on_error, evaluation_on_error
+        self.seed = seed if seed is not None else int(os.environ.get("PL_GLOBAL_SEED", 0))
+        self._corpus: Corpus | None = None
+
+    def prepare_data(self) -> None:
+        """Make the built-in corpus where it is asked for and not there yet."""
+        if self.root is None:
+            builtin_corpus()
+
+    @property
+    def corpus(self) -> Corpus:
+        """The corpus, opened on first use."""
+        if self._corpus is None:
+            self._corpus = Corpus(self.root or builtin_corpus())
+        return self._corpus
+
+    def bundles(self, split: str) -> list[Bundle]:
+        """The bundles of a split, checked to hold both voices and faces of at least two people.
+
+        Raises:
+            UserError: The split is missing, or has no faces, no voices or one identity only.
+        """
+        bundles = self.corpus.index(split)
+        for kind in ("voices", "faces"):
+            if not any(getattr(b, kind) for b in bundles):
+                raise UserError(f"--data {self.corpus.root}: the {split} split has no {kind}; nothing can be matched")
+        identities = {b.identity for b in bundles if b.voices} & {b.identity for b in bundles if b.faces}
+        if len(identities) < 2:
+            raise UserError(
+                f"--data {self.corpus.root}: the {split} split has {len(identities)} identity with both voices and faces; matching needs two or more"
+            )
+        return bundles
+
+    def sampling(self) -> Sampling:
+        """Batch composition and crops, with the face size and margin of the method's encoder (the stored ones without a trainer)."""
+        size, margin = self.corpus.face_size, self.corpus.face_margin
+        if self.trainer is not None:
+            encoder = self.trainer.lightning_module.face_encoder
+            size, margin = int(encoder.size), float(encoder.margin)  # type: ignore[arg-type, union-attr]
+        if margin > self.corpus.face_margin:
+            raise UserError(
+                f"--data {self.corpus.root}: stores faces with margin {self.corpus.face_margin}, the face encoder wants {margin}; prepare it with that margin"
+            )
+        return Sampling(self.people, self.voices, self.faces, self.voice_seconds, size, margin, self.flip, self.seed)
+
+    def _place(self) -> tuple[int, int]:
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer is not None else (0, 1)
+
+    def _loader(self, batches: TrainingBatches | EvaluationBatches) -> Loader:
+        rank, world = self._place()
+        pin = self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
+        return Loader(batches, self.workers, self.start_method, pin, rank, world)
+
+    def train_dataloader(self) -> Loader:
+        """Endless deterministic identity batches; one pass is an epoch."""
+        rank, world = self._place()
+        paired = [b for b in self.bundles("train") if b.voices and b.faces]
+        batches = TrainingBatches(self.corpus, "train", paired, self.sampling(), self.on_error, rank, world)
+        if batches.steps == 0:
+            people = len({b.identity for b in paired})
+            raise UserError(f"--data.people {self.people}: the train split has {people} people for {world} x {self.people} in a batch; ask for fewer")
+        return self._loader(batches)
+
+    def _evaluation(self, split: str) -> Loader:
+        return self._loader(
+            EvaluationBatches(self.corpus, split, self.bundles(split), self.sampling(), self.evaluation_on_error, self.evaluation_bundles)
+        )
+
+    def val_dataloader(self) -> Loader:
+        """Every clip of the val split once."""
+        return self._evaluation("val")
+
+    def test_dataloader(self) -> Loader:
+        """Every clip of the test split once."""
+        return self._evaluation(self.test_split)
+
+    test_split = "test"
+
+    def predict_dataloader(self) -> Loader:
+        """The same as `test_dataloader`."""
+        return self.test_dataloader()

@@ -1,0 +1,362 @@
+"""The corpus on disk: WebDataset shards of one-identity bundles, an index beside them, and an identity table.
+
+A bundle is one identity's `KEY.json`, `KEY.v00.flac`, `KEY.v01.flac`, ..., `KEY.f00.jpg`, ... as consecutive members of a tar file.
+`index.csv` of a split says where each bundle starts, so that any bundle is read without reading the shard before it.
+"""
+
+import csv
+import hashlib
+import io
+import json
+import re
+import tarfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import soundfile
+import webdataset
+from fsspec.core import url_to_fs
+from numpy.typing import NDArray
+from PIL import Image
+
+from voiceface.errors import UserError
+
+SCHEMA = 1
+SAMPLE_RATE = 16_000
+SPLITS = ("train", "val", "test")
+BLOCK = tarfile.BLOCKSIZE
+JPEG_QUALITY = 92
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One voice or one face, encoded, with what is known of its origin.
+
+    Args:
+        key: Name of the clip, unique within the corpus.
+        data: FLAC (voice, 16 kHz mono 16-bit) or JPEG (face) bytes.
+        video: Video that the clip was cut from, empty if unknown.
+        time: Seconds from the start of that video.
+        source: Path of the source file relative to the raw material's folder.
+        observed: What a perfect observer of this clip would know of the shared traits (synthetic corpus only).
+    """
+
+    key: str
+    data: bytes = field(repr=False)
+    video: str = ""
+    time: float | None = None
+    source: str = ""
+    observed: tuple[float, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Reject:
+    """An input that was left out: its path, the stage that refused it, and why."""
+
+    path: str
+    stage: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Person:
+    """Everything that preparation found of one identity."""
+
+    identity: str
+    split: str
+    voices: tuple[Clip, ...] = ()
+    faces: tuple[Clip, ...] = ()
+    rejects: tuple[Reject, ...] = ()
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """One row of a split's index: where a bundle lies and how much it holds."""
+
+    shard: str
+    key: str
+    identity: str
+    offset: int
+    bytes: int
+    voices: int
+    faces: int
+
+
+@dataclass(frozen=True)
+class Member:
+    """One voice or face of a bundle that was opened: its metadata and the place of its bytes."""
+
+    key: str
+    name: str
+    bytes: int
+    offset: int
+    video: str = ""
+    time: float | None = None
+    source: str = ""
+    observed: tuple[float, ...] | None = None
+
+
+class DamagedError(Exception):
+    """A shard or member that cannot be read; the message names it."""
+
+
+def encode_flac(waveform: NDArray[np.int16]) -> bytes:
+    """Encode a 16 kHz mono int16 waveform of shape (T,) as 16-bit FLAC."""
+    buffer = io.BytesIO()
+    soundfile.write(buffer, waveform, SAMPLE_RATE, format="FLAC", subtype="PCM_16")
+    return buffer.getvalue()
+
+
+def encode_jpeg(image: NDArray[np.uint8]) -> bytes:
+    """Encode an RGB image, uint8 of shape (H, W, 3), as JPEG of quality 92 without chroma subsampling."""
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "JPEG", quality=JPEG_QUALITY, subsampling=0)
+    return buffer.getvalue()
+
+
+def deal(person: Person, max_voices: int, max_faces: int, seed: int) -> list[Person]:
+    """Deal a person's clips to bundles at random, evenly, each clip once.
+
+    Every bundle holds at least one voice and one face where the person has both, even where that makes a bundle larger than asked.
+
+    Args:
+        person: The person to deal.
+        max_voices: Voices that a bundle should hold at most.
+        max_faces: Faces that a bundle should hold at most.
+        seed: Seed of the order.
+
+    Returns:
+        One `Person` per bundle.
+    """
+    voices, faces = len(person.voices), len(person.faces)
+    bundles = max(-(-voices // max_voices), -(-faces // max_faces))
+    if voices and faces:
+        bundles = min(bundles, voices, faces)
+    rng = np.random.default_rng(seeded(seed, "deal", person.identity))
+    voice_parts = np.array_split(rng.permutation(voices), bundles)
+    face_parts = np.array_split(rng.permutation(faces), bundles)
+    return [
+        Person(
+            person.identity,
+            person.split,
+            tuple(person.voices[i] for i in v),
+            tuple(person.faces[i] for i in f),
+        )
+        # Reversed: array_split gives the longer parts first, and bundles should be of even size.
+        for v, f in zip(voice_parts, reversed(face_parts), strict=True)
+    ]
+
+
+def seeded(*parts: object) -> int:
+    """Hash any printable parts to a 128-bit seed that is the same in every process and on every machine."""
+    return int.from_bytes(hashlib.blake2b("\0".join(map(str, parts)).encode(), digest_size=16).digest(), "little")
+
+
+def write_bundles(stream: IO[bytes], bundles: Sequence[tuple[str, Person]]) -> list[Bundle]:
+    """Write bundles to a tar stream, without the end mark, so that tars can be joined end to end.
+
+    Args:
+        stream: Writable binary file.
+        bundles: Key and content of each bundle; keys hold no dot.
+
+    Returns:
+        Where each bundle lies; `shard` is left empty.
+    """
+    rows = []
+    for key, part in bundles:
+        content: dict[str, Any] = {}
+        described: dict[str, Any] = {"identity": part.identity, "voices": [], "faces": []}
+        for kind, suffix, clips in (("voices", "flac", part.voices), ("faces", "jpg", part.faces)):
+            for number, clip in enumerate(clips):
+                name = f"{kind[0]}{number:02d}.{suffix}"
+                meta = {k: v for k, v in asdict(clip).items() if k != "data" and v not in ("", None)}
+                described[kind].append({**meta, "name": name, "bytes": len(clip.data)})
+                content[name] = clip.data
+        header = json.dumps(described, ensure_ascii=False, separators=(",", ":")).encode()
+        buffer = io.BytesIO()
+        with webdataset.TarWriter(buffer, encoder=False, mtime=0, user="", group="", compress=False) as tar:
+            tar.write({"__key__": key, "json": header})
+            tar.write({"__key__": key, **content})
+        size = _padded(len(header)) + sum(_padded(len(data)) for data in content.values())
+        start = stream.tell()
+        stream.write(buffer.getbuffer()[:size])
+        rows.append(Bundle("", key, part.identity, start, size, len(part.voices), len(part.faces)))
+    return rows
+
+
+def _padded(size: int) -> int:
+    """Bytes that a member of this size takes in a tar: its header block and its content in whole blocks."""
+    return BLOCK + -(-size // BLOCK) * BLOCK
+
+
+class Corpus:
+    """A corpus on disk or behind any fsspec address (`https://`, `s3://`, `hf://`).
+
+    Args:
+        root: Folder or address that holds `corpus.json`.
+
+    Raises:
+        UserError: `root` is missing, is not a corpus, is unfinished, or has another schema.
+    """
+
+    def __init__(self, root: str | Path) -> None:
+        self.root = str(root).rstrip("/")
+        if re.match(r"^(pipe|fd):", self.root):
+            raise UserError(f"--data {self.root}: addresses that run commands are refused; give a folder or an https, s3 or hf address")
+        try:
+            self._fs, self._path = url_to_fs(f"blockcache::{self.root}" if "://" in self.root else self.root)
+            described = json.loads(self._bytes("corpus.json"))
+        except FileNotFoundError:
+            raise UserError(self._what_is_missing()) from None
+        except (ValueError, ImportError, OSError) as error:
+            raise UserError(f"--data {self.root}: corpus.json cannot be read ({error})".splitlines()[0]) from None
+        if described.get("schema") != SCHEMA:
+            raise UserError(
+                f"--data {self.root}: corpus.json has schema {described.get('schema')}, this version reads {SCHEMA}; prepare it again"
+            )
+        self.description: dict[str, Any] = described
+
+    def _what_is_missing(self) -> str:
+        folder = Path(self.root)
+        if folder.with_name(folder.name + ".partial").exists():
+            return f"--data {self.root}: its preparation is unfinished; run the same `voiceface prepare` command again"
+        if not folder.exists():
+            return f"--data {self.root}: no such folder; make a corpus with `voiceface prepare`"
+        return f"--data {self.root}: not a corpus (no corpus.json); make one with `voiceface prepare folder {self.root} OUT`"
+
+    @property
+    def name(self) -> str:
+        """Name of the corpus."""
+        return str(self.description["name"])
+
+    @property
+    def face_size(self) -> int:
+        """Side of the stored faces, pixels."""
+        return int(self.description["face_size"])
+
+    @property
+    def face_margin(self) -> float:
+        """How many times the face box the stored faces show."""
+        return float(self.description["face_margin"])
+
+    @cached_property
+    def identities(self) -> dict[str, dict[str, str]]:
+        """Identity table: identity to its split and attributes; an empty string is an unknown value."""
+        table = csv.DictReader(io.StringIO(self._text("identities.csv")))
+        return {row.pop("identity"): row for row in table}
+
+    def index(self, split: str) -> list[Bundle]:
+        """Read the index of a split.
+
+        Args:
+            split: `train`, `val` or `test`.
+
+        Returns:
+            One `Bundle` each, in the order of the shards.
+
+        Raises:
+            UserError: The corpus has no such split.
+        """
+        if not self.description["splits"].get(split, {}).get("shards"):
+            there = ", ".join(s for s, d in self.description["splits"].items() if d["shards"])
+            raise UserError(f"--data {self.root}: no {split} split (there are: {there or 'none'}); give these identities a split")
+        rows = csv.DictReader(io.StringIO(self._text(f"{split}/index.csv")))
+        return [
+            Bundle(r["shard"], r["key"], r["identity"], int(r["offset"]), int(r["bytes"]), int(r["voices"]), int(r["faces"]))
+            for r in rows
+        ]
+
+    def _text(self, name: str) -> str:
+        try:
+            return self._bytes(name).decode()
+        except FileNotFoundError:
+            raise UserError(f"--data {self.root}: {name} is missing; run `voiceface check {self.root}`") from None
+
+    def _bytes(self, name: str, start: int = 0, size: int = -1) -> bytes:
+        with self._fs.open(f"{self._path}/{name}", "rb") as file:
+            file.seek(start)
+            return bytes(file.read(size))
+
+    def read(self, split: str, bundle: Bundle, offset: int, size: int) -> bytes:
+        """Read bytes of a bundle.
+
+        Args:
+            split: Split of the bundle.
+            bundle: Row of the index.
+            offset: First byte, counted from the start of the bundle.
+            size: Number of bytes.
+
+        Raises:
+            DamagedError: The shard is missing or ends too early.
+        """
+        name = f"{split}/{bundle.shard}"
+        start = bundle.offset + offset
+        try:
+            data = self._bytes(name, start, size)
+        except OSError as error:
+            raise DamagedError(f"{name}: cannot be read ({error})") from None
+        if len(data) < size:
+            raise DamagedError(f"{name}: truncated, bundle {bundle.key} needs {start + size} bytes")
+        return data
+
+    def members(self, split: str, bundle: Bundle) -> tuple[list[Member], list[Member]]:
+        """Open a bundle and find its members, without reading them.
+
+        Returns:
+            Its voices and its faces.
+
+        Raises:
+            DamagedError: The bundle's header is not what the index says.
+        """
+        first = self.read(split, bundle, 0, min(8192, bundle.bytes))
+        try:
+            info = tarfile.TarInfo.frombuf(first[:BLOCK], "utf-8", "strict")
+            if info.name != f"{bundle.key}.json":
+                raise ValueError(f"found {info.name}")
+            raw = first[BLOCK : BLOCK + info.size]
+            if len(raw) < info.size:
+                raw = self.read(split, bundle, BLOCK, info.size)
+            described = json.loads(raw)
+            if described["identity"] != bundle.identity:
+                raise ValueError(f"holds identity {described['identity']}")
+            offsets, offset = {}, _padded(info.size)
+            for member in sorted(described["voices"] + described["faces"], key=lambda m: str(m["name"])):
+                offsets[member["name"]] = offset + BLOCK
+                offset += _padded(member["bytes"])
+            if offset != bundle.bytes:
+                raise ValueError(f"is {offset} bytes, not {bundle.bytes}")
+        except (tarfile.HeaderError, ValueError, KeyError, TypeError) as error:
+            raise DamagedError(f"{split}/{bundle.shard}: bundle {bundle.key} is damaged ({error})") from None
+        voices, faces = (
+            [_member(m, offsets[m["name"]]) for m in described[kind]] for kind in ("voices", "faces")
+        )
+        return voices, faces
+
+    def clips(self, split: str) -> Iterator[tuple[Bundle, Member, bytes]]:
+        """Read a whole split, shard after shard: every member with its bytes.
+
+        Raises:
+            DamagedError: A bundle is damaged.
+        """
+        for bundle in self.index(split):
+            voices, faces = self.members(split, bundle)
+            for member in voices + faces:
+                yield bundle, member, self.read(split, bundle, member.offset, member.bytes)
+
+
+def _member(described: Mapping[str, Any], offset: int) -> Member:
+    observed = described.get("observed")
+    return Member(
+        key=described["key"],
+        name=described["name"],
+        bytes=described["bytes"],
+        offset=offset,
+        video=described.get("video", ""),
+        time=described.get("time"),
+        source=described.get("source", ""),
+        observed=None if observed is None else tuple(observed),
+    )

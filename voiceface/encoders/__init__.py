@@ -1,0 +1,85 @@
+"""Face and voice encoders, one network per file; a file's name is its encoder's name."""
+
+import difflib
+import inspect
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from voiceface.errors import UserError
+
+if TYPE_CHECKING:
+    from voiceface.encoders.base import FaceEncoder, VoiceEncoder
+
+__all__ = ["FaceEncoder", "VoiceEncoder", "face_encoder", "list_encoders", "voice_encoder"]
+
+
+def list_encoders() -> dict[str, list[str]]:
+    """Names the encoders, without importing torch.
+
+    Returns:
+        `{"face": [names], "voice": [names]}`, sorted.
+    """
+    folder = Path(__file__).parent
+    return {kind: sorted(path.stem for path in folder.glob(f"{kind}_*.py")) for kind in ("face", "voice")}
+
+
+def face_encoder(name: str, **options: Any) -> "FaceEncoder":
+    """Builds a face encoder with fresh weights.
+
+    Args:
+        name: A name from `list_encoders()["face"]`, such as "face_small".
+        **options: The encoder's own constructor options.
+
+    Returns:
+        The encoder, in training mode.
+
+    Raises:
+        UserError: If there is no such encoder, or it has no such option.
+    """
+    encoder: FaceEncoder = _build("face", name, options)
+    return encoder
+
+
+def voice_encoder(name: str, **options: Any) -> "VoiceEncoder":
+    """Builds a voice encoder with fresh weights.
+
+    Args:
+        name: A name from `list_encoders()["voice"]`, such as "voice_small".
+        **options: The encoder's own constructor options.
+
+    Returns:
+        The encoder, in training mode.
+
+    Raises:
+        UserError: If there is no such encoder, or it has no such option.
+    """
+    encoder: VoiceEncoder = _build("voice", name, options)
+    return encoder
+
+
+def _build(kind: str, name: str, options: dict[str, Any]) -> Any:
+    names = list_encoders()[kind]
+    if name not in names:
+        near = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
+        hint = f"; did you mean {near[0]!r}?" if near else ";"
+        raise UserError(f"no {kind} encoder {name!r}{hint} there are: {', '.join(names)}")
+    base = getattr(import_module("voiceface.encoders.base"), f"{kind.title()}Encoder")
+    module = import_module(f"voiceface.encoders.{name}")
+    (encoder,) = (
+        member
+        for member in vars(module).values()
+        if isinstance(member, type) and issubclass(member, base) and member.__module__ == module.__name__
+    )
+    known = inspect.signature(encoder).parameters
+    for option in options:
+        if option not in known:
+            raise UserError(f"{name} has no option {option!r}; it takes: {', '.join(known) or 'none'}")
+    return encoder(**options)
+
+
+def __getattr__(name: str) -> Any:
+    # The base classes are torch modules: import them only when asked, so that listing stays quick.
+    if name in ("FaceEncoder", "VoiceEncoder"):
+        return getattr(import_module("voiceface.encoders.base"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,71 @@
+"""What every encoder is: a network that takes raw pixels or samples and owns its preprocessing."""
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+
+class FaceEncoder(nn.Module, ABC):
+    """A network that embeds face images.
+
+    Attributes:
+        size: Width and height of the images it takes, in pixels.
+        margin: The face box it wants, as a multiple of the detected box; 1.0 is the detected box itself.
+        dim: Length of an embedding.
+    """
+
+    size: int
+    margin: float = 1.0
+    dim: int
+
+    @abstractmethod
+    def forward(self, faces: Tensor) -> Tensor:
+        """Embeds faces.
+
+        Args:
+            faces: RGB images, uint8 (B, 3, size, size), in either memory format.
+
+        Returns:
+            Embeddings, float32 (B, dim).
+
+        Raises:
+            ValueError: If the faces have another shape or type.
+        """
+
+    def as_float(self, faces: Tensor) -> Tensor:
+        """Checks the batch and returns its pixels as float32, still in 0..255."""
+        if faces.dtype != torch.uint8 or faces.shape[1:] != (3, self.size, self.size):
+            raise ValueError(
+                f"{type(self).__name__} takes uint8 faces of shape (B, 3, {self.size}, {self.size}), "
+                f"not {str(faces.dtype).removeprefix('torch.')} of shape {tuple(faces.shape)}"
+            )
+        return faces.float()
+
+
+class VoiceEncoder(nn.Module, ABC):
+    """A network that embeds utterances; in evaluation mode an embedding does not depend on the rest of its batch.
+
+    Attributes:
+        sample_rate: Samples per second of the waveforms that the network works on. Waveforms always arrive at 16 kHz;
+            an encoder of another rate resamples them itself.
+        dim: Length of an embedding.
+    """
+
+    sample_rate: int = 16_000
+    dim: int
+
+    @abstractmethod
+    def forward(self, waveforms: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Embeds utterances.
+
+        Args:
+            waveforms: 16 kHz mono, int16 or floating point in [-1, 1], (B, T), zero-padded at the end.
+            lengths: Samples of each utterance, (B,), 1..T; None when all have T. Short ones are repeated as needed.
+
+        Returns:
+            Embeddings, float32 (B, dim).
+
+        Raises:
+            voiceface.errors.UserError: If an utterance has no samples or a length exceeds T.
+        """

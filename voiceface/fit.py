@@ -1,0 +1,206 @@
+"""`voiceface fit`: LightningCLI with a run folder, the metrics callback, and a test at the end."""
+
+import csv
+import logging
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from jsonargparse import ArgumentError
+from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
+from pytorch_lightning.loggers import CSVLogger
+from pytorch_lightning.loggers.csv_logs import ExperimentWriter
+
+from voiceface.data.module import VoxVGGDataModule
+from voiceface.errors import UserError
+from voiceface.evaluation import CrossModalMetrics
+from voiceface.method import Method
+from voiceface.weights import save_checkpoint
+from voiceface.words import expand
+
+MONITOR = "val/accuracy_v2f_U"
+
+
+class _Writer(ExperimentWriter):
+    """Lightning's CSV writer, but a resumed run adds to the file instead of deleting it."""
+
+    def _check_log_dir_exists(self) -> None:
+        path = Path(self.metrics_file_path)
+        if path.exists():
+            with path.open(newline="") as file:
+                self.metrics_keys = next(csv.reader(file), [])
+
+
+class RunLogger(CSVLogger):
+    """`metrics.csv` straight in the run folder.
+
+    Args:
+        folder: Run folder.
+    """
+
+    def __init__(self, folder: str) -> None:
+        super().__init__(folder, name="", version="", flush_logs_every_n_steps=50)
+
+    @property
+    def log_dir(self) -> str:
+        """The run folder."""
+        return self.save_dir
+
+    @property
+    def experiment(self) -> Any:
+        """The writer, made on first use."""
+        if self._experiment is None:
+            self._experiment = _Writer(self.log_dir)
+        return self._experiment
+
+    def log_hyperparams(self, params: Any = None) -> None:
+        """Nothing: `config.yaml` holds them."""
+
+
+class FitCLI(LightningCLI):
+    """LightningCLI around `Trainer.fit`, with voiceface's run folder.
+
+    Args:
+        args: Words for LightningCLI.
+        chosen: Recipe, preset and out, from `voiceface.words.expand`.
+    """
+
+    def __init__(self, args: Sequence[str], chosen: dict[str, str]) -> None:
+        self.chosen = chosen
+        super().__init__(
+            Method,
+            VoxVGGDataModule,
+            subclass_mode_model=True,
+            auto_configure_optimizers=False,
+            seed_everything_default=0,
+            trainer_defaults={"num_sanity_val_steps": 0, "log_every_n_steps": 25},
+            save_config_kwargs={"overwrite": True},
+            parser_kwargs={"exit_on_error": False, "fit": {"exit_on_error": False}},
+            args=list(args),
+        )
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        """Only fit: test and embed take a checkpoint and are commands of their own."""
+        return {"fit": LightningCLI.subcommands()["fit"]}
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add what LightningCLI lacks."""
+        parser.add_lightning_class_args(CrossModalMetrics, "metrics")
+        parser.add_argument("--save_every", type=int, default=200, help="Steps between two writes of last.ckpt.")
+
+    def _parse_ckpt_path(self) -> None:
+        """Keep the command line's settings; `Method.on_load_checkpoint` refuses a checkpoint of other ones."""
+
+    def before_instantiate_classes(self) -> None:
+        """Settle the run folder before anything is built."""
+        config = self.config[self.subcommand]
+        resumed = config.get("ckpt_path")
+        self.out = _run_folder(self.chosen, resumed)
+        if resumed == "last":
+            config["ckpt_path"] = resumed = str(self.out / "last.ckpt")
+        if resumed and not Path(resumed).is_file():
+            raise UserError(f"--ckpt_path {resumed}: no such file")
+        config["metrics"]["out"] = config["metrics"]["out"] or str(self.out / "results.json")
+        config["metrics"]["recipe"] = config["metrics"]["recipe"] or self.chosen["recipe"]
+        wanted = config["trainer"]["devices"]
+        if config["trainer"]["accelerator"] in ("gpu", "cuda") and torch.cuda.device_count() < (wanted if isinstance(wanted, int) else 1):
+            raise UserError(f"--gpus {wanted}: this machine has {torch.cuda.device_count()} GPUs; leave --gpus out to train on the CPU")
+
+    def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
+        """Give the trainer its loggers and checkpoints."""
+        config = self._get(self.config_init, "trainer")
+        logger = config["logger"]
+        extra = [] if logger in (None, True, False) else logger if isinstance(logger, list) else [logger]
+        trainer = super().instantiate_trainer(logger=[RunLogger(str(self.out)), *extra], default_root_dir=str(self.out), **kwargs)
+        every = self._get(self.config, "save_every")
+        trainer.callbacks += [
+            ModelCheckpoint(self.out, "last", monitor=None, every_n_train_steps=every, save_on_train_epoch_end=False, enable_version_counter=False),
+            ModelCheckpoint(self.out, "best", monitor=MONITOR, mode="max", save_weights_only=True, enable_version_counter=False),
+        ]
+        trainer.callbacks = [c for c in trainer.callbacks if not _default_checkpoint(c)]
+        return trainer
+
+    def before_fit(self) -> None:
+        """Look at all splits before the hours of work, not after."""
+        if isinstance(self.datamodule, VoxVGGDataModule):
+            self.datamodule.prepare_data()
+            for split in ("train", "val", "test"):
+                self.datamodule.bundles(split)
+
+    def after_fit(self) -> None:
+        """Keep the last state, test the best one, write the checkpoint folder."""
+        if self.trainer.interrupted:
+            raise UserError(f"{self.out}: interrupted; go on with the same command and --ckpt_path last")
+        self.trainer.save_checkpoint(self.out / "last.ckpt")
+        best = self.out / "best.ckpt"
+        if best.exists():
+            state = torch.load(best, map_location="cpu", weights_only=True)["state_dict"]
+            self.model.load_state_dict(state)
+        corpus = self.datamodule.corpus
+        self.model.training_data = {"corpus": corpus.name, "identities_sha256": corpus.description["identities_sha256"], "split": "train"}
+        if self.trainer.is_global_zero:
+            self.model.checkpoint_hash = save_checkpoint(self.model, self.out / "checkpoint", self.chosen["recipe"], self.model.training_data)
+        self.trainer.test(self.model, datamodule=self.datamodule, verbose=False)
+        if self.trainer.is_global_zero:
+            print(f"scores: {self.out / 'results.json'}   checkpoint: {self.out / 'checkpoint'}")
+
+
+def _default_checkpoint(callback: pl.Callback) -> bool:
+    return isinstance(callback, ModelCheckpoint) and callback.dirpath is None and callback.monitor is None
+
+
+def _run_folder(chosen: dict[str, str], resumed: str | None) -> Path:
+    """`--out`, or the next free `runs/RECIPE`."""
+    if chosen["out"]:
+        out = Path(chosen["out"])
+        if (out / "last.ckpt").exists() and not resumed:
+            raise UserError(f"--out {out}: holds a run; go on with it by --ckpt_path last, or choose another folder")
+    elif resumed and resumed != "last":
+        out = Path(resumed).parent
+    else:
+        name = chosen["recipe"] or "run"
+        names = [f"runs/{name}", *(f"runs/{name}-{i}" for i in range(2, 10_000))]
+        taken = [Path(n) for n in names if Path(n).exists()]
+        if resumed == "last":
+            if not taken:
+                raise UserError("--ckpt_path last: no run to go on with here; name its folder by --out")
+            return taken[-1]
+        out = next(Path(n) for n in names if not Path(n).exists())
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        probe = out / ".write-test"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise UserError(f"--out {out}: cannot be written ({(error.strerror or str(error)).lower()}); choose another folder") from None
+    return out
+
+
+def quiet() -> None:
+    """Keep Lightning's advice out of the user's terminal; warnings about the run stay."""
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    for message in (".*does not have many workers.*", ".*Checkpoint directory.*exists.*", ".*number of training batches.*", ".*isinstance\\(treespec.*"):
+        warnings.filterwarnings("ignore", message)
+
+
+def fit(args: Sequence[str]) -> None:
+    """Train, validate, test, write the run folder, print the table.
+
+    Args:
+        args: Words after `voiceface fit`.
+
+    Raises:
+        UserError: Anything that the user can mend.
+    """
+    words, chosen = expand(args)
+    quiet()
+    try:
+        FitCLI(words, chosen)
+    except ArgumentError as error:
+        raise UserError(" ".join(str(error).split())) from None

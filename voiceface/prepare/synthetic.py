@@ -1,0 +1,71 @@
+"""`voiceface prepare synthetic`: render the people of the synthetic corpus and store what an ideal observer would know."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from voiceface.data.shards import Clip, Person, encode_flac, encode_jpeg, seeded
+from voiceface.data.synthetic import SyntheticOptions, person
+from voiceface.data.synthetic_face import FACE_MARGIN, FACE_SIZE, face_clip
+from voiceface.data.synthetic_voice import voice_clip
+from voiceface.prepare.engine import CorpusOptions, Summary, build
+
+VAL_SHARE, TEST_SHARE = 1 / 12, 1 / 4
+
+
+@dataclass(frozen=True)
+class SyntheticJob:
+    """One person to render: options of the corpus, number of the person, and the split."""
+
+    options: SyntheticOptions
+    index: int
+    split: str
+
+
+def render(job: SyntheticJob) -> Person:
+    """Render one person's voices and faces."""
+    options = job.options
+    who = person(options, job.index)
+    voices, faces = [], []
+    for i in range(options.voices):
+        waveform, observed = voice_clip(who, i)
+        voices.append(Clip(f"{who.identity}/v{i:03d}", encode_flac(waveform), observed=tuple(observed.tolist())))
+    for i in range(options.faces):
+        image, observed = face_clip(who, i)
+        faces.append(Clip(f"{who.identity}/f{i:03d}", encode_jpeg(image), observed=tuple(observed.tolist())))
+    return Person(who.identity, job.split, tuple(voices), tuple(faces))
+
+
+def prepare_synthetic(out: Path, options: SyntheticOptions, workers: int | None = None) -> Summary:
+    """Make a synthetic corpus.
+
+    Two thirds of the people are for training, a twelfth for validation, a quarter for testing (600 people: 400, 50, 150).
+
+    Args:
+        out: Folder of the corpus.
+        options: Size, seed and strength.
+        workers: Processes; default one per core.
+
+    Returns:
+        Counts per split.
+
+    Raises:
+        UserError: As `voiceface.prepare.engine.build`.
+    """
+    n = options.identities
+    val, test = max(2, round(n * VAL_SHARE)), max(2, round(n * TEST_SHARE))
+    splits = np.array(["val"] * val + ["test"] * test + ["train"] * max(n - val - test, 0))
+    order = np.random.default_rng(seeded(options.seed, "split")).permutation(n)
+    split_of = {int(i): str(splits[rank]) for rank, i in enumerate(order)}
+    jobs = [SyntheticJob(options, i, split_of[i]) for i in range(n)]
+    identities = {who.identity: who.attributes for who in (person(options, i) for i in range(n))}
+    corpus = CorpusOptions(
+        name="synthetic",
+        licence="Apache-2.0",
+        face_size=FACE_SIZE,
+        face_margin=FACE_MARGIN,
+        seed=options.seed,
+    )
+    made_by = {"command": "prepare synthetic", "synthetic": asdict(options)}
+    return build(out, jobs, render, identities, corpus, made_by, workers=workers)

@@ -1,0 +1,206 @@
+"""Scores: pure functions of two embedding tables, numpy and compiled kernels only.
+
+`score` gives every record of a model; the parts it is made of stand beside it: `matching`, `retrieval`, `strata`,
+`confidence`, `similarity`.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from voiceface.errors import UserError
+from voiceface.scores.confidence import identities_in, identity_interval
+from voiceface.scores.matching import Counts, accuracy, count
+from voiceface.scores.retrieval import Ranks, available_k, mean_average_precision, median_rank, recall_at
+from voiceface.scores.similarity import matrix_rows, similarity_rows
+from voiceface.scores.strata import default_strata, stratum_mask
+
+__all__ = ["score"]
+
+
+def score(
+    voices: NDArray[Any] | None,
+    voice_identity: Sequence[str],
+    faces: NDArray[Any] | None,
+    face_identity: Sequence[str],
+    identities: Mapping[str, Mapping[str, str]] | None = None,
+    similarity: Literal["cosine", "euclidean"] | NDArray[Any] = "cosine",
+    strata: Sequence[str] | None = None,
+    level: float = 0.95,
+) -> list[dict[str, Any]]:
+    """Score the embeddings of voices and faces: matching and retrieval, in both directions.
+
+    Matching (1:2) is exact: every triplet of a query, an item of its identity and an item of another one is counted.
+    Protocol `exact` weighs all ordered pairs of identities alike, `clip_weighted` all triplets alike. It takes the
+    identities that have both modalities. In retrieval (protocol `whole_split`) each query of such an identity ranks the
+    whole gallery, in which faces (or voices) of identities without the other modality stay as distractors. Ties count
+    half in matching and are in random order in retrieval.
+
+    Args:
+        voices: float (Nv, D): embeddings; None where `similarity` is a matrix.
+        voice_identity: Nv names: whose voice each is.
+        faces: float (Nf, D): embeddings; None where `similarity` is a matrix.
+        face_identity: Nf names: whose face each is.
+        identities: Attributes (gender, nationality, age, ethnicity, first_language) of each identity; empty or missing =
+            unknown.
+        similarity: "cosine", "euclidean" (minus the distance), or a matrix (Nv, Nf) of any similarities, larger = more
+            alike.
+        strata: Names of strata (see `voiceface.scores.strata`); None: U and those whose attributes are known.
+        level: Confidence level of the intervals, in (0, 1).
+
+    Returns:
+        Records with the keys task, direction, stratum, n, metric, value, ci_low, ci_high, ci_level, ci_method, chance,
+        identities, trials, ties, protocol. Values are fractions (median rank: a rank from 1); None is what does not
+        exist, such as the accuracy of a stratum without a pair. n is the number of candidates. trials and ties count
+        triplets in matching; in retrieval queries, and queries in which a relevant and an irrelevant item tie.
+
+    Raises:
+        UserError: Empty or mismatched input, values that are not finite, a zero vector under cosine, fewer than two
+            identities with both modalities, an unknown stratum or similarity, or a table that holds none of the people.
+    """
+    if not 0.0 < level < 1.0:
+        raise UserError(f"level: {level} is not between 0 and 1; use a fraction such as 0.95")
+    voice_names, face_names = _names(voice_identity, "voice_identity"), _names(face_identity, "face_identity")
+    both = sorted(set(voice_names.tolist()) & set(face_names.tolist()))
+    if len(both) < 2:
+        raise UserError(f"identities: {len(both)} have both a voice and a face; matching needs at least 2")
+    masks = _masks(both, identities, strata)
+    if isinstance(similarity, str):
+        if similarity not in ("cosine", "euclidean"):
+            raise UserError(f"similarity: {similarity!r} is not known; use cosine, euclidean or a matrix")
+        voices = _embeddings(voices, "voices", len(voice_names), similarity)
+        faces = _embeddings(faces, "faces", len(face_names), similarity)
+        if voices.shape[1] != faces.shape[1]:
+            raise UserError(f"voices have {voices.shape[1]} dimensions and faces {faces.shape[1]}; they must be alike")
+    else:
+        similarity = _finite(similarity, "similarity")
+        if similarity.shape != (len(voice_names), len(face_names)):
+            raise UserError(f"similarity: shape {similarity.shape} is not ({len(voice_names)}, {len(face_names)})")
+    records = []
+    for direction in ("v2f", "f2v"):
+        sides = [(voice_names, voices), (face_names, faces)]
+        (query_names, queries), (item_names, items) = sides if direction == "v2f" else sides[::-1]
+        query_order, query_code, _ = _by_identity(query_names, both)
+        gallery_order, _, gallery_sizes = _by_identity(item_names, both, keep_others=True)
+        if isinstance(similarity, str):
+            assert queries is not None and items is not None
+            rows = similarity_rows(queries[query_order], items[gallery_order], similarity)
+        else:
+            rows = matrix_rows(similarity if direction == "v2f" else similarity.T, query_order, gallery_order)
+        counts = count(rows, query_code, gallery_sizes)
+        records += _matching_records(counts, masks, direction, level)
+        records += _retrieval_records(counts.ranks, direction, len(both))
+    return records
+
+
+def _matching_records(
+    counts: Counts, masks: Mapping[str, NDArray[np.bool_]], direction: str, level: float
+) -> list[dict[str, Any]]:
+    win_rates, triplets = counts.win_rates, counts.triplets
+    ties = counts.ties[:, : len(triplets)]
+    records = []
+    for protocol in ("exact", "clip_weighted"):
+        for stratum, mask in masks.items():
+            weights = mask if protocol == "exact" else mask * triplets
+            interval = identity_interval(win_rates, weights, level)
+            low, high = interval or (None, None)
+            records.append(
+                {
+                    "task": "matching",
+                    "direction": direction,
+                    "stratum": stratum,
+                    "n": 2,
+                    "metric": "accuracy",
+                    "value": accuracy(win_rates, weights),
+                    "ci_low": low,
+                    "ci_high": high,
+                    "ci_level": level if interval else None,
+                    "ci_method": "identity" if interval else None,
+                    "chance": 0.5,
+                    "identities": identities_in(mask),
+                    "trials": int(triplets[mask].sum()),
+                    "ties": int(ties[mask].sum()),
+                    "protocol": protocol,
+                }
+            )
+    return records
+
+
+def _retrieval_records(ranks: Ranks, direction: str, identities: int) -> list[dict[str, Any]]:
+    metrics = {"mAP": mean_average_precision(ranks)}
+    metrics |= {f"R@{k}": recall_at(ranks, k) for k in available_k(ranks.items)}
+    metrics["median_rank"] = median_rank(ranks)
+    return [
+        {
+            "task": "retrieval",
+            "direction": direction,
+            "stratum": "U",
+            "n": ranks.items,
+            "metric": metric,
+            "value": value,
+            "ci_low": None,
+            "ci_high": None,
+            "ci_level": None,
+            "ci_method": None,
+            "chance": chance,
+            "identities": identities,
+            "trials": len(ranks.relevant),
+            "ties": int(ranks.open.sum()),
+            "protocol": "whole_split",
+        }
+        for metric, (value, chance) in metrics.items()
+    ]
+
+
+def _masks(
+    names: Sequence[str], identities: Mapping[str, Mapping[str, str]] | None, strata: Sequence[str] | None
+) -> dict[str, NDArray[np.bool_]]:
+    table = identities or {}
+    if table and not any(name in table for name in names):
+        raise UserError(f"identities: the table has none of the {len(names)} people, such as {names[0]!r}; check its names")
+    attributes = [table.get(name, {}) for name in names]
+    return {s: stratum_mask(s, attributes) for s in (default_strata(attributes) if strata is None else strata)}
+
+
+def _by_identity(
+    names: NDArray[np.str_], first: Sequence[str], keep_others: bool = False
+) -> tuple[NDArray[np.intp], NDArray[np.int64], NDArray[np.int64]]:
+    """Indices of the clips sorted by identity (those in `first` first), their identities' numbers, clips per identity."""
+    others = sorted(set(names.tolist()) - set(first)) if keep_others else []
+    number = {name: index for index, name in enumerate([*first, *others])}
+    codes = np.array([number.get(name, len(number)) for name in names.tolist()], np.int64)
+    order = np.argsort(codes, kind="stable")
+    order = order[codes[order] < len(number)]
+    return order, codes[order], np.bincount(codes[order], minlength=len(number))
+
+
+def _names(identity: Sequence[str], name: str) -> NDArray[np.str_]:
+    names = np.asarray(identity).astype(np.str_)
+    if names.ndim != 1 or not len(names):
+        raise UserError(f"{name}: needs one identity name per clip, got shape {names.shape}")
+    return names
+
+
+def _embeddings(values: NDArray[Any] | None, name: str, clips: int, similarity: str) -> NDArray[Any]:
+    if values is None:
+        raise UserError(f"{name}: embeddings are missing; give them, or a matrix as similarity")
+    values = _finite(values, name)
+    if values.ndim != 2 or len(values) != clips or not values.shape[1]:
+        raise UserError(f"{name}: shape {values.shape} is not (clips, dimensions) with {clips} clips, one per identity name")
+    if similarity == "cosine" and not values.any(axis=1).all():
+        row = int(np.argmin(values.any(axis=1)))
+        raise UserError(f"{name}: row {row} is a zero vector, which has no cosine; mend it or use euclidean")
+    return values
+
+
+def _finite(values: NDArray[Any], name: str) -> NDArray[Any]:
+    values = np.asarray(values)
+    if values.dtype.kind not in "fiub":
+        raise UserError(f"{name}: values of type {values.dtype} are not numbers; use float32 or float64")
+    if values.dtype not in (np.float32, np.float64):
+        values = values.astype(np.float32 if values.dtype.itemsize < 4 else np.float64)
+    if values.size and not (np.isfinite(values.min()) and np.isfinite(values.max())):
+        raise UserError(f"{name}: holds NaN or infinite values; drop or mend those clips")
+    return values

@@ -1,0 +1,177 @@
+"""Retrieval: a query ranks the whole gallery; the items of its own identity are the relevant ones.
+
+Tied items are put in random order and every score is the expectation over that order, so a model that gives all items
+one similarity scores exactly chance, and neither the order of the gallery nor the sorting algorithm matters.
+"""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+RECALL_AT = (1, 5, 10, 50, 100)
+
+Integers = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """Where the relevant items of each of Q queries stand.
+
+    Attributes:
+        items: Size N of the gallery.
+        relevant: int64 (Q,): relevant items R of the query, at least 1.
+        average_precision: float64 (Q,) in (0, 1]: expected AP under random order of tied items.
+        above: int64 (Q,): irrelevant items strictly above the best relevant one.
+        tied_relevant: int64 (Q,): relevant items that share the best relevant similarity; 1 where nothing irrelevant does.
+        tied_irrelevant: int64 (Q,): irrelevant items that share the best relevant similarity.
+        open: bool (Q,): some relevant item ties with an irrelevant one.
+    """
+
+    items: int
+    relevant: Integers
+    average_precision: NDArray[np.float64]
+    above: Integers
+    tied_relevant: Integers
+    tied_irrelevant: Integers
+    open: NDArray[np.bool_]
+
+    @classmethod
+    def empty(cls, relevant: Integers, items: int) -> "Ranks":
+        """Ranks still to be filled by `summarise_ranks`, for queries with `relevant` (Q,) of `items` items."""
+        integers = np.zeros((3, len(relevant)), np.int64)
+        return cls(items, relevant, np.zeros(len(relevant)), *integers, np.zeros(len(relevant), np.bool_))
+
+
+def summarise_ranks(above: Integers, tied: Integers, ranks: Ranks, rows: NDArray[np.intp]) -> None:
+    """Fill `ranks` for the queries `rows`.
+
+    Args:
+        above: int64 (B, P): irrelevant items strictly above each relevant item, best relevant item first; row b uses
+            its first `ranks.relevant[rows[b]]` entries.
+        tied: int64 (B, P): irrelevant items with the same similarity as that relevant item.
+        ranks: Receives the summary.
+        rows: intp (B,): the queries' indices.
+    """
+    _summarise(
+        above,
+        tied,
+        rows,
+        ranks.relevant,
+        ranks.average_precision,
+        ranks.above,
+        ranks.tied_relevant,
+        ranks.tied_irrelevant,
+        ranks.open,
+    )
+
+
+@numba.njit(cache=True, nogil=True)
+def _summarise(  # type: ignore[no-untyped-def]
+    above, tied, rows, relevant, average_precision, first_above, first_relevant, first_irrelevant, is_open
+):
+    for index in range(len(rows)):
+        row = rows[index]
+        precision = 0.0
+        rank = 0
+        while rank < relevant[row]:
+            irrelevant = tied[index, rank]
+            group = 1  # relevant items tied with each other matter only where an irrelevant one ties too
+            if irrelevant > 0:
+                is_open[row] = True
+                while rank + group < relevant[row] and above[index, rank + group] == above[index, rank]:
+                    group += 1
+            if rank == 0:
+                first_above[row], first_relevant[row], first_irrelevant[row] = above[index, 0], group, irrelevant
+            size = group + irrelevant
+            # A place of the group is relevant with probability group / size; the i places of the group before it then
+            # hold i (group - 1) / (size - 1) relevant items on average.
+            before = above[index, rank] + rank
+            others = (group - 1) / (size - 1) if size > 1 else 0.0
+            for place in range(size):
+                precision += group / size * (rank + 1 + place * others) / (before + place + 1)
+            rank += group
+        average_precision[row] = precision / relevant[row]
+
+
+def hit_probability(above: Integers, relevant: Integers, irrelevant: Integers, k: int) -> NDArray[np.float64]:
+    """Probability that the top K holds a relevant item, tied items being in random order (hypergeometric).
+
+    Of the tied group, k = K - above items are in the top K; none of them is relevant with probability
+    C(irrelevant, k) / C(irrelevant + relevant, k).
+
+    Args:
+        above: int64 (Q,): irrelevant items strictly above the best relevant ones.
+        relevant: int64 (Q,): relevant items in the group tied for best, at least 1.
+        irrelevant: int64 (Q,): irrelevant items in that group.
+        k: K, at least 1.
+
+    Returns:
+        float64 (Q,) in [0, 1].
+    """
+    size = relevant + irrelevant
+    drawn = np.clip(k - above, 0, size)
+    miss = np.ones(len(above))
+    for index in range(int(relevant.max())):
+        factor = (size - drawn - index) / np.maximum(size - index, 1)
+        miss *= np.where(index < relevant, np.maximum(factor, 0.0), 1.0)
+    return 1.0 - miss
+
+
+def mean_average_precision(ranks: Ranks) -> tuple[float, float]:
+    """MAP over the full ranking, and its chance level.
+
+    Chance of a query with R relevant of N items is ((R-1)/(N-1) (N-H_N) + H_N)/N, averaged over the queries.
+
+    Returns:
+        The mean over queries of the expected average precision, and chance, both in (0, 1].
+    """
+    items, relevant = ranks.items, ranks.relevant
+    harmonic = float((1.0 / np.arange(1, items + 1)).sum())
+    chance = ((relevant - 1) / (items - 1) * (items - harmonic) + harmonic) / items
+    return float(ranks.average_precision.mean()), float(chance.mean())
+
+
+def recall_at(ranks: Ranks, k: int) -> tuple[float, float]:
+    """R@K: the share of queries with a relevant item in the top K, and its chance 1 - C(N-R,K)/C(N,K).
+
+    Returns:
+        The mean hit probability under random order of tied items, and chance, both in [0, 1].
+    """
+    return float(_first_hit(ranks, k).mean()), float(_random_hit(ranks, k).mean())
+
+
+def median_rank(ranks: Ranks) -> tuple[float, float]:
+    """Median over queries of the rank (from 1) of the first relevant item, and its chance.
+
+    With ties a query has a distribution of ranks, not one; the median is that of the mixture of the queries'
+    distributions: half of the probability lies at or below it (midway where an interval has that property, as usual).
+
+    Returns:
+        The median, and the median under a random ranking, both in [1, N].
+    """
+    return _median(ranks, _first_hit), _median(ranks, _random_hit)
+
+
+def available_k(items: int) -> Sequence[int]:
+    """The K of `RECALL_AT` that a gallery of `items` items has."""
+    return [k for k in RECALL_AT if k <= items]
+
+
+def _first_hit(ranks: Ranks, k: int) -> NDArray[np.float64]:
+    return hit_probability(ranks.above, ranks.tied_relevant, ranks.tied_irrelevant, k)
+
+
+def _random_hit(ranks: Ranks, k: int) -> NDArray[np.float64]:
+    return hit_probability(np.zeros_like(ranks.relevant), ranks.relevant, ranks.items - ranks.relevant, k)
+
+
+def _median(ranks: Ranks, hit: Callable[[Ranks, int], NDArray[np.float64]]) -> float:
+    ks = range(1, ranks.items + 1)
+    rounding = 1e-12
+    lower = bisect_left(ks, 0.5 - rounding, key=lambda k: float(hit(ranks, k).mean()))
+    upper = bisect_right(ks, 0.5 + rounding, key=lambda k: float(hit(ranks, k).mean()))
+    return (ks[lower] + ks[upper]) / 2

@@ -1,0 +1,78 @@
+"""Similarities of queries to a gallery, a block of rows at a time."""
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Rows = Callable[[NDArray[np.intp]], NDArray[Any]]
+
+
+def similarity_rows(
+    queries: NDArray[Any], gallery: NDArray[Any], kind: Literal["cosine", "euclidean"] = "cosine"
+) -> Rows:
+    """Make a function that gives any rows of the similarity matrix.
+
+    Cosine: normalised in float64, multiplied in float32. Euclidean: minus the squared distance, which ranks as minus the
+    distance does, computed in float64 and rounded to float32. Gallery items with the same embedding get the same
+    similarity to the last bit (a matrix product alone does not promise that), so ties are ties.
+
+    Args:
+        queries: float (Q, D), finite; for cosine without zero vectors.
+        gallery: float (N, D), likewise.
+        kind: "cosine" or "euclidean".
+
+    Returns:
+        A function from indices intp (B,) of queries to similarities float32 (B, N).
+    """
+    distinct, copy_of = _distinct(gallery)
+    if kind == "cosine":
+        query_directions, item_directions = _directions(queries), _directions(distinct)
+        return lambda rows: _spread(query_directions[rows] @ item_directions.T, copy_of)
+
+    centre = distinct.mean(axis=0, dtype=np.float64)
+    centred_queries, centred_items = queries - centre, distinct - centre
+    scale = max(float(np.abs(centred_queries).max()), float(np.abs(centred_items).max())) or 1.0
+    centred_queries /= scale
+    centred_items /= scale
+    item_norms = (centred_items**2).sum(axis=1)
+    query_norms = (centred_queries**2).sum(axis=1)
+
+    def minus_squared_distance(rows: NDArray[np.intp]) -> NDArray[Any]:
+        product = 2.0 * (centred_queries[rows] @ centred_items.T) - item_norms - query_norms[rows, None]
+        return _spread(product.astype(np.float32), copy_of)
+
+    return minus_squared_distance
+
+
+def matrix_rows(matrix: NDArray[Any], queries: NDArray[np.intp], gallery: NDArray[np.intp]) -> Rows:
+    """Make a function that gives rows of a similarity matrix computed elsewhere.
+
+    Args:
+        matrix: float32 or float64 (anything, anything).
+        queries: intp (Q,): the matrix row of each query.
+        gallery: intp (N,): the matrix column of each gallery item.
+
+    Returns:
+        A function from indices intp (B,) of queries to similarities (B, N) of the matrix's type.
+    """
+    return lambda rows: matrix[queries[rows][:, None], gallery[None, :]]
+
+
+def _directions(embeddings: NDArray[Any]) -> NDArray[np.float32]:
+    scaled = embeddings / np.abs(embeddings).max(axis=1, keepdims=True).astype(np.float64)
+    scaled /= np.linalg.norm(scaled, axis=1, keepdims=True)
+    return scaled.astype(np.float32)
+
+
+def _distinct(gallery: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.intp]]:
+    """The distinct rows, and for each row which of them it is."""
+    gallery = np.ascontiguousarray(gallery) + 0.0  # -0.0 becomes 0.0
+    index: dict[bytes, int] = {}
+    copy_of = np.array([index.setdefault(row.tobytes(), len(index)) for row in gallery])
+    return gallery[np.unique(copy_of, return_index=True)[1]], copy_of
+
+
+def _spread(scores: NDArray[Any], copy_of: NDArray[np.intp]) -> NDArray[Any]:
+    return scores if scores.shape[1] == len(copy_of) else scores[:, copy_of]

@@ -1,0 +1,130 @@
+"""The words of `voiceface fit`, checked before torch is imported, so that a typing error is answered at once."""
+
+import ast
+import importlib.util
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from voiceface.errors import UserError
+from voiceface.recipes import FOLDER, list_recipes, nearest, recipe_files
+
+SHORT = ("model", "data", "preset", "gpus", "out")
+PLAIN = ("config", "seed_everything", "save_every", "ckpt_path", "weights_only", "print_config", "help", "help_all", "metrics")
+GROUPS = ("model", "data", "trainer", "metrics")
+
+
+def split_words(args: Sequence[str]) -> tuple[dict[str, str], list[str]]:
+    """Take the short words out of a command line.
+
+    Args:
+        args: Words after `voiceface fit`.
+
+    Returns:
+        The short words with their values, and all other words in order.
+
+    Raises:
+        UserError: A word is unknown or lacks its value.
+    """
+    short: dict[str, str] = {}
+    rest: list[str] = []
+    words = list(args)
+    while words:
+        word = words.pop(0)
+        name, has_value, value = word.removeprefix("--").partition("=")
+        if word.startswith("--") and name in SHORT:
+            if not has_value:
+                if not words or words[0].startswith("--"):
+                    raise UserError(f"--{name}: a value is missing; see `voiceface fit --help`")
+                value = words.pop(0)
+            short[name] = value
+        else:
+            rest.append(word)
+    return short, rest
+
+
+def expand(args: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+    """Turn the short words of the front door into LightningCLI's own.
+
+    Args:
+        args: Words after `voiceface fit`.
+
+    Returns:
+        Words for LightningCLI, and what was chosen: `recipe`, `preset`, `out`.
+
+    Raises:
+        UserError: A word or a recipe is unknown; the message holds the nearest one.
+    """
+    short, rest = split_words(args)
+    _known(rest, short.get("model"))
+    preset = short.get("preset") or ("paper" if "data" in short or any(w.startswith("--data.root") for w in rest) else "demo")
+    if preset not in ("paper", "demo"):
+        raise UserError(f"--preset {preset}: not a preset{nearest(preset, ('paper', 'demo'))}; there are: paper, demo")
+    words = ["fit"]
+    recipe = short.get("model", "")
+    if recipe and not re.search(r"[./]", recipe):
+        words += [f"--config={file}" for file in recipe_files(recipe, preset)]
+    elif recipe:
+        words.append(f"--model={recipe}")
+        recipe = Path(recipe).stem if "/" in recipe else recipe.rsplit(".", 1)[-1].lower()
+    elif not any(w.startswith(("--config", "-c", "--help", "--print_config")) for w in rest):
+        raise UserError(f"--model is missing; choose one of: {', '.join(list_recipes())}")
+    if "data" in short:
+        words.append(f"--data.root={short['data']}")
+    if "gpus" in short:
+        if not short["gpus"].isdigit() or int(short["gpus"]) < 1:
+            raise UserError(f"--gpus {short['gpus']}: give a number of GPUs, 1 or more")
+        words += ["--trainer.accelerator=gpu", f"--trainer.devices={short['gpus']}"]
+    return words + rest, {"recipe": recipe, "preset": preset, "out": short.get("out", "")}
+
+
+def _known(words: Sequence[str], recipe: str | None) -> None:
+    """Refuse a word that no parser behind us knows."""
+    for word in words:
+        if not word.startswith("--"):
+            continue
+        name = word[2:].split("=", 1)[0]
+        group, _, option = name.partition(".")
+        if not option:
+            if name not in PLAIN:
+                raise UserError(f"--{name}: no such option{nearest(name, (*SHORT, *PLAIN))}; see `voiceface fit --help`")
+            continue
+        if group not in GROUPS:
+            raise UserError(f"--{name}: no such option{nearest(group, GROUPS)}; see `voiceface fit --help`")
+        options = _options(group, recipe)
+        option = option.removeprefix("init_args.").split(".")[0].rstrip("+")
+        if options and option not in (*options, "class_path", "init_args", "dict_kwargs", "help"):
+            raise UserError(f"--{name}: no such option{nearest(option, options)}; see `voiceface fit --help_all`")
+
+
+def _options(group: str, recipe: str | None) -> list[str]:
+    """Constructor arguments behind a group, read from the source; empty where they cannot be known beforehand."""
+    package = Path(__file__).parent
+    if group == "data":
+        return constructor(package / "data/module.py", "VoxVGGDataModule")
+    if group == "metrics":
+        return constructor(package / "evaluation.py", "CrossModalMetrics")
+    if group == "trainer":
+        spec = importlib.util.find_spec("pytorch_lightning")
+        folders = list(spec.submodule_search_locations or []) if spec else []
+        return constructor(Path(folders[0]) / "trainer/trainer.py", "Trainer") if folders else []
+    if recipe in list_recipes():
+        found = re.search(r"class_path: voiceface\.methods\.(\w+)\.(\w+)", (FOLDER / f"{recipe}.yaml").read_text())
+        if found:
+            return constructor(FOLDER / f"{found[1]}.py", found[2])
+    return []
+
+
+def constructor(file: Path, name: str) -> list[str]:
+    """Names of a class's constructor arguments, without importing its module.
+
+    Args:
+        file: Python source.
+        name: Class in it.
+    """
+    for node in ast.parse(file.read_text()).body:
+        if isinstance(node, ast.ClassDef) and node.name == name:
+            for item in node.body:
+                if isinstance(item, ast.FunctionDef) and item.name == "__init__":
+                    return [a.arg for a in item.args.args[1:] + item.args.kwonlyargs]
+    return []
