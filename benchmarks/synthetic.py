@@ -31,7 +31,10 @@ def main() -> None:
     """Measure, print the table, write the result file."""
     people = [person(SyntheticOptions(), index) for index in range(CLIPS)]
     seconds = sum(len(voice_clip(someone, 0)[0]) for someone in people) / SAMPLE_RATE / CLIPS
-    rates = {"voices": [rate(voice_clip, people) for _ in range(RUNS)], "faces": [rate(face_clip, people) for _ in range(RUNS)]}
+    rates = {
+        "voices": [rate(voice_clip, people) for _ in range(RUNS)],
+        "faces": [rate(face_clip, people) for _ in range(RUNS)],
+    }
     result = {
         "question": __doc__,
         "machine": describe(),

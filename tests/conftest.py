@@ -1,39 +1,11 @@
-"""Corpora that tests share: tiny, made of tones and flat pictures, so that every clip says whose it is."""
+"""Fixtures that all tests share."""
 
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-
-from voiceface.data.shards import Clip, Person, encode_flac, encode_jpeg
-from voiceface.prepare.engine import CorpusOptions, build
-
-Counts = tuple[str, int, int]
-
-
-def tone_person(job: tuple[int, Counts]) -> Person:
-    """Person i: voices are tones of 100 + 20 i Hz, 1 to 2 s long, faces are flat pictures of brightness 10 i."""
-    i, (split, voices, faces) = job
-    rng = np.random.default_rng(i)
-    heard = []
-    for k in range(voices):
-        t = np.arange(16_000 + 1_600 * (k % 10)) / 16_000
-        wave = 8_000 * np.sin(2 * np.pi * (100 + 20 * i) * t) + 20 * rng.standard_normal(len(t))
-        heard.append(Clip(f"p{i:03d}/v{k:02d}", encode_flac(wave.astype(np.int16)), video=f"video{k}", source=f"p{i:03d}/v{k:02d}.wav"))
-    seen = [
-        Clip(f"p{i:03d}/f{k:02d}", encode_jpeg(np.full((40, 40, 3), 10 * i % 250, np.uint8)), time=float(k), source=f"p{i:03d}/f{k:02d}.jpg")
-        for k in range(faces)
-    ]
-    return Person(f"p{i:03d}", split, tuple(heard), tuple(seen))
-
-
-def tone_corpus(out: Path, people: list[Counts], **options: object) -> Path:
-    """Build a corpus with one person per (split, voices, faces)."""
-    identities = {f"p{i:03d}": {"gender": "mf"[i % 2]} for i in range(len(people))}
-    corpus = CorpusOptions(**{"name": "tones", "face_size": 40, "face_margin": 1.25, "max_voices": 3, "max_faces": 4, "shard_bytes": 200_000, **options})  # type: ignore[arg-type]
-    build(out, list(enumerate(people)), tone_person, identities, corpus, {"command": "test"}, workers=1)
-    return out
+from tests_support import Counts, tone_corpus
 
 
 @pytest.fixture

@@ -30,13 +30,17 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raise a `UserError` instead of printing the usage."""
         for pattern, words in (
-            (r"unrecognized arguments: (\S+)", list(self._option_string_actions)),
+            (r"unrecognized arguments: (\S+)", self._all_options()),
             (r"invalid choice: '?([^' ]+)", self._choices()),
         ):
             found = re.search(pattern, message)
             if found:
                 message = f"{found[1]}: not known here{nearest(found[1], words)}"
         raise UserError(f"{message}; see `{self.prog} --help`")
+
+    def _all_options(self) -> list[str]:
+        below = [p for a in self._actions if isinstance(a, argparse._SubParsersAction) for p in a.choices.values()]
+        return [*self._option_string_actions, *(word for parser in below for word in parser._all_options())]
 
     def _choices(self) -> list[str]:
         return [str(c) for action in self._actions if action.choices for c in action.choices]
@@ -126,7 +130,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         options = build_parser().parse_args(args)
         from voiceface import commands
 
-        return int(getattr(commands, options.command)(options) or 0)
+        return int(getattr(commands, f"run_{options.command}")(options) or 0)
     except UserError as error:
         print(f"voiceface: {' '.join(str(error).split())}", file=sys.stderr)
         return 2

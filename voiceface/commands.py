@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from voiceface.prepare.engine import Summary
 
 
-def list(options: Namespace) -> int:
+def run_list(options: Namespace) -> int:
     """Print recipes and encoders, each with the first line of its file."""
     table = Table("kind", "name", "what", box=None, pad_edge=False)
     for name in list_recipes():
@@ -33,7 +33,7 @@ def list(options: Namespace) -> int:
     return 0
 
 
-def check(options: Namespace) -> int:
+def run_check(options: Namespace) -> int:
     """Print what is wrong with the environment and the corpus; 0 where nothing is."""
     from voiceface.data.check import corpus_problems, environment_problems
     from voiceface.data.shards import Corpus
@@ -69,7 +69,7 @@ def _print_summary(out: Path, summary: "Summary") -> None:
             print(f"  {count:6,}  {reason}")
 
 
-def prepare(options: Namespace) -> int:
+def run_prepare(options: Namespace) -> int:
     """Prepare a corpus and print what was kept and what was left out."""
     if options.workers is not None and options.workers < 1:
         raise UserError(f"--workers {options.workers}: give 1 or more")
@@ -98,13 +98,13 @@ def prepare(options: Namespace) -> int:
 
 def _evaluate(options: Namespace) -> "tuple[Method, VoxVGGDataModule, pl.Trainer]":
     import pytorch_lightning as pl
+    import torch
 
+    from voiceface.bar import RunBar
     from voiceface.data.module import VoxVGGDataModule
     from voiceface.evaluation import CrossModalMetrics
     from voiceface.fit import quiet
     from voiceface.weights import load_checkpoint, read_config
-
-    import torch
 
     quiet()
     if options.gpus > torch.cuda.device_count():
@@ -118,22 +118,25 @@ def _evaluate(options: Namespace) -> "tuple[Method, VoxVGGDataModule, pl.Trainer
         accelerator="gpu" if options.gpus else "cpu",
         devices=1,
         logger=False,
-        callbacks=[metrics],
+        callbacks=[metrics, RunBar()],
         enable_checkpointing=False,
         enable_model_summary=False,
     )
     return method, data, trainer
 
 
-def test(options: Namespace) -> int:
+def run_test(options: Namespace) -> int:
     """Evaluate a checkpoint, print its table and write the result file."""
+    from voiceface.report import print_table
+
     method, data, trainer = _evaluate(options)
     trainer.test(method, datamodule=data, verbose=False)
+    print_table(trainer.callbacks[0].results)  # type: ignore[attr-defined]
     print(f"scores: {options.out}")
     return 0
 
 
-def embed(options: Namespace) -> int:
+def run_embed(options: Namespace) -> int:
     """Embed a split and write one npz file: voices, voice_identity, voice_key, faces, face_identity, face_key."""
     import io
 

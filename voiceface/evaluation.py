@@ -14,7 +14,6 @@ from voiceface import results as result_file
 from voiceface.data.shards import Corpus
 from voiceface.data.synthetic import log_likelihood_ratio
 from voiceface.method import Method
-from voiceface.report import print_table
 from voiceface.scores import score
 
 LOGGED = {("matching", "accuracy", "exact"), ("retrieval", "mAP", "whole_split"), ("retrieval", "R@10", "whole_split")}
@@ -61,7 +60,7 @@ class EmbeddingTable:
 
 
 class CrossModalMetrics(pl.Callback):
-    """Score every evaluation and log the scores; after a test, write the result file and print the table.
+    """Score every evaluation and log the scores; after a test, keep them as `results` and write the result file.
 
     Args:
         out: Result file to write after a test; None: none.
@@ -110,7 +109,7 @@ class CrossModalMetrics(pl.Callback):
             self._score(trainer, pl_module, "val")
 
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Score, log, write the result file, print the table."""
+        """Score, log, write the result file."""
         split = trainer.datamodule.test_split  # type: ignore[attr-defined]
         scores, gathered = self._score(trainer, pl_module, "test")
         corpus: Corpus = trainer.datamodule.corpus  # type: ignore[attr-defined]
@@ -118,10 +117,8 @@ class CrossModalMetrics(pl.Callback):
         ideal = ideal_observer(corpus, gathered, _names(trainer, "test"), self.level)
         if ideal is not None:
             self.results["ideal_observer"] = ideal
-        if trainer.is_global_zero:
-            if self.out is not None:
-                result_file.write_results(Path(self.out), self.results)
-            print_table(self.results)
+        if trainer.is_global_zero and self.out is not None:
+            result_file.write_results(Path(self.out), self.results)
 
     def _score(self, trainer: pl.Trainer, method: Any, stage: str) -> tuple[list[dict[str, Any]], dict[str, NDArray[Any]]]:
         gathered = self.table.gather()

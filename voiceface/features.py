@@ -139,7 +139,8 @@ def log_mel(
     with torch.autocast(waveforms.device.type, enabled=False):
         points = max(512, window)
         framed = waveforms.float().unfold(1, window, hop) * torch.hann_window(window, device=waveforms.device)
-        power = torch.fft.rfft(framed, points).abs().square()
+        spectrum = torch.fft.rfft(framed, points)
+        power = spectrum.real.square() + spectrum.imag.square()
         filters = _mel_filters(points // 2 + 1, bands, low, high, waveforms.device)
         logarithm = (power @ filters).clamp(min=1e-6).log().transpose(1, 2)
         frames = None if lengths is None else 1 + (lengths - window) // hop

@@ -1,31 +1,43 @@
 """Writing files so that a kill or a full disk leaves the old one or the new one, never half of one."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from voiceface.errors import UserError
 
 
-def write_atomic(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all: temporary name, flush to disk, rename.
+@contextmanager
+def atomic(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file that appears whole or not at all: temporary name, flush to disk, rename.
 
     Args:
         path: File; its folder exists.
-        data: Content.
+
+    Yields:
+        The temporary file, open for writing; it is removed if the block fails.
 
     Raises:
-        OSError: The disk is full or the folder cannot be written; the temporary file is removed.
+        OSError: The disk is full or the folder cannot be written.
     """
     temporary = path.with_name(path.name + ".tmp")
     try:
         with temporary.open("wb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all; see `atomic`."""
+    with atomic(path) as file:
+        file.write(data)
 
 
 def write_for_user(path: Path, data: bytes) -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import logging
+import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,15 +11,17 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from jsonargparse import ArgumentError
-from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.callbacks import ModelCheckpoint, ProgressBar
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.loggers import CSVLogger
 from pytorch_lightning.loggers.csv_logs import ExperimentWriter
 
+from voiceface.bar import RunBar
 from voiceface.data.module import VoxVGGDataModule
 from voiceface.errors import UserError
 from voiceface.evaluation import CrossModalMetrics
 from voiceface.method import Method
+from voiceface.report import print_table
 from voiceface.weights import save_checkpoint
 from voiceface.words import expand
 
@@ -77,7 +80,7 @@ class FitCLI(LightningCLI):
             subclass_mode_model=True,
             auto_configure_optimizers=False,
             seed_everything_default=0,
-            trainer_defaults={"num_sanity_val_steps": 0, "log_every_n_steps": 25},
+            trainer_defaults={"num_sanity_val_steps": 0, "log_every_n_steps": 25, "enable_model_summary": False},
             save_config_kwargs={"overwrite": True},
             parser_kwargs={"exit_on_error": False, "fit": {"exit_on_error": False}},
             args=list(args),
@@ -122,7 +125,9 @@ class FitCLI(LightningCLI):
             ModelCheckpoint(self.out, "last", monitor=None, every_n_train_steps=every, save_on_train_epoch_end=False, enable_version_counter=False),
             ModelCheckpoint(self.out, "best", monitor=MONITOR, mode="max", save_weights_only=True, enable_version_counter=False),
         ]
-        trainer.callbacks = [c for c in trainer.callbacks if not _default_checkpoint(c)]
+        trainer.callbacks = [c for c in trainer.callbacks if not _default_checkpoint(c) and not isinstance(c, ProgressBar)]
+        if self._get(self.config_init, "trainer")["enable_progress_bar"] is not False:
+            trainer.callbacks.append(RunBar())
         return trainer
 
     def before_fit(self) -> None:
@@ -131,6 +136,13 @@ class FitCLI(LightningCLI):
             self.datamodule.prepare_data()
             for split in ("train", "val", "test"):
                 self.datamodule.bundles(split)
+        if self.trainer.is_global_zero:
+            size = sum(p.numel() for p in self.model.parameters())
+            where = self.datamodule.root or f"{self.datamodule.corpus.root} (built-in, synthetic)"
+            print(
+                f"{self.chosen['recipe'] or type(self.model).__name__}, preset {self.chosen['preset']}: {size:,} parameters; data {where}; run folder {self.out}",
+                file=sys.stderr,
+            )
 
     def after_fit(self) -> None:
         """Keep the last state, test the best one, write the checkpoint folder."""
@@ -147,6 +159,7 @@ class FitCLI(LightningCLI):
             self.model.checkpoint_hash = save_checkpoint(self.model, self.out / "checkpoint", self.chosen["recipe"], self.model.training_data)
         self.trainer.test(self.model, datamodule=self.datamodule, verbose=False)
         if self.trainer.is_global_zero:
+            print_table(next(c.results for c in self.trainer.callbacks if isinstance(c, CrossModalMetrics)))
             print(f"scores: {self.out / 'results.json'}   checkpoint: {self.out / 'checkpoint'}")
 
 
@@ -184,8 +197,15 @@ def _run_folder(chosen: dict[str, str], resumed: str | None) -> Path:
 def quiet() -> None:
     """Keep Lightning's advice out of the user's terminal; warnings about the run stay."""
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
-    for message in (".*does not have many workers.*", ".*Checkpoint directory.*exists.*", ".*number of training batches.*", ".*isinstance\\(treespec.*"):
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+    for message in (
+        ".*LightningCLI's args parameter.*",
+        ".*worker processes in total.*",
+        ".*does not have many workers.*",
+        ".*Checkpoint directory.*exists.*",
+        ".*number of training batches.*",
+        ".*isinstance\\(treespec.*",
+    ):
         warnings.filterwarnings("ignore", message)
 
 

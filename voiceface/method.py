@@ -1,6 +1,7 @@
 """Method: what every voice-face association method has, and nothing else."""
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -15,7 +16,7 @@ from voiceface.errors import UserError
 from voiceface.weights import load_into, misfit
 
 
-class Method(pl.LightningModule):
+class Method(pl.LightningModule, ABC):
     """Base class: two encoders, embeddings of both modalities, and a loss.
 
     A method sets `face_encoder` and `voice_encoder`, writes `embed_voice`, `embed_face`, `loss` and `configure_optimizers`, and calls
@@ -31,6 +32,7 @@ class Method(pl.LightningModule):
     training_data: Mapping[str, Any] | None = None
     """Corpus, hash and split that the weights were trained on."""
 
+    @abstractmethod
     def embed_voice(self, waveforms: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Embed voices.
 
@@ -41,8 +43,8 @@ class Method(pl.LightningModule):
         Returns:
             float32 of shape (B, D).
         """
-        raise TypeError(f"{type(self).__name__} does not embed voices")
 
+    @abstractmethod
     def embed_face(self, faces: Tensor) -> Tensor:
         """Embed faces.
 
@@ -52,8 +54,8 @@ class Method(pl.LightningModule):
         Returns:
             float32 of shape (B, D).
         """
-        raise TypeError(f"{type(self).__name__} does not embed faces")
 
+    @abstractmethod
     def loss(self, voices: Tensor, faces: Tensor, voice_identity: Tensor, face_identity: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """The training loss of a batch.
 
@@ -66,7 +68,6 @@ class Method(pl.LightningModule):
         Returns:
             The loss to minimise, a scalar, and detached values to log.
         """
-        raise TypeError(f"{type(self).__name__} has no loss")
 
     def similarity(self, voices: Tensor, faces: Tensor) -> Tensor:
         """How alike voices and faces are; larger is more alike.

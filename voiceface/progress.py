@@ -20,7 +20,16 @@ def progress(what: str, total: int, done: int = 0) -> Iterator[Callable[..., Non
     Yields:
         A function to call per finished item (or with a number of items).
     """
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as bar:
+    with new_bar() as bar:
         task = bar.add_task(what, total=total, completed=done)
         yield lambda n=1: bar.advance(task, n)
+
+
+def new_bar(*more: TextColumn) -> Progress:
+    """A rich progress bar on standard error: what, how many, time gone and left; disabled where that is no terminal.
+
+    Args:
+        more: Columns to add.
+    """
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    return Progress(*columns, *more, console=Console(stderr=True), disable=not sys.stderr.isatty())

@@ -1,5 +1,6 @@
 import dataclasses
 import hashlib
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -22,7 +23,8 @@ def _showing(someone: SyntheticPerson, **traits: float) -> SyntheticPerson:
 def test_clip_format(someone):
     images = [face_clip(someone, clip) for clip in range(3)]
     for image, observed in images:
-        assert image.dtype == np.uint8 and image.shape == (FACE_SIZE, FACE_SIZE, 3)
+        assert image.dtype == np.uint8
+        assert image.shape == (FACE_SIZE, FACE_SIZE, 3)
         assert image.flags["C_CONTIGUOUS"]
         assert image.std() > 15
         np.testing.assert_array_equal(observed, someone.face.vector())
@@ -45,9 +47,9 @@ def test_clips_are_reproducible_in_any_order():
 
 def test_golden_clips():
     digest = hashlib.sha256()
-    for index, clip in ((0, 0), (1, 5), (3, 2), (599, 1)):
+    for index, clip in ((0, 0), (1, 5), (9, 2), (12, 0), (14, 1), (599, 1)):
         digest.update(face_clip(person(OPTIONS, index), clip)[0].tobytes())
-    assert digest.hexdigest() == "GOLDEN_FACE"
+    assert digest.hexdigest() == "135530c06f603530344a116b0fa8b73db4c76b476340edc18fa29599b1b2518a"
 
 
 @pytest.mark.parametrize("trait", ["age", "size", "build", "vigour"])
@@ -55,7 +57,7 @@ def test_each_continuous_trait_moves_the_picture_steadily(trait):
     """The further apart two values, the further apart the pictures."""
     for someone in CROWD[:3]:
         pictures = [face_clip(_showing(someone, **{trait: x}), 0)[0].astype(float) for x in (-2, -0.7, 0.7, 2)]
-        steps = [np.abs(a - b).mean() for a, b in zip(pictures, pictures[1:], strict=False)]
+        steps = [np.abs(a - b).mean() for a, b in pairwise(pictures)]
         assert min(steps) > 0.15
         assert np.abs(pictures[0] - pictures[-1]).mean() > max(steps)
 

@@ -1,13 +1,13 @@
 """People of the built-in synthetic corpus, and the best score that anybody can reach on them.
 
-A person has shared traits: age, body size, build and vigour (independent standard Gaussians), gender, nationality and first
-language. The voice and the face each show every shared trait through noise of their own that stays the same in all clips
-of a person: a continuous trait x is shown as ``a x + sqrt(1 - a^2) e`` with standard Gaussian e, a categorical one is
-replaced with some probability by a draw from the population. The joint law of what one voice and one face show is
-therefore known in closed form, and with it the ideal observer, `log_likelihood_ratio`.
+A person has shared traits: age, body size, build and vigour (independent standard Gaussians), gender, nationality and
+first language. The voice and the face each show every shared trait through noise of their own that stays the same in
+all clips of a person: a continuous trait x is shown as ``a x + sqrt(1 - a^2) e`` with standard Gaussian e, a
+categorical one is replaced with some probability by a draw from the population. The joint law of what one voice and
+one face show is therefore known in closed form, and with it the ideal observer, `log_likelihood_ratio`.
 
-Nothing here describes real people: nationalities and languages are invented, and no number obtained on this corpus is a
-statement about humans.
+Nothing here describes real people: nationalities and languages are invented, and no number obtained on this corpus is
+a statement about humans.
 """
 
 from __future__ import annotations
@@ -145,7 +145,9 @@ def _language_table() -> NDArray[np.float64]:
     """P(nationality, language), float64 (8, 6)."""
     main = np.zeros((len(NATIONALITIES), len(LANGUAGES)))
     main[np.arange(len(NATIONALITIES)), _MAIN_LANGUAGE] = 1.0
-    return _NATIONALITY_SHARES[:, None] * (_MAIN_LANGUAGE_SHARE * main + (1 - _MAIN_LANGUAGE_SHARE) / len(LANGUAGES))
+    given = _MAIN_LANGUAGE_SHARE * main + (1 - _MAIN_LANGUAGE_SHARE) / len(LANGUAGES)
+    table: NDArray[np.float64] = _NATIONALITY_SHARES[:, None] * given
+    return table
 
 
 _ORIGIN = _language_table()
@@ -166,7 +168,7 @@ def cross_modal_correlation(strength: float) -> NDArray[np.float64]:
     Returns:
         float64 (4,), in the order of `CONTINUOUS`, 0 at strength 0.
     """
-    signal_to_noise = strength**2 * _CORRELATION / (1 - _CORRELATION)
+    signal_to_noise: NDArray[np.float64] = strength**2 * _CORRELATION / (1 - _CORRELATION)
     return signal_to_noise / (1 + signal_to_noise)
 
 
@@ -194,19 +196,20 @@ def person(options: SyntheticOptions, index: int) -> SyntheticPerson:
 
     nationality = _pick(_NATIONALITY_SHARES, uniform[0, 1])
     language = _pick(_ORIGIN[nationality] / _NATIONALITY_SHARES[nationality], uniform[0, 2])
-    truth = Traits(*latent.tolist(), _pick(_GENDER_SHARES, uniform[0, 0]), nationality, language)
+    age, size, build, vigour = latent.tolist()
+    truth = Traits(age, size, build, vigour, _pick(_GENDER_SHARES, uniform[0, 0]), nationality, language)
 
     loading = np.sqrt(cross_modal_correlation(options.strength))
     shown = []
     for noise, confusion, drawn, other in zip(
         (voice_noise, face_noise), (_VOICE_CONFUSION, _FACE_CONFUSION), uniform[1:], replacement, strict=True
     ):
-        values = (loading * latent + np.sqrt(1 - loading**2) * noise).tolist()
-        categories = [
+        age, size, build, vigour = (loading * latent + np.sqrt(1 - loading**2) * noise).tolist()
+        gender, nationality, language = (
             _pick(_SHARES[name], other[k]) if drawn[k] < confusion[name] else int(getattr(truth, name))
             for k, name in enumerate(CATEGORICAL)
-        ]
-        shown.append(Traits(*values, *categories))
+        )
+        shown.append(Traits(age, size, build, vigour, gender, nationality, language))
 
     decade = min(int(age_in_years(truth.age) // 10) * 10, _OLDEST_BAND)
     attributes = {
@@ -221,27 +224,27 @@ def person(options: SyntheticOptions, index: int) -> SyntheticPerson:
 def _channel(name: str, confusion: dict[str, float]) -> NDArray[np.float64]:
     """P(shown category | true category), rows = true."""
     shares = _SHARES[name]
-    return (1 - confusion[name]) * np.eye(len(shares)) + confusion[name] * shares[None, :]
+    mixed: NDArray[np.float64] = (1 - confusion[name]) * np.eye(len(shares)) + confusion[name] * shares
+    return mixed
 
 
-def _gender_table() -> NDArray[np.float64]:
-    """Log-likelihood ratio of shown genders, float64 (voice, face)."""
-    voice, face = _channel("gender", _VOICE_CONFUSION), _channel("gender", _FACE_CONFUSION)
-    joint = np.einsum("t,ts,tu->su", _GENDER_SHARES, voice, face)
-    return np.log(joint / (joint.sum(axis=1, keepdims=True) * joint.sum(axis=0)))
+def _ratio_table(
+    prior: NDArray[np.float64], voice: NDArray[np.float64], face: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Log-likelihood ratio of what voice (rows) and face (columns) show of a trait with these channels."""
+    joint = (voice * prior[:, None]).T @ face
+    ratio: NDArray[np.float64] = np.log(joint / (joint.sum(axis=1, keepdims=True) * joint.sum(axis=0)))
+    return ratio
 
 
-def _origin_table() -> NDArray[np.float64]:
-    """Log-likelihood ratio of shown origins, float64 (48, 48); an origin is nationality * 6 + language."""
-    size = _ORIGIN.size
-    voice = np.kron(_channel("nationality", _VOICE_CONFUSION), _channel("language", _VOICE_CONFUSION))
-    face = np.kron(_channel("nationality", _FACE_CONFUSION), _channel("language", _FACE_CONFUSION))
-    joint = np.einsum("t,ts,tu->su", _ORIGIN.reshape(size), voice, face)
-    return np.log(joint / (joint.sum(axis=1, keepdims=True) * joint.sum(axis=0)))
+def _origin_channel(confusion: dict[str, float]) -> NDArray[np.float64]:
+    """Channel of nationality and first language together; an origin is nationality * 6 + language."""
+    nationality, language = _channel("nationality", confusion), _channel("language", confusion)
+    return (nationality[:, None, :, None] * language[None, :, None, :]).reshape(_ORIGIN.size, _ORIGIN.size)
 
 
-_GENDER_LLR = _gender_table()
-_ORIGIN_LLR = _origin_table()
+_GENDER_LLR = _ratio_table(_GENDER_SHARES, _channel("gender", _VOICE_CONFUSION), _channel("gender", _FACE_CONFUSION))
+_ORIGIN_LLR = _ratio_table(_ORIGIN.ravel(), _origin_channel(_VOICE_CONFUSION), _origin_channel(_FACE_CONFUSION))
 
 
 def log_likelihood_ratio(
@@ -249,10 +252,10 @@ def log_likelihood_ratio(
 ) -> NDArray[np.float32]:
     """Similarity of the ideal observer: log p(voice, face | same person) - log p(voice, face | different people).
 
-    No other function of the clips ranks a true pair above a false one more often (Neyman-Pearson), because the clips carry
-    nothing else about the shared traits. Traits are independent, so the ratio is a sum: of bivariate Gaussian terms with
-    correlation rho, ``-log(1 - rho^2) / 2 - (rho^2 (x^2 + y^2) - 2 rho x y) / (2 (1 - rho^2))``, and of tables for gender and
-    for nationality together with first language.
+    No other function of the clips ranks a true pair above a false one more often (Neyman-Pearson), because the clips
+    carry nothing else about the shared traits. Traits are independent, so the ratio is a sum: of bivariate Gaussian
+    terms with correlation rho, ``-log(1 - rho^2) / 2 - (rho^2 (x^2 + y^2) - 2 rho x y) / (2 (1 - rho^2))``, and of
+    tables for gender and for nationality together with first language.
 
     Args:
         voices_observed: Observed vectors of voice clips, float (Nv, 7), columns as in `TRAITS`.
@@ -267,7 +270,9 @@ def log_likelihood_ratio(
     rho = cross_modal_correlation(strength)
     quadratic, cross = rho**2 / (2 * (1 - rho**2)), rho / (1 - rho**2)
     x, y = voices[:, :count], faces[:, :count]
-    ratio = (x * cross) @ y.T - (x**2 * quadratic).sum(axis=1)[:, None] - (y**2 * quadratic).sum(axis=1)
+    ratio: NDArray[np.float64] = (
+        (x * cross) @ y.T - (x**2 * quadratic).sum(axis=1)[:, None] - (y**2 * quadratic).sum(axis=1)
+    )
     ratio -= 0.5 * np.log1p(-(rho**2)).sum()
 
     voice_class, face_class = voices[:, count:].astype(np.intp), faces[:, count:].astype(np.intp)

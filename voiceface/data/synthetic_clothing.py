@@ -16,11 +16,11 @@ def _hue(turns: float, lightness: float, colourfulness: float) -> Array:
 def draw_background(canvas: Canvas, generator: np.random.Generator) -> None:
     """A blurred room: a sloping gradient and a few soft spots."""
     chance = generator.random(4)
-    colours = [_hue(chance[0], 0.25 + 0.5 * chance[1], 0.08), _hue(chance[0] + 0.2, 0.25 + 0.5 * chance[2], 0.10)]
+    colours = [_hue(chance[0], 0.35 + 0.35 * chance[1], 0.05), _hue(chance[0] + 0.2, 0.35 + 0.35 * chance[2], 0.06)]
     ramp = np.clip(0.5 + 0.35 * (canvas.v + (2 * chance[3] - 1) * canvas.u), 0, 1)
     canvas.image[:] = colours[0][:, None, None] + ramp * (colours[1] - colours[0])[:, None, None]
     for u, v, width, lightness in (generator.random((3, 4)) * (3.6, 3.0, 0.4, 0.7) - (1.8, 1.6, 0.0, 0.0)).tolist():
-        canvas.glow(u, v, 0.2 + width, 0.25 + width, _hue(chance[0] + u, 0.15 + lightness, 0.1), 0.6)
+        canvas.glow(u, v, 0.2 + width, 0.25 + width, _hue(chance[0] + u, 0.2 + lightness, 0.06), 0.5)
 
 
 def draw_clothing(canvas: Canvas, language: int, size: float, female: bool, generator: np.random.Generator) -> None:
@@ -34,7 +34,7 @@ def draw_clothing(canvas: Canvas, language: int, size: float, female: bool, gene
         generator: Random numbers of the clip.
     """
     chance = generator.random(3)
-    colour = _hue(chance[0], 0.28 + 0.3 * chance[1], 0.16)
+    colour = _hue(chance[0], 0.30 + 0.2 * chance[1], 0.14)
     u, v = np.abs(canvas.u), canvas.v
     broad = (1.25 if female else 1.45) + 0.12 * size
     shoulders = np.maximum(1.16 + 0.22 * np.maximum(u - 0.3, 0) - v, 3 * (u - broad) - (v - 1.5))

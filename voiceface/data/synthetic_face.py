@@ -1,9 +1,9 @@
 """Faces of the synthetic corpus: portraits drawn from a person's shown traits.
 
-What shows which trait: gender - hair length, jaw, brows, lips, stubble; size - width of head, jaw, nose and neck, small eyes;
-age - wrinkles, grey hair, receding hairline, bags under the eyes, sagging cheeks; build - full cheeks, lips and chin;
-vigour - open eyes, raised brows, lifted corners of the mouth; nationality - hair style, brows, eye outline; first language -
-clothing. Skin tone, hair and eye colour are free of all of them.
+What shows which trait: gender - hair length, jaw, brows, lips, stubble; size - width of head, jaw, nose and neck,
+small eyes; age - wrinkles, grey hair, receding hairline, bags under the eyes, sagging cheeks; build - full cheeks,
+lips and chin; vigour - open eyes, raised brows, lifted corners of the mouth; nationality - hair style, brows, eye
+outline; first language - clothing. Skin tone, hair and eye colour are free of all of them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,15 @@ from numpy.typing import NDArray
 from voiceface.data.synthetic import SyntheticPerson
 from voiceface.data.synthetic_canvas import Canvas
 from voiceface.data.synthetic_clothing import draw_background, draw_clothing
-from voiceface.data.synthetic_features import draw_age, draw_eyes, draw_glasses, draw_head, draw_mouth, draw_neck, draw_nose
+from voiceface.data.synthetic_features import (
+    draw_age,
+    draw_eyes,
+    draw_glasses,
+    draw_head,
+    draw_mouth,
+    draw_neck,
+    draw_nose,
+)
 from voiceface.data.synthetic_hair import draw_back_hair, draw_front_hair
 from voiceface.data.synthetic_looks import looks_of
 
@@ -29,11 +37,12 @@ def face_clip(person: SyntheticPerson, clip: int) -> tuple[NDArray[np.uint8], ND
 
     Args:
         person: Who is shown.
-        clip: Number of the clip, 0 or more; every number is another pose, light, expression, background and clothing colour.
+        clip: Number of the clip, 0 or more; every number is another pose, light, expression, background and colour
+            of clothing.
 
     Returns:
-        The image, RGB uint8 (140, 140, 3), and the observed vector, float64 (7,): what a perfect viewer would know of the
-        shared traits, columns as in `voiceface.data.synthetic.TRAITS`.
+        The image, RGB uint8 (140, 140, 3), and the observed vector, float64 (7,): what a perfect viewer would know of
+        the shared traits, columns as in `voiceface.data.synthetic.TRAITS`.
     """
     generator = person.face_generator(clip)
     looks = looks_of(person)
@@ -63,7 +72,7 @@ def face_clip(person: SyntheticPerson, clip: int) -> tuple[NDArray[np.uint8], ND
         side = 1.0 if chance[2] < 0.5 else -1.0
         canvas.arc(side * 0.75, 1.35, 0.5, 0.0, 0.05, (0.12, 0.12, 0.13), tilt=side * 0.9)
         canvas.ellipse(side * 0.45, 1.02, 0.15, 0.15, (0.2, 0.2, 0.22))
-    gain = (1 + 0.3 * nuisance[8]) * (1 + 0.08 * nuisance[9] * np.array([1.0, 0.0, -1.0]))
+    gain = (1 + 0.24 * nuisance[8]) * (1 + 0.08 * nuisance[9] * np.array([1.0, 0.0, -1.0]))
     picture = np.clip(canvas.image * gain[:, None, None] + 0.06 * nuisance[10], 0, 1)
     picture += 0.012 * generator.standard_normal((FACE_SIZE, FACE_SIZE))
     pixels = np.clip(np.round(picture * 255), 0, 255).astype(np.uint8)

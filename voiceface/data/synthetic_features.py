@@ -12,7 +12,7 @@ _LINE = np.array([0.45, 0.32, 0.30])
 
 
 def _head_radii(looks: Looks) -> list[float]:
-    width = 0.74 + 0.055 * looks.size
+    width = 0.74 + 0.062 * looks.size
     jaw = (0.84 if looks.female else 0.93) + 0.03 * looks.size + 0.042 * looks.build + 0.012 * looks.age
     cheek = width + 0.03 + 0.05 * looks.build
     return [1.0 + 0.012 * looks.build, jaw, cheek, width + 0.02, 0.88 + 0.015 * looks.size, 1.0]
@@ -20,10 +20,11 @@ def _head_radii(looks: Looks) -> list[float]:
 
 def draw_neck(canvas: Canvas, looks: Looks) -> None:
     """Neck, with the shadow of the chin."""
-    width = (0.33 if looks.female else 0.40) + 0.055 * looks.size + 0.02 * looks.build
+    width = (0.33 if looks.female else 0.40) + 0.06 * looks.size + 0.02 * looks.build
     spread = width + 0.25 * np.maximum(canvas.v - 1.15, 0) ** 1.5
     distance = np.maximum(np.abs(canvas.u) - spread, 0.4 - canvas.v)
-    shade = 0.86 - 0.26 * np.exp(-(((canvas.v - 0.98) / 0.2) ** 2)) - 0.25 * np.minimum(np.abs(canvas.u) / width, 1.2) ** 3
+    chin_shadow = 0.26 * np.exp(-(((canvas.v - 0.98) / 0.2) ** 2))
+    shade = 0.86 - chin_shadow - 0.25 * np.minimum(np.abs(canvas.u) / width, 1.2) ** 3
     canvas.paint(canvas.cover(distance), looks.skin[:, None, None] * shade)
 
 
@@ -76,10 +77,9 @@ def draw_age(canvas: Canvas, looks: Looks, turn: float, nod: float) -> None:
         canvas.arc(side * 0.31 + turn, 0.40 + nod, 0.2, -0.05, 0.018, dark, 0.95 * depth, side * 1.1, 1.5)
         canvas.arc(side * 0.33 + turn, 0.07 + nod, 0.15, 0.05, 0.020, dark, 0.9 * depth, softness=2)
         for k in range(3):
-            canvas.arc(
-                side * 0.58 + turn, -0.06 + 0.06 * k + nod, 0.09, 0.0, 0.011, dark, 0.9 * depth, side * (0.35 * k - 0.3), 1.5
-            )
-        canvas.arc(side * 0.40, 0.80 + nod, 0.16, 0.05, 0.018, dark, 0.8 * depth, -side * 0.6, 2)
+            v, tilt = -0.06 + 0.06 * k + nod, side * (0.35 * k - 0.3)
+            canvas.arc(side * 0.58 + turn, v, 0.09, 0.0, 0.011, dark, 0.9 * depth, tilt, 1.5)
+        canvas.arc(side * 0.33, 0.77 + nod, 0.13, 0.05, 0.018, dark, 0.8 * depth, -side * 0.6, 2)
         canvas.arc(side * 0.05 + turn, -0.24 + nod, 0.07, 0.0, 0.011, dark, 0.7 * depth, 1.5, 1.5)
 
 
@@ -90,7 +90,7 @@ def draw_eyes(canvas: Canvas, looks: Looks, turn: float, nod: float, generator: 
     lid = 1 + 0.2 * (generator.random() - 0.5)
     lift = 0.03 * (generator.random() - 0.5)
     half = 0.155 - 0.008 * looks.size
-    opening = float(0.078 * np.exp(0.26 * looks.vigour) * style.eye_height * lid)
+    opening = float(0.078 * np.exp(0.23 * looks.vigour) * style.eye_height * lid)
     shadow = looks.skin * np.array([0.62, 0.5, 0.48])
     brow_colour = 0.75 * looks.hair + 0.25 * looks.skin * 0.5
     for side in (-1.0, 1.0):
@@ -111,7 +111,7 @@ def draw_eyes(canvas: Canvas, looks: Looks, turn: float, nod: float, generator: 
         canvas.arc(u, v, half + 0.02, -1.15 * opening, lash, (0.10, 0.07, 0.06), 0.95, tilt)
         canvas.arc(u, v, half, 0.85 * opening, 0.008, shadow, 0.8, tilt)
         canvas.arc(u, v - 0.05, half, -1.2 * opening, 0.010, shadow, 0.7, tilt, 1.5)
-        height = -0.30 - 0.042 * looks.vigour - 0.3 * opening + lift + nod
+        height = -0.30 - 0.048 * looks.vigour - 0.3 * opening + lift + nod
         thickness = style.brow_thickness * (0.8 if looks.female else 1.25)
         canvas.arc(u, height, 0.22, style.brow_bend, thickness, brow_colour, 0.95, -side * style.brow_tilt, 1.5)
 
@@ -137,7 +137,7 @@ def draw_mouth(
 ) -> None:
     """Beard shadow and lips; the smile varies around the person's own."""
     u, v = 1.2 * turn, looks.mouth_height + nod
-    smile = 0.028 + 0.026 * looks.vigour + 0.04 * (generator.random() - 0.5)
+    smile = 0.028 + 0.04 * looks.vigour + 0.03 * (generator.random() - 0.5)
     openness = max(0.0, 0.10 * (generator.random() - 0.55))
     if not looks.female:
         region = smooth(canvas.v - 0.35 * canvas.u**2, 0.36, 0.62) * (1 - 0.6 * np.exp(-(((canvas.v - v) / 0.1) ** 2)))

@@ -1,4 +1,4 @@
-"""Looks of a person of the synthetic corpus: the traits that the face shows and the private ones, as drawing parameters."""
+"""Looks of a person of the synthetic corpus: shown and private traits of the face as drawing parameters."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from voiceface.data.synthetic import SyntheticPerson
 from voiceface.data.synthetic_canvas import Array, smooth
 
 _LIGHT_SKIN, _DARK_SKIN = np.array([0.95, 0.79, 0.69]), np.array([0.42, 0.27, 0.20])
-_BLACK_HAIR, _BROWN_HAIR, _FAIR_HAIR = np.array([0.09, 0.07, 0.07]), np.array([0.36, 0.22, 0.13]), np.array([0.75, 0.58, 0.33])
-_GREY_HAIR = np.array([0.80, 0.80, 0.81])
+_BLACK_HAIR, _BROWN_HAIR = np.array([0.09, 0.07, 0.07]), np.array([0.36, 0.22, 0.13])
+_FAIR_HAIR, _GREY_HAIR = np.array([0.75, 0.58, 0.33]), np.array([0.80, 0.80, 0.81])
 _IRISES = np.array([[0.30, 0.18, 0.10], [0.40, 0.30, 0.14], [0.25, 0.42, 0.58], [0.30, 0.44, 0.30]])
 
 

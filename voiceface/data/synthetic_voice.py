@@ -1,12 +1,13 @@
 """Voices of the synthetic corpus: source-filter speech from a person's shown traits.
 
-A train of glottal pulses and breath noise passes through five formants that move from syllable to syllable, and fricative
-noise through a resonance of its own (the classical source-filter model: Fant, Acoustic Theory of Speech Production, 1960).
-The filters are applied per short frame in the frequency domain, so one clip takes a few milliseconds.
+A train of glottal pulses and breath noise passes through five formants that move from syllable to syllable, and
+fricative noise through a resonance of its own (the classical source-filter model: Fant, Acoustic Theory of Speech
+Production, 1960). The filters are applied per short frame in the frequency domain, so one clip takes a few
+milliseconds.
 
-What shows which trait: gender - pitch and tract length; size - tract length, pitch; age - breath noise, jitter, shimmer,
-tremor; build - spectral tilt, formant damping; vigour - speaking rate, pitch range; first language - vowel inventory;
-nationality - colour and length of fricatives, intonation, rhythm, third formant.
+What shows which trait: gender - pitch and tract length; size - tract length, pitch; age - breath noise, jitter,
+shimmer, tremor; build - spectral tilt, formant damping; vigour - speaking rate, pitch range; first language - vowel
+inventory; nationality - colour and length of fricatives, intonation, rhythm, third formant.
 """
 
 from __future__ import annotations
@@ -85,12 +86,12 @@ def _manner(person: SyntheticPerson) -> _Manner:
         pitch=_PITCH[shown.gender] * 2 ** ((-0.7 * size + 0.6 * private[0]) / 12),
         tract=_TRACT[shown.gender] * np.exp(-0.065 * size + 0.008 * private[1]),
         pitch_range=2.4 * np.exp(0.35 * vigour),
-        rate=4.0 * np.exp(0.17 * vigour + 0.02 * private[2]),
+        rate=4.0 * np.exp(0.18 * vigour + 0.02 * private[2]),
         jitter=0.008 * np.exp(0.65 * age),
         shimmer=0.06 * np.exp(0.5 * age),
-        breath=0.09 * np.exp(0.75 * age),
+        breath=0.09 * np.exp(0.85 * age),
         tremor=0.4 * np.exp(0.5 * age),
-        tilt=0.92 + 0.09 * build,
+        tilt=0.90 + 0.10 * build,
         damping=np.exp(0.25 * build),
         loudness=float(private[3]),
         vowels=np.array(_VOWELS[shown.language], dtype=np.float64),
@@ -171,7 +172,7 @@ def _pulses(score: _Score, manner: _Manner, samples: int, generator: np.random.G
     first = np.floor(time).astype(np.intp)[:, None] + np.arange(-3, 5)
     distance = first - time[:, None]
     taps = np.sinc(distance) * np.cos(np.pi * distance / 10) ** 2 * strength[:, None]
-    return np.bincount(first.ravel(), weights=taps.ravel(), minlength=samples)[:samples]
+    return np.bincount(first.ravel(), weights=taps.ravel(), minlength=samples)[:samples].astype(np.float64, copy=False)
 
 
 def _spectra(signal: Array, frames: int) -> NDArray[np.complex128]:
@@ -205,8 +206,9 @@ def _record(speech: Array, manner: _Manner, generator: np.random.Generator) -> A
     reflections = generator.random((2, 10))
     wetness = 0.12 + 0.25 * generator.random()
     room = speech.copy()
-    for delay, sign in zip(np.floor(80 + 1500 * reflections[0]).astype(int).tolist(), reflections[1] - 0.5, strict=True):
-        room[delay:] += wetness * 2 * sign * np.exp(-delay / 700) * speech[:-delay]
+    delays = np.floor(80 + 1500 * reflections[0]).astype(int).tolist()
+    for delay, strength in zip(delays, (2 * reflections[1] - 1).tolist(), strict=True):
+        room[delay:] += wetness * strength * np.exp(-delay / 700) * speech[:-delay]
     room /= np.sqrt(np.mean(room**2))
     hiss = generator.standard_normal(samples + 1)
     colour = generator.random()
@@ -224,8 +226,8 @@ def voice_clip(person: SyntheticPerson, clip: int) -> tuple[NDArray[np.int16], N
         clip: Number of the clip, 0 or more; every number is another utterance in another room.
 
     Returns:
-        The waveform, int16 (T,), mono at 16 kHz, 2.6 to 3.6 s long, and the observed vector, float64 (7,): what a perfect
-        listener would know of the shared traits, columns as in `voiceface.data.synthetic.TRAITS`.
+        The waveform, int16 (T,), mono at 16 kHz, 2.6 to 3.6 s long, and the observed vector, float64 (7,): what a
+        perfect listener would know of the shared traits, columns as in `voiceface.data.synthetic.TRAITS`.
     """
     generator = person.voice_generator(clip)
     manner = _manner(person)
@@ -238,13 +240,13 @@ def voice_clip(person: SyntheticPerson, clip: int) -> tuple[NDArray[np.int16], N
     source = _pulses(score, manner, samples, generator)
     source += np.interp(np.arange(samples) / _HOP, np.arange(frames), score.breath) * breath
     ratio = (_FREQUENCY / 250) ** 2
-    equaliser = (1 + (_FREQUENCY / 1000) ** 2) ** (0.08 * (generator.random() - 0.5))
+    equaliser = (1 + (_FREQUENCY / 1000) ** 2) ** (0.05 * (generator.random() - 0.5))
     glottis = np.sqrt(ratio) / (1 + ratio) ** manner.tilt * equaliser
     voiced = _spectra(source, frames) * _resonances(score.formants, manner.damping) * glottis
 
     centre = manner.accent[0]
     hiss_shape = equaliser / (((_FREQUENCY**2 - centre**2) / (1800 * (_FREQUENCY + 300))) ** 2 + 1)
     hissed = _spectra(noise[1, 1:], frames) * hiss_shape
-    speech = _overlap_add(voiced + 0.12 * hissed * score.frication[:, None], samples)
+    speech = _overlap_add(voiced + 0.14 * hissed * score.frication[:, None], samples)
     waveform = _record(speech, manner, generator)
     return np.round(waveform * 32767).astype(np.int16), person.voice.vector()

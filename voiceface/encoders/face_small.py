@@ -22,10 +22,9 @@ class FaceSmall(FaceEncoder):
     def __init__(self) -> None:
         super().__init__()
         self.convolutions = nn.Sequential(
-            _block(3, 32, 5, 2),
+            _block(3, 32, 3, 2),
             _block(32, 64, 3, 2),
             _block(64, 96, 3, 2),
-            _block(96, 96, 3, 1),
             _block(96, 128, 3, 2),
         )
         self.fc = nn.Linear(128 * 4 * 4, self.dim)

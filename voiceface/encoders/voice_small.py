@@ -36,7 +36,7 @@ class VoiceSmall(VoiceEncoder):
     def forward(self, waveforms: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Embeds utterances: 16 kHz (B, T) to float32 (B, 128)."""
         waveforms, lengths = prepare_waveforms(waveforms, lengths, self.sample_rate)
-        x, frames = log_mel(waveforms, lengths, bands=self.bands, window=1024, hop=256)
+        x, frames = log_mel(waveforms, lengths, bands=self.bands, window=1024, hop=400)
         level = x.mean(dim=(1, 2)) if frames is None else x.sum(dim=(1, 2)) / (self.bands * frames)
         x = zero_beyond(self.input_norm(x - level[:, None, None]), frames)
         for convolution, norm, (_, stride, _) in zip(self.convolutions, self.norms, self.layers, strict=True):

@@ -25,7 +25,7 @@ import numpy as np
 from voiceface import __version__
 from voiceface.data.shards import SAMPLE_RATE, SCHEMA, SPLITS, Bundle, Person, Reject, deal, seeded, write_bundles
 from voiceface.errors import UserError
-from voiceface.files import write_atomic
+from voiceface.files import atomic, write_atomic
 from voiceface.progress import progress
 
 Job = TypeVar("Job")
@@ -276,8 +276,7 @@ def _pack_split(work: Path, split: str, rows: Sequence[tuple[Path, Bundle]], opt
 def _pack_shard(path: Path, rows: Sequence[tuple[Path, Bundle]]) -> tuple[list[Bundle], dict[str, Any]]:
     placed = []
     digest = hashlib.sha256()
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("wb") as shard:
+    with atomic(path) as shard:
         for source, row in rows:
             placed.append(replace(row, shard=path.name, offset=shard.tell()))
             with source.open("rb") as file:
@@ -288,9 +287,6 @@ def _pack_shard(path: Path, rows: Sequence[tuple[Path, Bundle]]) -> tuple[list[B
         digest.update(END_OF_TAR)
         shard.write(END_OF_TAR)
         size = shard.tell()
-        shard.flush()
-        os.fsync(shard.fileno())
-    os.replace(temporary, path)
     counts = {"voices": sum(r.voices for r in placed), "faces": sum(r.faces for r in placed)}
     return placed, {"sha256": digest.hexdigest(), "bytes": size, "bundles": len(placed), **counts}
 

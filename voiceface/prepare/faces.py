@@ -1,7 +1,8 @@
 """Read a face picture of any kind as a square RGB image, or say why it cannot be used.
 
-This is `--faces asis`: the picture is taken as the face box itself, so its margin is 1.0 unless the user says that the pictures were cropped
-with another (`CorpusOptions.face_margin`). Nothing is detected: a picture without a face, of noise, or of two people is used.
+This is `--faces asis`: the picture is taken as the face box itself, so its margin is 1.0 unless the user says that the
+pictures were cropped with another (`CorpusOptions.face_margin`). Nothing is detected: a picture without a face, of
+noise, or of two people is used.
 """
 
 import warnings
@@ -19,8 +20,9 @@ FLAT_DEVIATION = 1.0
 def read_face(path: Path, size: int = 224, minimum_side: int = 32) -> NDArray[np.uint8]:
     """Read a picture: turn it upright by its EXIF tag, make it RGB, cut the central square, resize it (Lanczos).
 
-    Transparent pixels show white, as in viewers; 16-bit levels are scaled by 255/65535 (within one level: Pillow halves 16-bit colour itself);
-    of an animation the first frame is taken; colour profiles are ignored. A damaged JPEG that still decodes is used: it cannot be known.
+    Transparent pixels show white, as in viewers; 16-bit levels are scaled by 255/65535 (within one level: Pillow halves
+    16-bit colour itself); of an animation the first frame is taken; colour profiles are ignored. A damaged JPEG that
+    still decodes is used: it cannot be known.
 
     Args:
         path: Picture file.
@@ -31,9 +33,9 @@ def read_face(path: Path, size: int = 224, minimum_side: int = 32) -> NDArray[np
         uint8 RGB of shape (size, size, 3).
 
     Raises:
-        Rejected: The file is empty, not an image, truncated, damaged, smaller than `minimum_side`, so large that Pillow takes it for a
-            decompression bomb (over 89 megapixels), of unknown range (floating-point pixels, 32-bit integers past 65535), or flat (every
-            channel's standard deviation below one level of 255).
+        Rejected: The file is empty, not an image, truncated, damaged, smaller than `minimum_side`, so large that Pillow
+            takes it for a decompression bomb (over 89 megapixels), of unknown range (floating-point pixels, 32-bit
+            integers past 65535), or flat (every channel's standard deviation below one level of 255).
     """
     image = _open(path)
     width, height = image.size
@@ -65,7 +67,9 @@ def _open(path: Path) -> Image.Image:
         raise Rejected("face", "too large (over 89 megapixels)") from error
     except UnidentifiedImageError as error:
         raise Rejected("face", "not an image") from error
-    except Exception as error:  # Pillow's readers raise many kinds on damaged files: OSError, SyntaxError, struct.error, IndexError ...
+    except (
+        Exception
+    ) as error:  # On damaged files Pillow's readers raise OSError, SyntaxError, struct.error, IndexError ...
         reason = "truncated" if "truncated" in str(error).lower() else "damaged"
         if isinstance(error, OSError) and error.errno is not None:
             reason = f"unreadable ({error.strerror})"

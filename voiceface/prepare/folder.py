@@ -1,13 +1,15 @@
 """`voiceface prepare folder`: collect people from a folder or from a CSV manifest, and read each of them.
 
-Every file below the folder (every row of the manifest) ends up in the corpus or among the rejects; hidden files and `identities.csv` excepted.
+Every file below the folder (every row of the manifest) ends up in the corpus or among the rejects; hidden files and
+`identities.csv` excepted.
 """
 
 import csv
+import io
 import logging
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 
@@ -19,14 +21,20 @@ from voiceface.prepare.speech import Rejected, read_voice
 
 KINDS = ("voice", "face")
 IDENTITIES = "identities.csv"
+# fmt: off
 EXTENSIONS = {
-    "voice": set(
-        ".aac .ac3 .aif .aiff .amr .au .avi .caf .flac .flv .m4a .m4v .mka .mkv .mov .mp2 .mp3 .mp4 .mpeg .mpg .oga .ogg .ogv .opus .ts .w64"
-        " .wav .webm .wma .wmv".split()
-    ),
-    "face": set(".bmp .gif .jfif .jp2 .jpe .jpeg .jpg .pgm .png .ppm .tif .tiff .webp .avif".split()),
+    "voice": {
+        ".aac", ".ac3", ".aif", ".aiff", ".amr", ".au", ".avi", ".caf", ".flac", ".flv", ".m4a", ".m4v", ".mka", ".mkv",
+        ".mov", ".mp2", ".mp3", ".mp4", ".mpeg", ".mpg", ".oga", ".ogg", ".ogv", ".opus", ".ts", ".w64", ".wav",
+        ".webm", ".wma", ".wmv",
+    },
+    "face": {
+        ".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff",
+        ".webp",
+    },
 }
-GENDERS = {"male": "m", "female": "f", "M": "m", "F": "f", "Male": "m", "Female": "f"}
+# fmt: on
+GENDERS = {"m": "m", "male": "m", "f": "f", "female": "f"}
 
 
 @dataclass(frozen=True)
@@ -37,7 +45,8 @@ class FolderOptions:
         name: Name of the corpus.
         licence: Licence of the material.
         face_size: Side of the stored faces, pixels.
-        face_margin: How many times the face box the pictures show; nothing is cut, the number is only kept in the corpus.
+        face_margin: How many times the face box the pictures show; nothing is cut, the number is only kept in the
+            corpus.
         minimum_seconds: Shorter voices are left out, seconds.
         minimum_side: Pictures with a smaller side are left out, pixels.
         shares: Shares of the people for train, val and test, where the material names no split; they sum to 1.
@@ -56,7 +65,7 @@ class FolderOptions:
 
 @dataclass(frozen=True)
 class Source:
-    """One file to read: its path relative to the raw material's folder, its clip's key, and what is known of its video."""
+    """One file to read: its path relative to the raw material, its clip's key, and what is known of its video."""
 
     path: str
     key: str
@@ -78,7 +87,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Collection:
-    """What lies in the raw material: the people to read, the identity table (attributes), and what is left out before reading."""
+    """What lies in the raw material: people to read, attributes of the identities, and what is left out unread."""
 
     jobs: list[Job]
     identities: dict[str, dict[str, str]]
@@ -87,7 +96,7 @@ class Collection:
 
 @dataclass(frozen=True)
 class _Entry:
-    """A file that claims to be a voice or a face of someone; `stem` is the part of its path that tells it apart within the identity."""
+    """A file that claims to be someone's voice or face; `within` is its path as seen from the identity."""
 
     identity: str
     kind: str
@@ -121,24 +130,27 @@ def prepare_folder(source: Path, out: Path, options: FolderOptions, workers: int
 def collect(source: Path, options: FolderOptions) -> Collection:
     """Find the people in a folder or a manifest, without opening their files.
 
-    A folder holds `<identity>/voice/*` and `<identity>/face/*`, at any depth below those two: the sub-folders in between are the video id. Its
-    `identities.csv` (optional) has a column `identity`; `split` is honoured, all others are attributes. A manifest has the columns identity, path
-    (relative to the manifest) and kind (voice or face), may have video, time (seconds) and split; all others are attributes of the identity.
+    A folder holds `<identity>/voice/*` and `<identity>/face/*`, at any depth below those two: the sub-folders in
+    between are the video id. Its `identities.csv` (optional) has a column `identity`; `split` is honoured, all others
+    are attributes. A manifest has the columns identity, path (relative to the manifest) and kind (voice or face), may
+    have video, time (seconds) and split; all others are attributes of the identity.
 
-    Without splits, people are put in the order of a seeded hash of their identity and split by `options.shares`, with two people at least in
-    test, then in val, as long as two are left for train: an added person moves few others.
+    Without splits, people are put in the order of a seeded hash of their identity and split by `options.shares`, with
+    two people at least in test, then in val, as long as two are left for train: an added person moves few others.
 
     Args:
         source: Folder or CSV.
         options: Shares and seed of the split, and what the jobs carry.
 
     Raises:
-        UserError: The source is missing or empty, a table lacks a column or contradicts itself, a split is unknown, or fewer than two
-            identities have both voices and faces.
+        UserError: The source is missing or empty, a table lacks a column or contradicts itself, a split is unknown, or
+            fewer than two identities have both voices and faces.
     """
     _check(options)
     if not source.exists():
-        raise UserError(f"{source}: no such folder or file; give a folder of IDENTITY/voice and IDENTITY/face, or a CSV")
+        raise UserError(
+            f"{source}: no such folder or file; give a folder of IDENTITY/voice and IDENTITY/face, or a CSV"
+        )
     root = (source if source.is_dir() else source.parent).absolute()
     table = source / IDENTITIES if source.is_dir() else source
     rejects: list[Reject] = []
@@ -152,22 +164,29 @@ def collect(source: Path, options: FolderOptions) -> Collection:
     for identity, kinds in sorted(people.items()):
         missing = [kind for kind in KINDS if not kinds[kind]]
         if missing:
-            rejects += [Reject(e.path, "collect", f"identity has no {missing[0]}") for e in kinds["voice"] + kinds["face"]]
+            rejects += [
+                Reject(e.path, "collect", f"identity has no {missing[0]}") for e in kinds["voice"] + kinds["face"]
+            ]
             del people[identity]
     if len(people) < 2:
+        layout = "IDENTITY/voice/* and IDENTITY/face/*" if source.is_dir() else "rows of both kinds for each identity"
         raise UserError(
-            f"{source}: {len(people) or 'no'} {'identity' if len(people) == 1 else 'identities'} with both voices and faces, matching needs two"
-            f" or more; expected {'IDENTITY/voice/* and IDENTITY/face/*' if source.is_dir() else 'rows of both kinds'}"
-            f" (left out: {_common(rejects)})"
+            f"{source}: {len(people) or 'no'} identity with both voices and faces, matching needs two or more;"
+            f" give {layout} (left out: {_common(rejects)})"
         )
     if source.is_dir():
-        rejects += [Reject(f"{i}/", "collect", f"in {IDENTITIES} but without files") for i in sorted(attributes) if not (source / i).is_dir()]
+        there = {path.split("/")[0] for path in [e.path for e in entries] + [r.path for r in rejects]}
+        reason = f"in {IDENTITIES} but without files"
+        rejects += [Reject(f"{i}/", "collect", reason) for i in sorted(attributes) if i not in there]
     splits = _splits(table, {i: attributes.get(i, {}).get("split", "") for i in sorted(people)}, options)
     jobs = []
     for identity, kinds in sorted(people.items()):
         keys = _keys(identity, kinds["voice"] + kinds["face"])
         voices, faces = (
-            tuple(Source(e.path, keys[kind, e.path], e.video, e.time) for e in sorted(kinds[kind], key=lambda e: e.path)) for kind in KINDS
+            tuple(
+                Source(e.path, keys[kind, e.path], e.video, e.time) for e in sorted(kinds[kind], key=lambda e: e.path)
+            )
+            for kind in KINDS
         )
         jobs.append(Job(str(root), identity, splits[identity], voices, faces, options))
     identities = {i: {k: v for k, v in attributes.get(i, {}).items() if k != "split"} for i in sorted(people)}
@@ -232,11 +251,13 @@ def identity_table(source: Path) -> dict[str, dict[str, str]]:
         elif identity in table:
             raise UserError(f"{path}, line {number}: identity {identity} stands there twice; keep one row")
         if "gender" in row:
-            row["gender"] = GENDERS.get(row["gender"], row["gender"])
+            row["gender"] = GENDERS.get(row["gender"].lower(), row["gender"])
         known = table.setdefault(identity, row)
         for column, value in row.items():
             if value != known[column] and value and known[column]:
-                raise UserError(f"{path}, line {number}: {column} of identity {identity} is {value}, above it is {known[column]}; make them one")
+                raise UserError(
+                    f"{path}, line {number}: {column} of {identity} is {value}, above {known[column]}; make them one"
+                )
             known[column] = known[column] or value
     return table
 
@@ -282,3 +303,120 @@ def _misplaced(path: str, identity: str, kind: str) -> str:
         return ""
     other = "image below voice/" if kind == "voice" else "sound or video below face/"
     return other if any(extension in known for known in EXTENSIONS.values()) else "unknown file extension"
+
+
+def _manifest(path: Path, rejects: list[Reject]) -> Iterator[_Entry]:
+    """Every row of a manifest, as an entry or among the rejects."""
+    seen: dict[str, tuple[str, set[str]]] = {}
+    for number, row in _rows(path, ("identity", "path", "kind")):
+        identity, kind = row["identity"], row["kind"].lower()
+        if "/" in identity:
+            raise UserError(f"{path}, line {number}: identity {identity} holds a slash; use another character")
+        if not identity or not row["path"]:
+            rejects.append(
+                Reject(row["path"] or f"{path.name}, line {number}", "collect", "row without identity or path")
+            )
+            continue
+        file = os.path.relpath(path.parent / row["path"], path.parent)
+        owner, kinds = seen.setdefault(file, (identity, set()))
+        if owner != identity:
+            raise UserError(
+                f"{path}, line {number}: {row['path']} belongs to {identity}, above to {owner}; one file is one person"
+            )
+        if kind not in KINDS:
+            rejects.append(Reject(file, "collect", "kind is neither voice nor face"))
+        elif kind in kinds:
+            rejects.append(Reject(file, "collect", "listed twice"))
+        elif not (path.parent / file).is_file():
+            rejects.append(Reject(file, "collect", "file does not exist"))
+        else:
+            try:
+                time = float(row["time"]) if row.get("time") else None
+            except ValueError:
+                raise UserError(f"{path}, line {number}: time {row['time']} is not a number of seconds") from None
+            yield _Entry(identity, kind, file, file, row.get("video", ""), time)
+        kinds.add(kind)
+
+
+def _rows(path: Path, needed: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
+    """Line numbers and rows of a CSV: commas, semicolons, tabs or bars, with or without byte order mark and spaces."""
+    try:
+        text = path.read_text("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read as UTF-8 text ({error}); save it as a CSV in UTF-8") from None
+    # csv.Sniffer guesses from the values and errs on short tables; no column name holds a delimiter.
+    reader = csv.reader(
+        io.StringIO(text), delimiter=max(",;\t|", key=text.partition("\n")[0].count), skipinitialspace=True
+    )
+    try:
+        names = [name.strip().lower() for name in next(reader, [])]
+        missing = [name for name in needed if name not in names]
+        if missing or len(set(names)) < len(names):
+            wrong = f"no column {', '.join(missing)}" if missing else "a column stands there twice"
+            raise UserError(f"{path}: {wrong} (there are: {', '.join(names) or 'none'}); needed: {', '.join(needed)}")
+        for values in reader:
+            if len(values) > len(names):
+                raise UserError(
+                    f"{path}, line {reader.line_num}: {len(values)} values, {len(names)} columns; quote such values"
+                )
+            row = dict(zip(names, [v.strip() for v in values] + [""] * (len(names) - len(values)), strict=True))
+            row.pop("", None)
+            if any(row.values()):
+                yield reader.line_num, row
+    except csv.Error as error:
+        raise UserError(f"{path}, line {reader.line_num}: {error}; save it as a plain CSV") from None
+
+
+def _splits(table: Path, given: Mapping[str, str], options: FolderOptions) -> dict[str, str]:
+    """Each identity's split: as given, else seeded."""
+    named = {identity: split.lower() for identity, split in given.items()}
+    wrong = [identity for identity, split in named.items() if split and split not in SPLITS]
+    if wrong:
+        raise UserError(f"{table}: split {given[wrong[0]]} of identity {wrong[0]}; give train, val or test")
+    without = [identity for identity, split in named.items() if not split]
+    if not without:
+        return named
+    if len(without) < len(named):
+        raise UserError(
+            f"{table}: no split for {without[0]} ({len(without)} in all); give each one, or delete the column"
+        )
+    order = sorted(named, key=lambda identity: seeded(options.seed, "split", identity))
+    spare = len(order) - 2
+    sizes = {}
+    for split, share in (("test", options.shares[2]), ("val", options.shares[1])):
+        wanted = min(max(2, round(share * len(order))), spare) if share else 0
+        sizes[split] = wanted if wanted >= 2 else 0
+        spare -= sizes[split]
+    test, val = sizes["test"], sizes["test"] + sizes["val"]
+    return {identity: "test" if i < test else "val" if i < val else "train" for i, identity in enumerate(order)}
+
+
+def _keys(identity: str, entries: Sequence[_Entry]) -> dict[tuple[str, str], str]:
+    """Keys of an identity's clips: the path without extension, or with it where that alone tells two files apart."""
+    stems = {entry.within: PurePosixPath(entry.within).with_suffix("").as_posix() for entry in entries}
+    count = Counter(stems.values())
+    return {
+        (e.kind, e.path): f"{identity}/{stem if count[stem] == 1 and stem not in stems else e.within}"
+        for e in entries
+        for stem in [stems[e.within]]
+    }
+
+
+def _check(options: FolderOptions) -> None:
+    if options.face_size < 16:
+        raise UserError(f"--face-size {options.face_size}: give 16 pixels or more")
+    if not options.face_margin > 0:
+        raise UserError(f"--margin {options.face_margin}: give a number above 0")
+    if not options.minimum_seconds >= 0:
+        raise UserError(f"--minimum-seconds {options.minimum_seconds}: give 0 or more")
+    if min(options.shares) < 0 or not options.shares[0] or abs(sum(options.shares) - 1) > 1e-6:
+        raise UserError(f"shares {options.shares}: give three that sum to 1, the first above 0")
+
+
+def _common(rejects: Sequence[Reject]) -> str:
+    return "; ".join(f"{n} x {reason}" for reason, n in Counter(r.reason for r in rejects).most_common(3)) or "nothing"
+
+
+def _printable(path: str) -> str:
+    """Path with what is not UTF-8 in it escaped."""
+    return path.encode("utf-8", "backslashreplace").decode()

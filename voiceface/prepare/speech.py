@@ -19,10 +19,11 @@ DC_LEVEL = 0.01
 # Four AAC frames of 1024 samples at 16 kHz: encoder delay and padding stay below this.
 MISSING_SECONDS = 0.25
 LOST_PACKETS = 0.01
-# These write the length of the sound into the file. Elsewhere FFmpeg's duration is a guess from the bit rate and proves nothing.
+# These write the length of the sound into the file. Elsewhere FFmpeg's duration is a guess from the bit rate and proves
+# nothing.
 DECLARES_LENGTH = {"flac", "mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "ogg", "aiff", "au"}
-# 64 zero crossings: flat to 7.2 kHz, images and aliases below -90 dB past 8.5 kHz. FFmpeg's default (32, linear) loses 0.4 dB at 7 kHz and
-# lets 8.5 kHz through at -26 dB; resampling here needs no library beside the one that decodes.
+# 64 zero crossings: flat to 7.2 kHz, images and aliases below -90 dB past 8.5 kHz. FFmpeg's default (32, linear) loses
+# 0.4 dB at 7 kHz and lets 8.5 kHz through at -26 dB; resampling here needs no library beside the one that decodes.
 RESAMPLER = f"{SAMPLE_RATE}:filter_size=64:cutoff=0.97:exact_rational=1"
 
 
@@ -43,34 +44,36 @@ class Rejected(Exception):  # noqa: N818 - an outcome, not a fault
 def read_voice(path: Path, minimum_seconds: float = 0.5) -> tuple[NDArray[np.int16], list[str]]:
     """Read the first audio stream of a sound or video file.
 
-    Channels are averaged; where they cancel (antiphase), the strongest is taken. The level is kept: nothing is normalised, a quiet voice stays
-    quiet, a loud one saturates. There is no voice activity detection: noise is used.
+    Channels are averaged; where they cancel (antiphase), the strongest is taken. The level is kept: nothing is
+    normalised, a quiet voice stays quiet, a loud one saturates. There is no voice activity detection: noise is used.
 
-    A file that is shorter than it declares is rejected, because a loss that nobody sees spoils a benchmark. A file that only ends early
-    (a cut Ogg, MPEG stream or MP3 without a Xing header) is used: nothing in it says that it was longer.
+    A file that is shorter than it declares is rejected, because a loss that nobody sees spoils a benchmark. A file that
+    only ends early (a cut Ogg, MPEG stream or MP3 without a Xing header) is used: nothing in it says that it was
+    longer.
 
     Args:
         path: Sound or video file.
         minimum_seconds: Shortest voice that is used, seconds.
 
     Returns:
-        The waveform, int16 of shape (T,), 16 kHz; and warnings, such as "clipped 3.1 %", "DC offset 2.0 %", "antiphase channels".
+        The waveform, int16 of shape (T,), 16 kHz; and warnings, such as "clipped 3.1 %", "DC offset 2.0 %", "antiphase
+        channels".
 
     Raises:
-        Rejected: The file is empty, unreadable, truncated, damaged (more than 1 % of its packets do not decode), has no audio stream, changes
-            its rate or channels midway, is shorter than `minimum_seconds`, holds values that are not finite, or is silent (RMS below
-            -85 dBFS once the DC offset is taken out).
+        Rejected: The file is empty, unreadable, truncated, damaged (more than 1 % of its packets do not decode), has no
+            audio stream, changes its rate or channels midway, is shorter than `minimum_seconds`, holds values that are
+            not finite, or is silent (RMS below -85 dBFS once the DC offset is taken out).
     """
     try:
-        if not path.stat().st_size:
+        size, declared = _size(path), _declared_bytes(path)
+        if not size:
             raise Rejected("voice", "empty file")
-        # An absolute path is never taken for a protocol, and a playlist cannot reach out of its file.
-        with av.open(str(path.absolute()), options={"protocol_whitelist": "file"}) as container:
+        # FFmpeg gets an open file and no protocol: a playlist in disguise cannot make it read other files or addresses.
+        with path.open("rb") as file, av.open(file, "r", options={"protocol_whitelist": "none"}) as container:
             channels, rate, warnings = _decode(path, container)
-    except (OSError, ValueError) as error:
-        if _declared_bytes(path) > _size(path):
-            raise Rejected("voice", "truncated") from error
-        raise Rejected("voice", f"unreadable ({getattr(error, 'strerror', None) or error})") from error
+    except (av.FFmpegError, OSError) as error:
+        cut = isinstance(error, av.FFmpegError) and declared > size
+        raise Rejected("voice", "truncated" if cut else f"unreadable ({error.strerror})") from error
     if channels.shape[1] < minimum_seconds * rate:
         raise Rejected("voice", f"shorter than {minimum_seconds:g} s")
     if not np.isfinite(channels).all():
@@ -128,20 +131,21 @@ def _samples(data: NDArray[Any], channels: int, planar: bool) -> NDArray[np.floa
     if not planar:
         data = data.reshape(-1, channels).T
     if data.dtype == np.uint8:
-        return (data.astype(np.float32) - 128) / 128
+        data = data.astype(np.int16) - 128
+        return np.asarray(data / 128, np.float32)
     if np.issubdtype(data.dtype, np.integer):
-        return (data / -float(np.iinfo(data.dtype).min)).astype(np.float32)
-    return data.astype(np.float32)
+        return np.asarray(data / -float(np.iinfo(data.dtype).min), np.float32)
+    return np.asarray(data, np.float32)
 
 
 def _mono(channels: NDArray[np.float32], warnings: list[str]) -> NDArray[np.float32]:
-    """Average channels, unless that leaves under a tenth of the power that the strongest would leave beside silent ones."""
-    mean: NDArray[np.float32] = channels.mean(axis=0)
+    """Average channels, unless that leaves under a tenth of what the strongest would leave beside silent ones."""
+    mean = np.asarray(channels.mean(axis=0))
     power = channels.var(axis=1)
     if mean.var() >= 0.1 * power.max() / len(channels) ** 2:
         return mean
     warnings.append("antiphase channels")
-    return np.asarray(channels[power.argmax()], np.float32)
+    return np.asarray(channels[power.argmax()])
 
 
 def _resample(waveform: NDArray[np.float32], rate: int) -> NDArray[np.float32]:
@@ -181,7 +185,7 @@ def _declared_seconds(path: Path, container: InputContainer, stream: AudioStream
 
 
 def _declared_bytes(path: Path) -> int:
-    """Least size of the file by its own WAV chunks or MP4 boxes; the real size where they are satisfied or say nothing."""
+    """Least size of the file by its WAV chunks or MP4 boxes; the real size where they are satisfied or say nothing."""
     size = _size(path)
     with path.open("rb") as file:
         head = file.read(12)
@@ -214,7 +218,11 @@ def _has_frame_count(path: Path) -> bool:
     with path.open("rb") as file:
         head = file.read(10)
         # ID3v2 stores its size in four bytes of seven bits.
-        tag = 10 + sum(byte << shift for byte, shift in zip(head[6:], (21, 14, 7, 0), strict=True)) if head[:3] == b"ID3" else 0
+        tag = (
+            10 + sum(byte << shift for byte, shift in zip(head[6:], (21, 14, 7, 0), strict=True))
+            if head[:3] == b"ID3"
+            else 0
+        )
         file.seek(tag)
         first = file.read(256)
     return b"Xing" in first or b"Info" in first

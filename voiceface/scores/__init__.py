@@ -4,7 +4,7 @@
 `confidence`, `similarity`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -14,7 +14,7 @@ from voiceface.errors import UserError
 from voiceface.scores.confidence import identities_in, identity_interval
 from voiceface.scores.matching import Counts, accuracy, count
 from voiceface.scores.retrieval import Ranks, available_k, mean_average_precision, median_rank, recall_at
-from voiceface.scores.similarity import matrix_rows, similarity_rows
+from voiceface.scores.similarity import Rows, matrix_rows, similarity_rows
 from voiceface.scores.strata import default_strata, stratum_mask
 
 __all__ = ["score"]
@@ -43,8 +43,8 @@ def score(
         voice_identity: Nv names: whose voice each is.
         faces: float (Nf, D): embeddings; None where `similarity` is a matrix.
         face_identity: Nf names: whose face each is.
-        identities: Attributes (gender, nationality, age, ethnicity, first_language) of each identity; empty or missing =
-            unknown.
+        identities: Attributes (gender, nationality, age, ethnicity, first_language) of each identity; empty or
+            missing = unknown.
         similarity: "cosine", "euclidean" (minus the distance), or a matrix (Nv, Nf) of any similarities, larger = more
             alike.
         strata: Names of strata (see `voiceface.scores.strata`); None: U and those whose attributes are known.
@@ -67,28 +67,13 @@ def score(
     if len(both) < 2:
         raise UserError(f"identities: {len(both)} have both a voice and a face; matching needs at least 2")
     masks = _masks(both, identities, strata)
-    if isinstance(similarity, str):
-        if similarity not in ("cosine", "euclidean"):
-            raise UserError(f"similarity: {similarity!r} is not known; use cosine, euclidean or a matrix")
-        voices = _embeddings(voices, "voices", len(voice_names), similarity)
-        faces = _embeddings(faces, "faces", len(face_names), similarity)
-        if voices.shape[1] != faces.shape[1]:
-            raise UserError(f"voices have {voices.shape[1]} dimensions and faces {faces.shape[1]}; they must be alike")
-    else:
-        similarity = _finite(similarity, "similarity")
-        if similarity.shape != (len(voice_names), len(face_names)):
-            raise UserError(f"similarity: shape {similarity.shape} is not ({len(voice_names)}, {len(face_names)})")
+    similarities = _similarities(voices, faces, similarity, len(voice_names), len(face_names))
     records = []
     for direction in ("v2f", "f2v"):
-        sides = [(voice_names, voices), (face_names, faces)]
-        (query_names, queries), (item_names, items) = sides if direction == "v2f" else sides[::-1]
+        query_names, item_names = (voice_names, face_names) if direction == "v2f" else (face_names, voice_names)
         query_order, query_code, _ = _by_identity(query_names, both)
         gallery_order, _, gallery_sizes = _by_identity(item_names, both, keep_others=True)
-        if isinstance(similarity, str):
-            assert queries is not None and items is not None
-            rows = similarity_rows(queries[query_order], items[gallery_order], similarity)
-        else:
-            rows = matrix_rows(similarity if direction == "v2f" else similarity.T, query_order, gallery_order)
+        rows = similarities(direction, query_order, gallery_order)
         counts = count(rows, query_code, gallery_sizes)
         records += _matching_records(counts, masks, direction, level)
         records += _retrieval_records(counts.ranks, direction, len(both))
@@ -159,15 +144,41 @@ def _masks(
 ) -> dict[str, NDArray[np.bool_]]:
     table = identities or {}
     if table and not any(name in table for name in names):
-        raise UserError(f"identities: the table has none of the {len(names)} people, such as {names[0]!r}; check its names")
+        raise UserError(
+            f"identities: none of the {len(names)} people is in the table, not even {names[0]!r}; check its names"
+        )
     attributes = [table.get(name, {}) for name in names]
     return {s: stratum_mask(s, attributes) for s in (default_strata(attributes) if strata is None else strata)}
+
+
+def _similarities(
+    voices: NDArray[Any] | None, faces: NDArray[Any] | None, similarity: str | NDArray[Any], clips: int, images: int
+) -> Callable[[str, NDArray[np.intp], NDArray[np.intp]], Rows]:
+    """Check the input; the function returned takes a direction, the queries and the gallery items in their order."""
+    if not isinstance(similarity, str):
+        matrix = _finite(similarity, "similarity")
+        if matrix.shape != (clips, images):
+            raise UserError(f"similarity: shape {matrix.shape} is not ({clips}, {images}), voices by faces")
+        matrices = {"v2f": matrix, "f2v": matrix.T}
+        return lambda direction, queries, items: matrix_rows(matrices[direction], queries, items)
+    if similarity not in ("cosine", "euclidean"):
+        raise UserError(f"similarity: {similarity!r} is not known; use cosine, euclidean or a matrix")
+    voices = _embeddings(voices, "voices", clips, similarity)
+    faces = _embeddings(faces, "faces", images, similarity)
+    if voices.shape[1] != faces.shape[1]:
+        raise UserError(
+            f"voices have {voices.shape[1]} dimensions and faces {faces.shape[1]}; give both the same space"
+        )
+    sides = {"v2f": (voices, faces), "f2v": (faces, voices)}
+    return lambda direction, queries, items: similarity_rows(
+        sides[direction][0][queries], sides[direction][1][items], similarity
+    )
 
 
 def _by_identity(
     names: NDArray[np.str_], first: Sequence[str], keep_others: bool = False
 ) -> tuple[NDArray[np.intp], NDArray[np.int64], NDArray[np.int64]]:
-    """Indices of the clips sorted by identity (those in `first` first), their identities' numbers, clips per identity."""
+    """Indices of the clips sorted by identity, those in `first` first; the identities' numbers; clips per identity."""
     others = sorted(set(names.tolist()) - set(first)) if keep_others else []
     number = {name: index for index, name in enumerate([*first, *others])}
     codes = np.array([number.get(name, len(number)) for name in names.tolist()], np.int64)
@@ -188,7 +199,7 @@ def _embeddings(values: NDArray[Any] | None, name: str, clips: int, similarity: 
         raise UserError(f"{name}: embeddings are missing; give them, or a matrix as similarity")
     values = _finite(values, name)
     if values.ndim != 2 or len(values) != clips or not values.shape[1]:
-        raise UserError(f"{name}: shape {values.shape} is not (clips, dimensions) with {clips} clips, one per identity name")
+        raise UserError(f"{name}: shape {values.shape} is not ({clips}, dimensions), one row per identity name")
     if similarity == "cosine" and not values.any(axis=1).all():
         row = int(np.argmin(values.any(axis=1)))
         raise UserError(f"{name}: row {row} is a zero vector, which has no cosine; mend it or use euclidean")

@@ -18,8 +18,8 @@ def identity_interval(
 
     Accuracy is a U-statistic of order 2 over identities. With theta the accuracy and
     e(a) = sum over b of m[a,b] (W[a,b] - theta) + m[b,a] (W[b,a] - theta), its standard error is
-    sqrt(I/(I-1) sum e(a)^2) / sum m; I counts the identities in pairs that have a weight. The quantile is Student's with
-    I - 1 degrees of freedom, and the interval ends at 0 and 1.
+    sqrt(I/(I-1) sum e(a)^2) / sum m; I counts the identities in pairs that have a weight. The quantile is Student's
+    with I - 1 degrees of freedom, and the interval is cut at 0 and 1. A model that is never wrong gets no width.
 
     Args:
         win_rates: float64 (I, I): W.

@@ -10,13 +10,13 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from threading import Lock
-from typing import Any
+from typing import Any, no_type_check
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
+from voiceface.scores.compiled import compiled, usable_threads
 from voiceface.scores.retrieval import Ranks, summarise_ranks
 
 BLOCK_SCORES = 1 << 21  # similarities that a thread holds at once
@@ -104,8 +104,8 @@ def count(
 
     size = max(BLOCK_ROWS, BLOCK_SCORES // items)
     blocks = [np.arange(first, min(first + size, queries)) for first in range(0, queries, size)]
-    # Each thread multiplies its own block: faster than taking turns, and the scores do not depend on the threads either.
-    with threadpool_limits(1, "blas"), ThreadPoolExecutor(threads or numba.config.NUMBA_NUM_THREADS) as pool:
+    # Each thread multiplies its own block: faster than to take turns, and the product is the same with any threads.
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(threads or usable_threads()) as pool:
         list(pool.map(add_block, blocks))
     return Counts(wins, ties, np.bincount(query_identity), gallery_sizes, ranks)
 
@@ -125,9 +125,9 @@ def accuracy(win_rates: NDArray[np.float64], weights: NDArray[Any]) -> float | N
     return float((weights * win_rates).sum()) / total if total else None
 
 
-# nogil instead of numba's own threads: those abort in a process forked after their first use, as notebooks do.
-@numba.njit(cache=True, nogil=True)
-def _count_rows(scores, own, starts, wins, ties, above, tied):  # type: ignore[no-untyped-def]
+@compiled
+@no_type_check
+def _count_rows(scores, own, starts, wins, ties, above, tied):
     """Count one block of rows; `wins`, `ties` (B, J) and `above`, `tied` (B, most relevant) are written.
 
     The place of an item among the row's sorted relevant items starts from a table over equal intervals of the score. An

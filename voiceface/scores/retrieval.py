@@ -7,10 +7,12 @@ one similarity scores exactly chance, and neither the order of the gallery nor t
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import no_type_check
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from voiceface.scores.compiled import compiled
 
 RECALL_AT = (1, 5, 10, 50, 100)
 
@@ -26,7 +28,8 @@ class Ranks:
         relevant: int64 (Q,): relevant items R of the query, at least 1.
         average_precision: float64 (Q,) in (0, 1]: expected AP under random order of tied items.
         above: int64 (Q,): irrelevant items strictly above the best relevant one.
-        tied_relevant: int64 (Q,): relevant items that share the best relevant similarity; 1 where nothing irrelevant does.
+        tied_relevant: int64 (Q,): relevant items that share the best relevant similarity; 1 where nothing irrelevant
+            does.
         tied_irrelevant: int64 (Q,): irrelevant items that share the best relevant similarity.
         open: bool (Q,): some relevant item ties with an irrelevant one.
     """
@@ -42,8 +45,9 @@ class Ranks:
     @classmethod
     def empty(cls, relevant: Integers, items: int) -> "Ranks":
         """Ranks still to be filled by `summarise_ranks`, for queries with `relevant` (Q,) of `items` items."""
-        integers = np.zeros((3, len(relevant)), np.int64)
-        return cls(items, relevant, np.zeros(len(relevant)), *integers, np.zeros(len(relevant), np.bool_))
+        above, tied_relevant, tied_irrelevant = np.zeros((3, len(relevant)), np.int64)
+        is_open = np.zeros(len(relevant), np.bool_)
+        return cls(items, relevant, np.zeros(len(relevant)), above, tied_relevant, tied_irrelevant, is_open)
 
 
 def summarise_ranks(above: Integers, tied: Integers, ranks: Ranks, rows: NDArray[np.intp]) -> None:
@@ -69,10 +73,9 @@ def summarise_ranks(above: Integers, tied: Integers, ranks: Ranks, rows: NDArray
     )
 
 
-@numba.njit(cache=True, nogil=True)
-def _summarise(  # type: ignore[no-untyped-def]
-    above, tied, rows, relevant, average_precision, first_above, first_relevant, first_irrelevant, is_open
-):
+@compiled
+@no_type_check
+def _summarise(above, tied, rows, relevant, average_precision, first_above, first_relevant, first_irrelevant, is_open):
     for index in range(len(rows)):
         row = rows[index]
         precision = 0.0

@@ -1,7 +1,7 @@
 """Similarities of queries to a gallery, a block of rows at a time."""
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,13 +9,11 @@ from numpy.typing import NDArray
 Rows = Callable[[NDArray[np.intp]], NDArray[Any]]
 
 
-def similarity_rows(
-    queries: NDArray[Any], gallery: NDArray[Any], kind: Literal["cosine", "euclidean"] = "cosine"
-) -> Rows:
+def similarity_rows(queries: NDArray[Any], gallery: NDArray[Any], kind: str = "cosine") -> Rows:
     """Make a function that gives any rows of the similarity matrix.
 
-    Cosine: normalised in float64, multiplied in float32. Euclidean: minus the squared distance, which ranks as minus the
-    distance does, computed in float64 and rounded to float32. Gallery items with the same embedding get the same
+    Cosine: normalised in float64, multiplied in float32. Euclidean: minus the squared distance, which ranks as minus
+    the distance does, computed in float64 and rounded to float32. Gallery items with the same embedding get the same
     similarity to the last bit (a matrix product alone does not promise that), so ties are ties.
 
     Args:
@@ -62,8 +60,8 @@ def matrix_rows(matrix: NDArray[Any], queries: NDArray[np.intp], gallery: NDArra
 
 def _directions(embeddings: NDArray[Any]) -> NDArray[np.float32]:
     scaled = embeddings / np.abs(embeddings).max(axis=1, keepdims=True).astype(np.float64)
-    scaled /= np.linalg.norm(scaled, axis=1, keepdims=True)
-    return scaled.astype(np.float32)
+    directions: NDArray[np.float64] = scaled / np.linalg.norm(scaled, axis=1, keepdims=True)
+    return directions.astype(np.float32)
 
 
 def _distinct(gallery: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.intp]]:

@@ -1,0 +1,180 @@
+import csv
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests_support import tone_person
+from voiceface.data.check import corpus_problems
+from voiceface.data.shards import Corpus, Person, Reject
+from voiceface.errors import UserError
+from voiceface.prepare.engine import CorpusOptions, build
+
+PREPARE = [sys.executable, "-m", "voiceface", "prepare", "synthetic", "--identities", "14", "--voices", "2", "--faces", "2"]
+
+
+def content(root: Path) -> dict[str, str]:
+    return {str(p.relative_to(root)): hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(root.rglob("*")) if p.is_file()}
+
+
+@pytest.fixture(scope="session")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    out = tmp_path_factory.mktemp("whole") / "corpus"
+    subprocess.run([*PREPARE, str(out)], check=True, capture_output=True)
+    return content(out)
+
+
+@pytest.mark.parametrize("people_done", [1, 6, 14])
+def test_killed_anywhere_and_run_again_gives_the_same_bytes(tmp_path: Path, uninterrupted: dict[str, str], people_done: int):
+    out = tmp_path / "corpus"
+    people = tmp_path / "corpus.partial" / "people"
+    process = subprocess.Popen([*PREPARE, str(out)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    while process.poll() is None and len(list(people.glob("*.json"))) < people_done:
+        time.sleep(0.002)
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    if people_done < 14:
+        assert not out.exists()
+        with pytest.raises(UserError, match="unfinished"):
+            Corpus(out)
+    subprocess.run([*PREPARE, str(out)], check=True, capture_output=True)
+    assert content(out) == uninterrupted
+    assert not (tmp_path / "corpus.partial").exists()
+
+
+def test_nobody_is_made_twice(tmp_path: Path):
+    made = []
+
+    def make(job):
+        made.append(job[0])
+        if job[0] == 2 and made.count(2) == 1:
+            raise RuntimeError("power cut")
+        return tone_person(job)
+
+    arguments = (tmp_path / "corpus", [(i, ("train", 1, 1)) for i in range(4)], make, {}, CorpusOptions("a"), {})
+    with pytest.raises(RuntimeError, match="power cut"):
+        build(*arguments, workers=1)
+    build(*arguments, workers=1)
+    assert made == [0, 1, 2, 2, 3]
+
+
+def test_the_same_command_again_does_nothing_and_another_is_refused(tmp_path: Path):
+    out = tmp_path / "corpus"
+    jobs = [(i, ("train", 2, 2)) for i in range(3)]
+    first = build(out, jobs, tone_person, {}, CorpusOptions("a"), {"command": "x"}, workers=1)
+    before = content(out)
+    second = build(out, jobs, tone_person, {}, CorpusOptions("a"), {"command": "x"}, workers=1)
+    assert not first.already_there
+    assert second.already_there
+    assert second.splits == first.splits
+    assert content(out) == before
+    with pytest.raises(UserError, match="another command"):
+        build(out, jobs, tone_person, {}, CorpusOptions("a", seed=1), {"command": "x"}, workers=1)
+    with pytest.raises(UserError, match="another command"):
+        build(out, jobs[:2], tone_person, {}, CorpusOptions("a"), {"command": "x"}, workers=1)
+
+
+def test_a_foreign_folder_is_left_alone(tmp_path: Path):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(UserError, match="not a corpus"):
+        build(tmp_path, [(0, ("train", 1, 1))], tone_person, {}, CorpusOptions("a"), {}, workers=1)
+    assert [p.name for p in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_a_second_run_into_the_same_folder_is_refused(tmp_path: Path):
+    out = tmp_path / "corpus"
+    first = subprocess.Popen([*PREPARE, "--workers", "1", str(out)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while first.poll() is None and not (tmp_path / "corpus.partial" / "people").exists():
+        time.sleep(0.002)
+    second = subprocess.run([*PREPARE, str(out)], capture_output=True, text=True, check=False)
+    if first.poll() is None:
+        assert second.returncode == 2
+        assert "another `voiceface prepare` is at work" in second.stderr
+        assert len(second.stderr.splitlines()) == 1
+    assert first.wait() == 0
+
+
+def test_a_full_disk_stops_in_one_line_and_the_next_run_goes_on(tmp_path: Path, uninterrupted: dict[str, str]):
+    """A file size limit of the process stands for the disk: the kernel refuses the write in the same way, with another errno."""
+    out = tmp_path / "corpus"
+    words = [*PREPARE[3:], "--workers", "1", str(out)]
+    limited = (
+        "import resource, signal, sys; from voiceface.__main__ import main; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+        f"resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000)); sys.exit(main({words!r}))"
+    )
+    full = subprocess.run([sys.executable, "-c", limited], capture_output=True, text=True, check=False)
+    assert full.returncode == 2, full.stderr
+    assert "run the same command again" in full.stderr
+    assert len(full.stderr.splitlines()) == 1
+    assert not out.exists()
+    partial = tmp_path / "corpus.partial"
+    assert partial.exists()
+    assert not list(partial.rglob("*.tmp"))
+    subprocess.run([*PREPARE, str(out)], check=True, capture_output=True)
+    assert content(out) == uninterrupted
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or sys.platform != "linux", reason="mounting a small file system needs root on Linux")
+def test_a_really_full_file_system(tmp_path: Path, uninterrupted: dict[str, str]):
+    small = tmp_path / "small"
+    small.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=700k", "tmpfs", str(small)], capture_output=True, text=True, check=False)
+    if mounted.returncode:
+        pytest.skip(f"cannot mount: {mounted.stderr.strip()}")
+    try:
+        full = subprocess.run([*PREPARE, str(small / "corpus")], capture_output=True, text=True, check=False)
+        assert full.returncode == 2, full.stderr
+        assert "no space left on device" in full.stderr
+        assert len(full.stderr.splitlines()) == 1
+        subprocess.run(["mount", "-o", "remount,size=50m", str(small)], check=True)
+        subprocess.run([*PREPARE, str(small / "corpus")], check=True, capture_output=True)
+        assert content(small / "corpus") == uninterrupted
+    finally:
+        subprocess.run(["umount", str(small)], check=True)
+
+
+def test_rejects_are_listed_and_a_corpus_of_one_is_refused(tmp_path: Path):
+    with pytest.raises(UserError, match="1 identities.*2 x too short"):
+        build(tmp_path / "one", [(0, ("train", 1, 1)), ("bad", 0), ("bad", 1)], _half_bad, {}, CorpusOptions("a"), {}, workers=1)
+    assert list(tmp_path.iterdir()) == []
+    out = tmp_path / "two"
+    summary = build(out, [(0, ("train", 1, 1)), (1, ("test", 1, 1)), ("bad", 2)], _half_bad, {}, CorpusOptions("a"), {}, workers=1)
+    assert summary.rejects == {"too short": 1}
+    assert list(csv.DictReader((out / "rejects.csv").open())) == [{"path": "bad2.wav", "stage": "speech", "reason": "too short"}]
+
+
+def _half_bad(job):
+    return Person(f"bad{job[1]}", "train", rejects=(Reject(f"bad{job[1]}.wav", "speech", "too short"),)) if job[0] == "bad" else tone_person(job)
+
+
+def test_check_finds_what_is_wrong(make_corpus):
+    root = make_corpus([("train", 3, 3)] * 3 + [("test", 3, 3)] * 3)
+    assert corpus_problems(Corpus(root), deep=True) == []
+    shard = root / "test/000000.tar"
+    good = shard.read_bytes()
+    shard.write_bytes(good[:5000] + b"\xaa" * 40 + good[5040:])
+    assert any("test/000000.tar" in p and "sha256" in p for p in corpus_problems(Corpus(root)))
+    shard.write_bytes(good[: len(good) // 2])
+    assert any("truncated" in p for p in corpus_problems(Corpus(root)))
+    shard.unlink()
+    assert any("missing" in p for p in corpus_problems(Corpus(root)))
+
+
+def test_check_finds_leaks_between_splits(make_corpus):
+    root = make_corpus([("train", 3, 3)] * 3 + [("test", 3, 3)] * 3)
+    for name in ("000000.tar", "index.csv"):
+        (root / "test" / name).write_bytes((root / "train" / name).read_bytes())
+    description = json.loads((root / "corpus.json").read_text())
+    description["splits"]["test"] = description["splits"]["train"]
+    (root / "corpus.json").write_text(json.dumps(description))
+    problems = corpus_problems(Corpus(root))
+    assert any("identity p000 stands in train as well" in p for p in problems)
+    assert any("source p000/v00.wav stands in train as well" in p for p in problems)
+    assert any("is stored 2 times" in p for p in problems)

@@ -1,0 +1,91 @@
+"""Intervals against slow loops and against a population whose accuracy is known."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy.stats import norm, t
+
+from voiceface.scores import score
+from voiceface.scores.confidence import binomial_interval, identities_in, identity_interval
+
+
+def slow_interval(win_rates, weights, level):
+    identities = len(win_rates)
+    total = sum(weights[a][b] for a in range(identities) for b in range(identities))
+    theta = sum(weights[a][b] * win_rates[a][b] for a in range(identities) for b in range(identities)) / total
+    squares, used = 0.0, 0
+    for a in range(identities):
+        effect = 0.0
+        for b in range(identities):
+            effect += weights[a][b] * (win_rates[a][b] - theta) + weights[b][a] * (win_rates[b][a] - theta)
+        squares += effect**2
+        used += any(weights[a][b] or weights[b][a] for b in range(identities))
+    error = math.sqrt(used / (used - 1) * squares) / total
+    half = t.ppf(0.5 + level / 2, used - 1) * error
+    return max(0.0, theta - half), min(1.0, theta + half)
+
+
+@pytest.mark.parametrize("level", [0.5, 0.95, 0.99])
+@pytest.mark.parametrize("weighting", ["all", "mask", "clips"])
+def test_identity_interval_equals_a_loop(weighting, level):
+    rng = np.random.default_rng(5)
+    win_rates = rng.uniform(size=(9, 9))
+    weights = {"all": np.ones((9, 9)), "mask": rng.integers(0, 2, (9, 9)), "clips": rng.integers(0, 50, (9, 9))}[
+        weighting
+    ]
+    weights = weights * ~np.eye(9, dtype=bool)
+    if weighting == "mask":
+        weights[[2, 4], :] = weights[:, [2, 4]] = 0  # two people in no pair
+    expected = slow_interval(win_rates, weights, level)
+    assert identity_interval(win_rates, weights, level) == pytest.approx(expected, abs=1e-12)
+
+
+def test_without_a_mask_it_is_twice_the_spread_of_the_people():
+    win_rates = np.random.default_rng(1).uniform(size=(12, 12))
+    off_diagonal = ~np.eye(12, dtype=bool)
+    effects = [np.mean([(win_rates[a, b] + win_rates[b, a]) / 2 for b in range(12) if b != a]) for a in range(12)]
+    half = t.ppf(0.975, 11) * 2 * np.std(effects, ddof=1) / math.sqrt(12)
+    low, high = identity_interval(win_rates, off_diagonal)
+    assert (high - low) / 2 == pytest.approx(half)
+    assert (high + low) / 2 == pytest.approx(win_rates[off_diagonal].mean())
+
+
+def test_fewer_than_three_people_have_no_interval():
+    win_rates = np.full((4, 4), 0.75)
+    mask = np.zeros((4, 4), bool)
+    assert identity_interval(win_rates, mask) is None
+    mask[0, 1] = mask[1, 0] = True
+    assert identities_in(mask) == 2
+    assert identity_interval(win_rates, mask) is None
+
+
+def test_binomial_interval():
+    half = norm.ppf(0.95) * math.sqrt(0.8 * 0.2 / 1000)
+    assert binomial_interval(0.8, 1000, 0.9) == pytest.approx((0.8 - half, 0.8 + half))
+    assert binomial_interval(0.99, 10) == (pytest.approx(0.99 - 1.959964 * math.sqrt(0.0099 / 10)), 1.0)
+
+
+def test_the_identity_interval_covers_the_population_and_the_binomial_does_not():
+    """People drawn from a population of known accuracy; see benchmarks/coverage.py for the same at full size.
+
+    400 draws at a true coverage of 0.95 stay within 0.95 +- 0.037 with probability 0.999.
+    """
+    people, clips, dimensions, agreement = 60, 2, 4, 0.7
+    rng = np.random.default_rng(11)
+    # Given v, <v, f+> and <v, f-> are normal with means agreement |v|^2 / 2 and 0: the accuracy is Student's cdf.
+    spread = agreement**2 / 2 + (1 - agreement**2) + 1
+    truth = t.cdf(math.sqrt(dimensions) * agreement / math.sqrt(2) / math.sqrt(spread + 2), dimensions)
+    names = [f"{a:03}" for a in np.repeat(np.arange(people), clips)]
+    covered = {"identity": 0, "binomial": 0}
+    for _ in range(400):
+        voice = rng.normal(size=(people, dimensions))
+        face = agreement * voice + math.sqrt(1 - agreement**2) * rng.normal(size=(people, dimensions))
+        voices = np.repeat(voice, clips, axis=0) + rng.normal(size=(people * clips, dimensions))
+        faces = np.repeat(face, clips, axis=0) + rng.normal(size=(people * clips, dimensions))
+        record = score(None, names, None, names, similarity=voices @ faces.T)[0]
+        low, high = binomial_interval(record["value"], record["trials"])
+        covered["identity"] += record["ci_low"] <= truth <= record["ci_high"]
+        covered["binomial"] += low <= truth <= high
+    assert 0.913 <= covered["identity"] / 400 <= 0.987
+    assert covered["binomial"] / 400 < 0.6

@@ -1,0 +1,231 @@
+"""`score`: its records, its invariances and its refusals."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from voiceface.errors import UserError
+from voiceface.scores import score
+
+KEYS = ["task", "direction", "stratum", "n", "metric", "value", "ci_low", "ci_high", "ci_level", "ci_method", "chance"]
+KEYS += ["identities", "trials", "ties", "protocol"]
+
+
+def people(seed, voices=(3, 1, 2, 2, 4), faces=(2, 5, 1, 3, 2), dimensions=6):
+    rng = np.random.default_rng(seed)
+    centre = rng.normal(size=(len(voices), dimensions))
+    voice_of, face_of = np.repeat(np.arange(len(voices)), voices), np.repeat(np.arange(len(faces)), faces)
+    names = [f"id{a}" for a in range(len(voices))]
+    v = centre[voice_of] + rng.normal(size=(len(voice_of), dimensions))
+    f = centre[face_of] + rng.normal(size=(len(face_of), dimensions))
+    table = {name: {"gender": "mf"[i % 2], "nationality": "ab"[i % 3 == 0]} for i, name in enumerate(names)}
+    return v, [names[a] for a in voice_of], f, [names[a] for a in face_of], table
+
+
+def values(records):
+    return {
+        tuple(r[k] for k in ("task", "direction", "stratum", "n", "metric", "protocol")): r["value"] for r in records
+    }
+
+
+def one(records, **wanted):
+    found = [r for r in records if all(r[k] == v for k, v in wanted.items())]
+    assert len(found) == 1
+    return found[0]
+
+
+def test_records_have_the_keys_of_the_schema_and_are_json():
+    records = score(*people(0))
+    assert all(list(r) == KEYS for r in records)
+    assert json.loads(json.dumps(records)) == records
+    assert {(r["task"], r["protocol"]) for r in records} == {
+        ("matching", "exact"),
+        ("matching", "clip_weighted"),
+        ("retrieval", "whole_split"),
+    }
+    assert {r["stratum"] for r in records} == {"U", "G", "N", "GN", "male", "female"}
+    for r in records:
+        if r["ci_low"] is not None:
+            assert r["ci_low"] <= r["value"] <= r["ci_high"]
+            assert r["ci_method"] == "identity"
+
+
+def test_exact_accuracy_draws_two_people_and_then_clips():
+    v, voice_identity, f, face_identity, table = people(1)
+    similarity = (v @ f.T) / np.linalg.norm(v, axis=1)[:, None] / np.linalg.norm(f, axis=1)
+    voice_identity, face_identity = np.array(voice_identity), np.array(face_identity)
+    for stratum, allowed in {
+        "U": lambda a, b: True,
+        "G": lambda a, b: table[a]["gender"] == table[b]["gender"],
+        "female": lambda a, b: table[a]["gender"] == table[b]["gender"] == "f",
+    }.items():
+        rates, triplets = [], 0
+        for a in table:
+            for b in table:
+                if a == b or not allowed(a, b):
+                    continue
+                own = similarity[voice_identity == a][:, face_identity == a][:, :, None]
+                other = similarity[voice_identity == a][:, face_identity == b][:, None, :]
+                rates.append(((own > other) + 0.5 * (own == other)).mean())
+                triplets += own.size * other.shape[2]
+        record = one(
+            score(v, voice_identity, f, face_identity, table), direction="v2f", stratum=stratum, protocol="exact"
+        )
+        assert record["value"] == pytest.approx(np.mean(rates))
+        assert record["trials"] == triplets
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 10**6), st.sampled_from(["cosine", "euclidean", "matrix"]))
+def test_order_of_clips_and_names_of_people_do_not_matter(seed, similarity):
+    v, voice_identity, f, face_identity, table = people(seed)
+    rng = np.random.default_rng(seed)
+    new = dict(zip(table, rng.permutation([f"new{i}" for i in range(len(table))]).tolist(), strict=True))
+    i, j = rng.permutation(len(v)), rng.permutation(len(f))
+    matrix = np.round(v @ f.T, 1)
+    first = score(v, voice_identity, f, face_identity, table, matrix if similarity == "matrix" else similarity)
+    second = score(
+        v[i],
+        [new[voice_identity[k]] for k in i],
+        f[j],
+        [new[face_identity[k]] for k in j],
+        {new[name]: row for name, row in table.items()},
+        matrix[i][:, j] if similarity == "matrix" else similarity,
+    )
+    for a, b in zip(first, second, strict=True):
+        assert a == pytest.approx(b, abs=1e-12)
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 10**6))
+def test_monotone_transforms_and_swapped_directions(seed):
+    v, voice_identity, f, face_identity, table = people(seed)
+    matrix = np.round(v @ f.T, 1)  # with ties
+    records = score(None, voice_identity, None, face_identity, table, matrix)
+    for transformed in (np.exp(matrix), matrix + 100.0, matrix * 3, np.arctan(matrix)):
+        assert score(None, voice_identity, None, face_identity, table, transformed) == records
+    swapped = score(None, face_identity, None, voice_identity, table, matrix.T)
+    turned = {"v2f": "f2v", "f2v": "v2f"}
+    assert values([r | {"direction": turned[r["direction"]]} for r in swapped]) == values(records)
+
+
+@pytest.mark.parametrize("similarity", ["cosine", "euclidean"])
+def test_a_constant_model_scores_chance(similarity):
+    v, voice_identity, f, face_identity, table = people(0)
+    for r in score(v, voice_identity, np.ones_like(f), face_identity, table, similarity):
+        if r["direction"] == "v2f":
+            assert r["ties"] == r["trials"] > 0
+            if r["task"] == "matching":
+                assert r["value"] == 0.5
+            else:
+                assert r["value"] == pytest.approx(r["chance"], rel=1e-12)
+
+
+def test_a_perfect_model_scores_one():
+    _, voice_identity, _, face_identity, table = people(0)
+    codes = np.eye(len(table))
+    v, f = (codes[[int(name[2:]) for name in names]] for names in (voice_identity, face_identity))
+    for r in score(v, voice_identity, f, face_identity, table):
+        if not r["metric"].startswith("R@") or r["metric"] == "R@1":
+            assert r["value"] == 1.0
+
+
+def test_people_without_a_partner_are_distractors_only():
+    v, voice_identity, f, face_identity, table = people(4)
+    names = sorted(table)
+    keep_v = [i for i, name in enumerate(voice_identity) if name != names[0]]  # the first has faces only
+    keep_f = [j for j, name in enumerate(face_identity) if name != names[1]]  # the second has voices only
+    voice_identity, face_identity = [voice_identity[i] for i in keep_v], [face_identity[j] for j in keep_f]
+    matrix = (v @ f.T)[keep_v][:, keep_f]
+    records = score(None, voice_identity, None, face_identity, similarity=matrix)
+    queries = [name != names[1] for name in voice_identity]
+    record = one(records, direction="v2f", metric="mAP")
+    assert (record["n"], record["trials"], record["identities"]) == (len(face_identity), sum(queries), 3)
+    precision = []
+    for line, name in zip(matrix[queries], np.array(voice_identity)[queries], strict=True):
+        hits = np.array(face_identity)[np.argsort(-line)] == name
+        precision.append((np.cumsum(hits) / np.arange(1, len(hits) + 1))[hits].mean())
+    assert record["value"] == pytest.approx(np.mean(precision))
+    both = [name in names[2:] for name in voice_identity], [name in names[2:] for name in face_identity]
+    alone = score(
+        None,
+        np.array(voice_identity)[both[0]],
+        None,
+        np.array(face_identity)[both[1]],
+        similarity=matrix[both[0]][:, both[1]],
+    )
+    matching = [r for r in records if r["task"] == "matching"]
+    assert matching == [r for r in alone if r["task"] == "matching"]
+
+
+def test_a_stratum_without_a_pair_has_no_value():
+    v, voice_identity, f, face_identity, _ = people(0)
+    record = one(score(v, voice_identity, f, face_identity, strata=["G"]), direction="v2f", protocol="exact")
+    assert record["value"] is record["ci_low"] is record["ci_high"] is record["ci_level"] is record["ci_method"] is None
+    assert record["identities"] == record["trials"] == record["ties"] == 0
+
+
+def test_recall_needs_a_gallery_of_its_size():
+    metrics = {r["metric"] for r in score(*people(0)) if r["task"] == "retrieval"}
+    assert metrics == {"mAP", "median_rank", "R@1", "R@5", "R@10"}
+
+
+def broken(name, change):
+    arguments = dict(zip(("voices", "voice_identity", "faces", "face_identity", "identities"), people(0), strict=True))
+    arguments[name] = change(arguments.get(name))
+    return arguments
+
+
+def with_value(value):
+    def change(array):
+        array = array.copy()
+        array[1] = value
+        return array
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        ("voices", with_value(np.nan), "voices: holds NaN"),
+        ("faces", with_value(np.inf), "faces: holds NaN or infinite"),
+        ("faces", with_value(0.0), "faces: row 1 is a zero vector"),
+        ("voices", lambda v: v[:-1], "voices: shape"),
+        ("voices", lambda v: v[:, :-1], "dimensions"),
+        ("voices", lambda v: v[:, 0], "voices: shape"),
+        ("voices", lambda v: v.astype(str), "voices: values of type"),
+        ("voices", lambda v: None, "voices: embeddings are missing"),
+        ("voice_identity", lambda names: [], "voice_identity: "),
+        ("voice_identity", lambda names: ["id0"] * len(names), "1 have both a voice and a face"),
+        ("identities", lambda table: {"somebody else": {}}, "none of the 5 people"),
+        ("similarity", lambda _: "dot", "'dot' is not known"),
+        ("similarity", lambda _: np.zeros((3, 3)), r"shape \(3, 3\) is not \(12, 13\)"),
+        ("similarity", lambda _: np.full((12, 13), -np.inf), "similarity: holds NaN or infinite"),
+        ("strata", lambda _: ["GX"], "'GX' is not a stratum"),
+        ("level", lambda _: 95, "level: 95"),
+    ],
+)
+def test_mistakes_are_refused_in_one_line(name, change, message):
+    with pytest.raises(UserError, match=message) as refusal:
+        score(**broken(name, change))
+    assert "\n" not in str(refusal.value)
+
+
+def test_embeddings_of_other_number_types():
+    v, voice_identity, f, face_identity, _ = people(0)
+    half = score(v.astype(np.float16), voice_identity, f.astype(np.float16), face_identity)
+    single = score(
+        v.astype(np.float16).astype(np.float32), voice_identity, f.astype(np.float16).astype(np.float32), face_identity
+    )
+    assert values(half) == values(single)
+
+
+def test_scores_do_not_import_torch():
+    command = "import sys; import voiceface.scores; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", command], check=False).returncode == 0

@@ -1,0 +1,90 @@
+"""One progress bar for a whole run: steps of training, then batches of testing; silent where nobody looks."""
+
+import sys
+from typing import Any
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import ProgressBar
+from rich.progress import Progress, TaskID, TextColumn
+
+from voiceface.progress import new_bar
+
+
+class RunBar(ProgressBar):
+    """Shows step, loss and the newest validation accuracy on standard error while a run goes on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._bar: Progress | None = None
+        self._task = TaskID(0)
+        self._shown = sys.stderr.isatty()
+
+    def disable(self) -> None:
+        """Show nothing."""
+        self._shown = False
+
+    def enable(self) -> None:
+        """Show the bar again, on a terminal."""
+        self._shown = sys.stderr.isatty()
+
+    def _start(self, what: str, total: float, done: int = 0) -> None:
+        self._stop()
+        if self._shown:
+            self._bar = new_bar(TextColumn("{task.fields[scores]}"))
+            self._bar.start()
+            self._task = self._bar.add_task(what, total=None if total == float("inf") else total, completed=done, scores="")
+
+    def _stop(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+            self._bar = None
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start at the step that the run is at."""
+        self._start("training", trainer.estimated_stepping_batches, trainer.global_step)
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Show step, loss and accuracy."""
+        if self._bar is not None:
+            metrics = trainer.callback_metrics
+            shown = {"loss": metrics.get("train/loss"), "val 1:2": metrics.get("val/accuracy_v2f_U")}
+            scores = "  ".join(f"{name} {float(value):.3f}" for name, value in shown.items() if value is not None)
+            self._bar.update(self._task, completed=trainer.global_step, scores=scores)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Leave the finished bar on the screen."""
+        self._stop()
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        """Give the terminal back."""
+        self._stop()
+
+    def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start a bar over the test's batches."""
+        self._start("testing", sum(trainer.num_test_batches))
+
+    def on_test_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """Count a batch."""
+        if self._bar is not None:
+            self._bar.advance(self._task)
+
+    def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Leave the finished bar on the screen."""
+        self._stop()
+
+    def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start a bar over the batches to embed."""
+        self._start("embedding", sum(trainer.num_predict_batches))
+
+    def on_predict_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """Count a batch."""
+        if self._bar is not None:
+            self._bar.advance(self._task)
+
+    def on_predict_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Leave the finished bar on the screen."""
+        self._stop()
