@@ -7,7 +7,17 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("voiceface", "torch", "torchaudio", "pytorch-lightning", "numpy", "numba", "webdataset", "soundfile", "pillow")
+PACKAGES = (
+    "voiceface",
+    "torch",
+    "torchaudio",
+    "pytorch-lightning",
+    "numpy",
+    "numba",
+    "webdataset",
+    "soundfile",
+    "pillow",
+)
 
 
 def describe() -> dict[str, Any]:

@@ -4,6 +4,7 @@ Run `python benchmarks/matching.py`; writes benchmarks/results/matching.json.
 """
 
 import json
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -110,6 +111,7 @@ def measure(identities: int, clips: int, images: int, runs: int, with_numpy: boo
 
 
 def main() -> None:
+    load = os.getloadavg()[0]  # of other work on this machine, before the first run
     print(f"{'voices x faces':>16} {'triplets':>9} {'voiceface':>10} {'product':>9} {'numpy':>9} {'triplets/s':>11}")
     cases = []
     for case in CASES:
@@ -125,7 +127,7 @@ def main() -> None:
         )
     blas = max(library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas")
     threads = {"counting": usable_threads(), "product_only": blas}
-    report = {"machine": describe(), "dimensions": DIMENSIONS, "threads": threads, "cases": cases}
+    report = {"machine": describe(), "dimensions": DIMENSIONS, "threads": threads, "load_average": load, "cases": cases}
     path = Path(__file__).parent / "results" / "matching.json"
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(report, indent=2) + "\n")

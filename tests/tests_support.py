@@ -1,5 +1,8 @@
 """Corpora that tests share: tiny, made of tones and flat pictures, so that every clip says whose it is."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +21,21 @@ def tone_person(job: tuple[int, Counts]) -> Person:
     for k in range(voices):
         t = np.arange(16_000 + 1_600 * (k % 10)) / 16_000
         wave = 8_000 * np.sin(2 * np.pi * (100 + 20 * i) * t) + 20 * rng.standard_normal(len(t))
-        heard.append(Clip(f"p{i:03d}/v{k:02d}", encode_flac(wave.astype(np.int16)), video=f"video{k}", source=f"p{i:03d}/v{k:02d}.wav"))
+        heard.append(
+            Clip(
+                f"p{i:03d}/v{k:02d}",
+                encode_flac(wave.astype(np.int16)),
+                video=f"video{k}",
+                source=f"p{i:03d}/v{k:02d}.wav",
+            )
+        )
     seen = [
-        Clip(f"p{i:03d}/f{k:02d}", encode_jpeg(np.full((40, 40, 3), 10 * i % 250, np.uint8)), time=float(k), source=f"p{i:03d}/f{k:02d}.jpg")
+        Clip(
+            f"p{i:03d}/f{k:02d}",
+            encode_jpeg(np.full((40, 40, 3), 10 * i % 250, np.uint8)),
+            time=float(k),
+            source=f"p{i:03d}/f{k:02d}.jpg",
+        )
         for k in range(faces)
     ]
     return Person(f"p{i:03d}", split, tuple(heard), tuple(seen))
@@ -29,6 +44,31 @@ def tone_person(job: tuple[int, Counts]) -> Person:
 def tone_corpus(out: Path, people: list[Counts], **options: object) -> Path:
     """Build a corpus with one person per (split, voices, faces)."""
     identities = {f"p{i:03d}": {"gender": "mf"[i % 2]} for i in range(len(people))}
-    corpus = CorpusOptions(**{"name": "tones", "face_size": 40, "face_margin": 1.25, "max_voices": 3, "max_faces": 4, "shard_bytes": 200_000, **options})  # type: ignore[arg-type]
+    corpus = CorpusOptions(
+        **{
+            "name": "tones",
+            "face_size": 40,
+            "face_margin": 1.25,
+            "max_voices": 3,
+            "max_faces": 4,
+            "shard_bytes": 200_000,
+            **options,
+        }
+    )  # type: ignore[arg-type]
     build(out, list(enumerate(people)), tone_person, identities, corpus, {"command": "test"}, workers=1)
     return out
+
+
+def voiceface(*words: object, cwd: Path | None = None, status: int | None = None) -> subprocess.CompletedProcess[str]:
+    """Run the real command in a process of its own, on one thread, without a GPU, with the tests' modules
+    importable."""
+    environment = os.environ | {
+        "PYTHONPATH": str(Path(__file__).parent),
+        "OMP_NUM_THREADS": "1",
+        "CUDA_VISIBLE_DEVICES": "",
+    }
+    command = [sys.executable, "-m", "voiceface", *map(str, words)]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=cwd, check=False)
+    if status is not None:
+        assert done.returncode == status, done.stderr
+    return done

@@ -20,7 +20,8 @@ FIT_EXAMPLES = """examples:
   voiceface fit --model trinet --model.margin 0.5 --trainer.max_steps 2000 --out runs/wide
   voiceface fit --model trinet --out runs/wide --ckpt_path last        go on after a stop
 
-Every option of the method (--model.*), the data (--data.*) and Lightning's Trainer (--trainer.*) can be given; --print_config shows them with
+Every option of the method (--model.*), the data (--data.*) and Lightning's Trainer (--trainer.*) can be given;
+--print_config shows them with
 their values, --help_all explains them."""
 
 
@@ -59,45 +60,95 @@ def _add(commands: "argparse._SubParsersAction[Parser]", name: str, help: str, e
 
 def build_parser() -> Parser:
     """The parser of all commands; `fit` knows only its short words here."""
-    parser = Parser(prog="voiceface", description="Voice-face association: train, evaluate and compare published methods.", allow_abbrev=False)
+    parser = Parser(
+        prog="voiceface",
+        description="Voice-face association: train, evaluate and compare published methods.",
+        allow_abbrev=False,
+    )
     parser.add_argument("--version", action="version", version=f"voiceface {__version__}")
-    shtab.add_argument_to(parser, ["--print_completion"], help="print a completion script for this shell: eval \"$(voiceface --print_completion bash)\"")
+    shtab.add_argument_to(
+        parser,
+        ["--print_completion"],
+        help='print a completion script for this shell: eval "$(voiceface --print_completion bash)"',
+    )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=Parser)
 
     fit = _add(commands, "fit", "train a method, test it, print its table", FIT_EXAMPLES)
     fit.add_argument("--model", metavar="NAME", choices=list_recipes(), help="recipe: " + ", ".join(list_recipes()))
-    fit.add_argument("--data", metavar="DIR", help="corpus; without it the built-in synthetic one, made on first use").complete = shtab.DIRECTORY  # type: ignore[attr-defined]
-    fit.add_argument("--preset", choices=["paper", "demo"], help="paper: as published (default with --data); demo: small networks, minutes on a CPU (default without)")
-    fit.add_argument("--gpus", metavar="N", help="GPUs to train on; without it the CPU, or what --trainer.accelerator finds")
-    fit.add_argument("--out", metavar="DIR", help="run folder (default: the next free runs/NAME)").complete = shtab.DIRECTORY  # type: ignore[attr-defined]
+    fit.add_argument(
+        "--data", metavar="DIR", help="corpus; without it the built-in synthetic one, made on first use"
+    ).complete = shtab.DIRECTORY  # type: ignore[attr-defined]
+    fit.add_argument(
+        "--preset",
+        choices=["paper", "demo"],
+        help="paper: as published (default with --data); demo: small networks, minutes on a CPU (default without)",
+    )
+    fit.add_argument(
+        "--gpus", metavar="N", help="GPUs to train on; without it the CPU, or what --trainer.accelerator finds"
+    )
+    fit.add_argument(
+        "--out", metavar="DIR", help="run folder (default: the next free runs/NAME)"
+    ).complete = shtab.DIRECTORY  # type: ignore[attr-defined]
     fit.add_argument("--ckpt_path", metavar="FILE", help="go on from this last.ckpt; `last`: that of --out")
     fit.add_argument("--help_all", action="store_true", help="explain every option")
 
-    test = _add(commands, "test", "evaluate a checkpoint on a corpus", "voiceface test runs/trinet/checkpoint --data CORPUS --split test --out results.json")
-    embed = _add(commands, "embed", "embed a corpus: both modalities, with identities and keys", "voiceface embed runs/trinet/checkpoint --data CORPUS --out emb.npz")
+    test = _add(
+        commands,
+        "test",
+        "evaluate a checkpoint on a corpus",
+        "voiceface test runs/trinet/checkpoint --data CORPUS --split test --out results.json",
+    )
+    embed = _add(
+        commands,
+        "embed",
+        "embed a corpus: both modalities, with identities and keys",
+        "voiceface embed runs/trinet/checkpoint --data CORPUS --out emb.npz",
+    )
     for command in (test, embed):
         command.add_argument("checkpoint", metavar="CHECKPOINT", help="checkpoint folder").complete = shtab.DIRECTORY  # type: ignore[attr-defined]
-        command.add_argument("--data", metavar="DIR", help="corpus; without it the built-in synthetic one").complete = shtab.DIRECTORY  # type: ignore[attr-defined]
+        command.add_argument(
+            "--data", metavar="DIR", help="corpus; without it the built-in synthetic one"
+        ).complete = shtab.DIRECTORY  # type: ignore[attr-defined]
         command.add_argument("--split", default="test", choices=["train", "val", "test"])
         command.add_argument("--gpus", type=int, default=0, choices=[0, 1], help="1: use a GPU")
         command.add_argument("--workers", type=int, default=2, help="processes that read the corpus")
-        command.add_argument("--on-error", default="stop", choices=["stop", "skip"], help="what to do about a damaged clip")
+        command.add_argument(
+            "--on-error", default="stop", choices=["stop", "skip"], help="what to do about a damaged clip"
+        )
     test.add_argument("--out", metavar="FILE", default="results.json", help="result file (default: results.json)")
     embed.add_argument("--out", metavar="FILE", required=True, help="npz file to write")
 
     prepare = _add(commands, "prepare", "turn raw material into a corpus", "voiceface prepare folder PEOPLE CORPUS")
     kinds = prepare.add_subparsers(dest="kind", metavar="KIND", required=True, parser_class=Parser)
-    synthetic = _add(kinds, "synthetic", "render a synthetic corpus whose best possible score is known", "voiceface prepare synthetic CORPUS --identities 2000")
+    synthetic = _add(
+        kinds,
+        "synthetic",
+        "render a synthetic corpus whose best possible score is known",
+        "voiceface prepare synthetic CORPUS --identities 2000",
+    )
     synthetic.add_argument("--identities", type=int, default=600, help="people (default: 600)")
     synthetic.add_argument("--voices", type=int, default=4, help="voices per person (default: 4)")
     synthetic.add_argument("--faces", type=int, default=6, help="faces per person (default: 6)")
     synthetic.add_argument("--seed", type=int, default=0)
-    synthetic.add_argument("--strength", type=float, default=1.0, help="how well voice and face show what they share (default: 1)")
-    folder = _add(kinds, "folder", "collect voices and faces that lie in one folder per person, or are listed in a CSV", "voiceface prepare folder PEOPLE CORPUS --faces asis")
-    folder.add_argument("source", metavar="SRC", help="folder of IDENTITY/{voice,face}/* with an optional identities.csv, or a CSV with identity, path, kind")
+    synthetic.add_argument(
+        "--strength", type=float, default=1.0, help="how well voice and face show what they share (default: 1)"
+    )
+    folder = _add(
+        kinds,
+        "folder",
+        "collect voices and faces that lie in one folder per person, or are listed in a CSV",
+        "voiceface prepare folder PEOPLE CORPUS --faces asis",
+    )
+    folder.add_argument(
+        "source",
+        metavar="SRC",
+        help="folder of IDENTITY/{voice,face}/* with an optional identities.csv, or a CSV with identity, path, kind",
+    )
     folder.add_argument("--faces", default="asis", choices=["asis"], help="asis: the pictures are face crops already")
     folder.add_argument("--face-size", type=int, default=224, help="side of the stored faces, pixels (default: 224)")
-    folder.add_argument("--margin", type=float, default=1.0, help="how many times the face box the pictures show (default: 1)")
+    folder.add_argument(
+        "--margin", type=float, default=1.0, help="how many times the face box the pictures show (default: 1)"
+    )
     folder.add_argument("--minimum-seconds", type=float, default=0.5, help="shorter voices are left out (default: 0.5)")
     folder.add_argument("--name", help="name of the corpus (default: that of OUT)")
     folder.add_argument("--licence", default="", help="licence of the material, kept in the corpus")
@@ -107,7 +158,9 @@ def build_parser() -> Parser:
         kind.add_argument("--workers", type=int, help="processes (default: one per core)")
 
     check = _add(commands, "check", "is the environment sound; is this corpus whole", "voiceface check CORPUS --deep")
-    check.add_argument("corpus", metavar="DIR", nargs="?", help="corpus; without it only the environment").complete = shtab.DIRECTORY  # type: ignore[attr-defined]
+    check.add_argument(
+        "corpus", metavar="DIR", nargs="?", help="corpus; without it only the environment"
+    ).complete = shtab.DIRECTORY  # type: ignore[attr-defined]
     check.add_argument("--deep", action="store_true", help="decode every voice and face as well")
 
     _add(commands, "list", "recipes, encoders and cached corpora", "voiceface list")
@@ -149,7 +202,10 @@ def _fit(args: list[str]) -> int:
         args = [word if word != "--help_all" else "--help" for word in args]
     else:
         expand(args)
-    data = next((w.partition("=")[2] or args[i + 1] for i, w in enumerate(args) if w == "--data" or w.startswith("--data=")), None)
+    data = next(
+        (w.partition("=")[2] or args[i + 1] for i, w in enumerate(args) if w == "--data" or w.startswith("--data=")),
+        None,
+    )
     if data and "://" not in data:
         _corpus_is_there(Path(data))
     from voiceface.fit import fit

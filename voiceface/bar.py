@@ -32,7 +32,9 @@ class RunBar(ProgressBar):
         if self._shown:
             self._bar = new_bar(TextColumn("{task.fields[scores]}"))
             self._bar.start()
-            self._task = self._bar.add_task(what, total=None if total == float("inf") else total, completed=done, scores="")
+            self._task = self._bar.add_task(
+                what, total=None if total == float("inf") else total, completed=done, scores=""
+            )
 
     def _stop(self) -> None:
         if self._bar is not None:
@@ -43,7 +45,9 @@ class RunBar(ProgressBar):
         """Start at the step that the run is at."""
         self._start("training", trainer.estimated_stepping_batches, trainer.global_step)
 
-    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int) -> None:
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
         """Show step, loss and accuracy."""
         if self._bar is not None:
             metrics = trainer.callback_metrics
@@ -64,7 +68,13 @@ class RunBar(ProgressBar):
         self._start("testing", sum(trainer.num_test_batches))
 
     def on_test_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
     ) -> None:
         """Count a batch."""
         if self._bar is not None:
@@ -79,7 +89,13 @@ class RunBar(ProgressBar):
         self._start("embedding", sum(trainer.num_predict_batches))
 
     def on_predict_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
     ) -> None:
         """Count a batch."""
         if self._bar is not None:

@@ -43,11 +43,16 @@ def run_check(options: Namespace) -> int:
     if options.corpus is not None:
         corpus = Corpus(options.corpus)
         found = corpus_problems(corpus, options.deep)
-        print(f"{options.corpus}: " + (f"{len(found)} problems" if found else "whole" + (", every clip decodes" if options.deep else "")))
-        _print_splits({split: described for split, described in corpus.description["splits"].items()})
+        print(
+            f"{options.corpus}: "
+            + (f"{len(found)} problems" if found else "whole" + (", every clip decodes" if options.deep else ""))
+        )
+        _print_splits(corpus.description["splits"])
         problems += found
     if problems:
-        raise UserError("\n".join(problems) if len(problems) == 1 else f"{len(problems)} problems: " + " | ".join(problems[:20]))
+        raise UserError(
+            "\n".join(problems) if len(problems) == 1 else f"{len(problems)} problems: " + " | ".join(problems[:20])
+        )
     return 0
 
 
@@ -108,7 +113,9 @@ def _evaluate(options: Namespace) -> "tuple[Method, VoxVGGDataModule, pl.Trainer
 
     quiet()
     if options.gpus > torch.cuda.device_count():
-        raise UserError(f"--gpus {options.gpus}: this machine has {torch.cuda.device_count()} GPUs; leave --gpus out to use the CPU")
+        raise UserError(
+            f"--gpus {options.gpus}: this machine has {torch.cuda.device_count()} GPUs; leave --gpus out to use the CPU"
+        )
     folder = Path(options.checkpoint)
     method = load_checkpoint(folder)
     data = VoxVGGDataModule(options.data, workers=options.workers, evaluation_on_error=options.on_error)
@@ -156,5 +163,8 @@ def run_embed(options: Namespace) -> int:
     np.savez(buffer, **arrays)
     out = Path(options.out)
     write_for_user(out, buffer.getvalue())
-    print(f"{out}: {len(arrays['voices'])} voices and {len(arrays['faces'])} faces, {arrays['voices'].shape[1]} dimensions, compare by {method.space}")
+    print(
+        f"{out}: {len(arrays['voices'])} voices and {len(arrays['faces'])} faces, "
+        f"{arrays['voices'].shape[1]} dimensions, compare by {method.space}"
+    )
     return 0

@@ -1,4 +1,7 @@
-"""CrossModalMetrics: the one metrics callback. It gathers embeddings, calls the scores, logs them and writes the result file."""
+"""CrossModalMetrics, the one metrics callback.
+
+It gathers the embeddings of an evaluation, calls the scores, logs them and writes the result file.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -82,13 +85,25 @@ class CrossModalMetrics(pl.Callback):
         self.table = EmbeddingTable()
 
     def on_validation_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
     ) -> None:
         """Keep the batch's embeddings."""
         self.table.add(outputs, batch)
 
     def on_test_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
     ) -> None:
         """Keep the batch's embeddings."""
         self.table.add(outputs, batch)
@@ -98,7 +113,13 @@ class CrossModalMetrics(pl.Callback):
         self.table = EmbeddingTable()
 
     def on_predict_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
     ) -> None:
         """Keep the batch's embeddings."""
         self.table.add(outputs, batch)
@@ -120,7 +141,9 @@ class CrossModalMetrics(pl.Callback):
         if trainer.is_global_zero and self.out is not None:
             result_file.write_results(Path(self.out), self.results)
 
-    def _score(self, trainer: pl.Trainer, method: Any, stage: str) -> tuple[list[dict[str, Any]], dict[str, NDArray[Any]]]:
+    def _score(
+        self, trainer: pl.Trainer, method: Any, stage: str
+    ) -> tuple[list[dict[str, Any]], dict[str, NDArray[Any]]]:
         gathered = self.table.gather()
         names = _names(trainer, stage)
         records = score(
@@ -135,7 +158,13 @@ class CrossModalMetrics(pl.Callback):
         for record in records:
             if (record["task"], record["metric"], record["protocol"]) in LOGGED and record["value"] is not None:
                 name = f"{stage}/{record['metric']}_{record['direction']}_{record['stratum']}"
-                method.log(name, float(record["value"]), rank_zero_only=False, sync_dist=False, prog_bar=name == "val/accuracy_v2f_U")
+                method.log(
+                    name,
+                    float(record["value"]),
+                    rank_zero_only=False,
+                    sync_dist=False,
+                    prog_bar=name == "val/accuracy_v2f_U",
+                )
         return records, gathered
 
 
@@ -144,7 +173,9 @@ def _names(trainer: pl.Trainer, stage: str) -> NDArray[Any]:
     return np.array(loader.batches.names)  # type: ignore[union-attr]
 
 
-def ideal_observer(corpus: Corpus, gathered: Mapping[str, NDArray[Any]], names: NDArray[Any], level: float = 0.95) -> list[dict[str, Any]] | None:
+def ideal_observer(
+    corpus: Corpus, gathered: Mapping[str, NDArray[Any]], names: NDArray[Any], level: float = 0.95
+) -> list[dict[str, Any]] | None:
     """The best possible scores on a synthetic corpus.
 
     Args:
@@ -172,7 +203,12 @@ def ideal_observer(corpus: Corpus, gathered: Mapping[str, NDArray[Any]], names: 
 
 
 def describe(
-    method: pl.LightningModule, recipe: str, corpus: Corpus, split: str, gathered: Mapping[str, NDArray[Any]], scores: list[dict[str, Any]]
+    method: pl.LightningModule,
+    recipe: str,
+    corpus: Corpus,
+    split: str,
+    gathered: Mapping[str, NDArray[Any]],
+    scores: list[dict[str, Any]],
 ) -> dict[str, Any]:
     """Put scores and what they are scores of into the result file's schema."""
     assert isinstance(method, Method)

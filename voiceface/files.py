@@ -50,4 +50,6 @@ def write_for_user(path: Path, data: bytes) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, data)
     except OSError as error:
-        raise UserError(f"{path}: cannot be written ({(error.strerror or str(error)).lower()}); choose another place or make room") from None
+        raise UserError(
+            f"{path}: cannot be written ({(error.strerror or str(error)).lower()}); choose another place or make room"
+        ) from None

@@ -2,6 +2,7 @@
 
 import csv
 import logging
+import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from jsonargparse import ArgumentError
-from pytorch_lightning.callbacks import ModelCheckpoint, ProgressBar
+from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.loggers import CSVLogger
 from pytorch_lightning.loggers.csv_logs import ExperimentWriter
@@ -111,24 +112,37 @@ class FitCLI(LightningCLI):
         config["metrics"]["out"] = config["metrics"]["out"] or str(self.out / "results.json")
         config["metrics"]["recipe"] = config["metrics"]["recipe"] or self.chosen["recipe"]
         wanted = config["trainer"]["devices"]
-        if config["trainer"]["accelerator"] in ("gpu", "cuda") and torch.cuda.device_count() < (wanted if isinstance(wanted, int) else 1):
-            raise UserError(f"--gpus {wanted}: this machine has {torch.cuda.device_count()} GPUs; leave --gpus out to train on the CPU")
+        if config["trainer"]["accelerator"] in ("gpu", "cuda") and torch.cuda.device_count() < (
+            wanted if isinstance(wanted, int) else 1
+        ):
+            raise UserError(
+                f"--gpus {wanted}: this machine has {torch.cuda.device_count()} GPUs; leave --gpus out to "
+                "train on the CPU"
+            )
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
-        """Give the trainer its loggers and checkpoints."""
-        config = self._get(self.config_init, "trainer")
-        logger = config["logger"]
+        """Log to the run folder, beside the loggers that the user asks for."""
+        logger = self._get(self.config_init, "trainer")["logger"]
         extra = [] if logger in (None, True, False) else logger if isinstance(logger, list) else [logger]
-        trainer = super().instantiate_trainer(logger=[RunLogger(str(self.out)), *extra], default_root_dir=str(self.out), **kwargs)
-        every = self._get(self.config, "save_every")
-        trainer.callbacks += [
-            ModelCheckpoint(self.out, "last", monitor=None, every_n_train_steps=every, save_on_train_epoch_end=False, enable_version_counter=False),
-            ModelCheckpoint(self.out, "best", monitor=MONITOR, mode="max", save_weights_only=True, enable_version_counter=False),
-        ]
-        trainer.callbacks = [c for c in trainer.callbacks if not _default_checkpoint(c) and not isinstance(c, ProgressBar)]
-        if self._get(self.config_init, "trainer")["enable_progress_bar"] is not False:
-            trainer.callbacks.append(RunBar())
-        return trainer
+        folder = str(self.out)
+        return super().instantiate_trainer(logger=[RunLogger(folder), *extra], default_root_dir=folder, **kwargs)
+
+    def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[pl.Callback]) -> pl.Trainer:
+        """Keep the last and the best state in the run folder, and show one bar."""
+        (self.metrics,) = (c for c in callbacks if isinstance(c, CrossModalMetrics))
+        last = ModelCheckpoint(
+            self.out,
+            "last",
+            monitor=None,
+            every_n_train_steps=self._get(self.config, "save_every"),
+            save_on_train_epoch_end=False,
+            enable_version_counter=False,
+        )
+        best = ModelCheckpoint(
+            self.out, "best", monitor=MONITOR, mode="max", save_weights_only=True, enable_version_counter=False
+        )
+        bar = [] if config["enable_progress_bar"] is False else [RunBar()]
+        return super()._instantiate_trainer(config, [*callbacks, last, best, *bar])
 
     def before_fit(self) -> None:
         """Look at all splits before the hours of work, not after."""
@@ -140,7 +154,8 @@ class FitCLI(LightningCLI):
             size = sum(p.numel() for p in self.model.parameters())
             where = self.datamodule.root or f"{self.datamodule.corpus.root} (built-in, synthetic)"
             print(
-                f"{self.chosen['recipe'] or type(self.model).__name__}, preset {self.chosen['preset']}: {size:,} parameters; data {where}; run folder {self.out}",
+                f"{self.chosen['recipe'] or type(self.model).__name__}, preset {self.chosen['preset']}: "
+                f"{size:,} parameters; data {where}; run folder {self.out}",
                 file=sys.stderr,
             )
 
@@ -154,17 +169,19 @@ class FitCLI(LightningCLI):
             state = torch.load(best, map_location="cpu", weights_only=True)["state_dict"]
             self.model.load_state_dict(state)
         corpus = self.datamodule.corpus
-        self.model.training_data = {"corpus": corpus.name, "identities_sha256": corpus.description["identities_sha256"], "split": "train"}
+        self.model.training_data = {
+            "corpus": corpus.name,
+            "identities_sha256": corpus.description["identities_sha256"],
+            "split": "train",
+        }
         if self.trainer.is_global_zero:
-            self.model.checkpoint_hash = save_checkpoint(self.model, self.out / "checkpoint", self.chosen["recipe"], self.model.training_data)
+            self.model.checkpoint_hash = save_checkpoint(
+                self.model, self.out / "checkpoint", self.chosen["recipe"], self.model.training_data
+            )
         self.trainer.test(self.model, datamodule=self.datamodule, verbose=False)
         if self.trainer.is_global_zero:
-            print_table(next(c.results for c in self.trainer.callbacks if isinstance(c, CrossModalMetrics)))
+            print_table(self.metrics.results or {})
             print(f"scores: {self.out / 'results.json'}   checkpoint: {self.out / 'checkpoint'}")
-
-
-def _default_checkpoint(callback: pl.Callback) -> bool:
-    return isinstance(callback, ModelCheckpoint) and callback.dirpath is None and callback.monitor is None
 
 
 def _run_folder(chosen: dict[str, str], resumed: str | None) -> Path:
@@ -190,7 +207,9 @@ def _run_folder(chosen: dict[str, str], resumed: str | None) -> Path:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise UserError(f"--out {out}: cannot be written ({(error.strerror or str(error)).lower()}); choose another folder") from None
+        raise UserError(
+            f"--out {out}: cannot be written ({(error.strerror or str(error)).lower()}); choose another folder"
+        ) from None
     return out
 
 
@@ -220,6 +239,9 @@ def fit(args: Sequence[str]) -> None:
     """
     words, chosen = expand(args)
     quiet()
+    if "OMP_NUM_THREADS" not in os.environ:
+        # Half of the cores compute, the rest read data; a fixed number, so that results do not depend on --data.workers.
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) // 2))
     try:
         FitCLI(words, chosen)
     except ArgumentError as error:

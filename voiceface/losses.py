@@ -4,10 +4,13 @@ import torch
 from torch import Tensor
 
 
-def triplet_loss(anchors: Tensor, others: Tensor, anchor_identity: Tensor, other_identity: Tensor, margin: float) -> tuple[Tensor, Tensor]:
+def triplet_loss(
+    anchors: Tensor, others: Tensor, anchor_identity: Tensor, other_identity: Tensor, margin: float
+) -> tuple[Tensor, Tensor]:
     """Hinge over all triplets of a batch, with anchors of one modality and candidates of the other.
 
-    The sum over all (a, p, n) with a, p of one identity and n of another of max(d(a, p) - d(a, n) + margin, 0), d the Euclidean distance
+    The sum over all (a, p, n) with a, p of one identity and n of another of max(d(a, p) - d(a, n) + margin, 0), d the
+    Euclidean distance
     (TriNet, equation 1).
 
     Args:

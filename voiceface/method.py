@@ -19,7 +19,8 @@ from voiceface.weights import load_into, misfit
 class Method(pl.LightningModule, ABC):
     """Base class: two encoders, embeddings of both modalities, and a loss.
 
-    A method sets `face_encoder` and `voice_encoder`, writes `embed_voice`, `embed_face`, `loss` and `configure_optimizers`, and calls
+    A method sets `face_encoder` and `voice_encoder`, writes `embed_voice`, `embed_face`, `loss` and
+    `configure_optimizers`, and calls
     `self.save_hyperparameters()` first, so that a checkpoint can build it again. Its hyper-parameters are plain values.
     """
 
@@ -56,7 +57,9 @@ class Method(pl.LightningModule, ABC):
         """
 
     @abstractmethod
-    def loss(self, voices: Tensor, faces: Tensor, voice_identity: Tensor, face_identity: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(
+        self, voices: Tensor, faces: Tensor, voice_identity: Tensor, face_identity: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """The training loss of a batch.
 
         Args:
@@ -125,7 +128,8 @@ class Method(pl.LightningModule, ABC):
                 load_into(encoder, Path(weights), f"--model.{part}_weights")
             elif frozen:
                 raise UserError(
-                    f"--model.{part}_weights: the {part} network is frozen and has no pretrained weights; give a safetensors file, or train it: --model.freeze_{part} false"
+                    f"--model.{part}_weights: the {part} network is frozen and has no pretrained weights; "
+                    f"give a safetensors file, or train it: --model.freeze_{part} false"
                 )
 
     def train(self, mode: bool = True) -> "Method":
@@ -178,7 +182,8 @@ class Method(pl.LightningModule, ABC):
         for name, value in self.hparams.items():
             if name in saved and not name.startswith("_") and saved[name] != value:
                 raise UserError(
-                    f"--ckpt_path: the checkpoint was trained with --model.{name} {saved[name]}, this run has {value}; set it to the checkpoint's value"
+                    f"--ckpt_path: the checkpoint was trained with --model.{name} {saved[name]}, this run "
+                    f"has {value}; set it to the checkpoint's value"
                 )
         problem = misfit(self.state_dict(), checkpoint["state_dict"])
         if problem:

@@ -31,5 +31,11 @@ def new_bar(*more: TextColumn) -> Progress:
     Args:
         more: Columns to add.
     """
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
     return Progress(*columns, *more, console=Console(stderr=True), disable=not sys.stderr.isatty())

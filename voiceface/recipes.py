@@ -30,7 +30,9 @@ def recipe_files(name: str, preset: str) -> list[Path]:
         UserError: No such recipe; the message holds the nearest name and the list.
     """
     if name not in list_recipes():
-        raise UserError(f"--model {name}: no such recipe{nearest(name, list_recipes())}; there are: {', '.join(list_recipes())}")
+        raise UserError(
+            f"--model {name}: no such recipe{nearest(name, list_recipes())}; there are: {', '.join(list_recipes())}"
+        )
     files = [FOLDER / f"{name}.yaml"]
     if preset == "demo":
         files += [FOLDER / "demo.yaml", FOLDER / f"{name}.demo.yaml"]

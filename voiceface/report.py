@@ -6,7 +6,16 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-STRATA = {"U": "anybody", "G": "same gender", "N": "same nationality", "A": "same age", "GN": "same G and N", "GNA": "same G, N and A", "male": "male probe, G", "female": "female probe, G"}
+STRATA = {
+    "U": "anybody",
+    "G": "same gender",
+    "N": "same nationality",
+    "A": "same age",
+    "GN": "same G and N",
+    "GNA": "same G, N and A",
+    "male": "male probe, G",
+    "female": "female probe, G",
+}
 
 
 def _find(records: Sequence[Mapping[str, Any]], **wanted: Any) -> Mapping[str, Any] | None:
@@ -29,7 +38,10 @@ def _share(model: Mapping[str, Any] | None, ideal: Mapping[str, Any] | None) -> 
 
 
 def results_table(results: Mapping[str, Any]) -> Table:
-    """Lay out a result: matching per stratum, then retrieval, both directions, with intervals, chance and the ideal observer.
+    """Lay out a result: matching per stratum, then retrieval, in both directions.
+
+    Beside each value stand its interval, chance, and where it is known the ideal observer's value and the share of its
+    excess over chance that the model reaches.
 
     Args:
         results: Content of a result file.
@@ -39,10 +51,11 @@ def results_table(results: Mapping[str, Any]) -> Table:
     """
     data, model = results["data"], results["model"]
     ideal = results.get("ideal_observer")
-    title = f"{model['recipe'] or model['method']} on {data['corpus']} ({data['split']}: {data['identities']} people, {data['voices']} voices, {data['faces']} faces)"
-    caption = "Per cent; ± half the 95 % interval over identities." if not data["synthetic"] else (
-        "Per cent; ± half the 95 % interval over identities. The corpus is synthetic: no number here is one about people."
-    )
+    size = f"{data['identities']} people, {data['voices']} voices, {data['faces']} faces"
+    title = f"{model['recipe'] or model['method']} on {data['corpus']} ({data['split']}: {size})"
+    caption = "Per cent; ± half the 95 % interval over identities."
+    if data["synthetic"]:
+        caption += " The corpus is synthetic: no number here is one about people."
     table = Table(title=title, caption=caption, title_justify="left", caption_justify="left")
     table.add_column("task")
     table.add_column("candidates")
@@ -53,9 +66,22 @@ def results_table(results: Mapping[str, Any]) -> Table:
             table.add_column("share", justify="right", style="cyan")
     table.add_column("chance", justify="right", style="dim")
     scores = results["scores"]
-    strata = [r["stratum"] for r in scores if (r["task"], r["direction"], r["protocol"]) == ("matching", "v2f", "exact")]
-    rows = [("1:2 accuracy", STRATA.get(s, s), {"task": "matching", "protocol": "exact", "stratum": s, "metric": "accuracy"}) for s in strata]
-    metrics = [r["metric"] for r in scores if (r["task"], r["direction"]) == ("retrieval", "v2f") and r["metric"] != "median_rank"]
+    strata = [
+        r["stratum"] for r in scores if (r["task"], r["direction"], r["protocol"]) == ("matching", "v2f", "exact")
+    ]
+    rows = [
+        (
+            "1:2 accuracy",
+            STRATA.get(s, s),
+            {"task": "matching", "protocol": "exact", "stratum": s, "metric": "accuracy"},
+        )
+        for s in strata
+    ]
+    metrics = [
+        r["metric"]
+        for r in scores
+        if (r["task"], r["direction"]) == ("retrieval", "v2f") and r["metric"] != "median_rank"
+    ]
     rows += [("retrieval " + m, "whole split", {"task": "retrieval", "metric": m}) for m in metrics]
     for task, candidates, wanted in rows:
         if task == "retrieval mAP":
@@ -66,7 +92,10 @@ def results_table(results: Mapping[str, Any]) -> Table:
             cells.append(_percent(model_record))
             if ideal:
                 best = _find(ideal, direction=direction, **wanted)
-                cells += ["-" if best is None or best["value"] is None else f"{100 * best['value']:.1f}", _share(model_record, best)]
+                cells += [
+                    "-" if best is None or best["value"] is None else f"{100 * best['value']:.1f}",
+                    _share(model_record, best),
+                ]
         first = _find(scores, direction="v2f", **wanted)
         cells.append("-" if first is None or first["chance"] is None else f"{100 * first['chance']:.1f}")
         table.add_row(*cells)
@@ -74,7 +103,7 @@ def results_table(results: Mapping[str, Any]) -> Table:
 
 
 def print_table(results: Mapping[str, Any]) -> None:
-    """Print a result's table to standard output; `share` is the share of the ideal observer's excess over chance, per cent."""
+    """Print a result's table to standard output."""
     console = Console()
     if not console.is_terminal:
         console.width = 160

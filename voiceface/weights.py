@@ -58,7 +58,10 @@ def read_config(folder: Path) -> dict[str, Any]:
     """
     path = folder / "config.json"
     if not path.exists():
-        raise UserError(f"{folder}: not a checkpoint folder (no config.json); give the `checkpoint` folder that `voiceface fit` writes")
+        raise UserError(
+            f"{folder}: not a checkpoint folder (no config.json); give the `checkpoint` folder that "
+            "`voiceface fit` writes"
+        )
     try:
         config: dict[str, Any] = json.loads(path.read_text())
     except ValueError as error:
@@ -83,7 +86,9 @@ def load_checkpoint(folder: Path) -> "Method":
 
     config = read_config(folder)
     if config["method"] not in list_methods():
-        raise UserError(f"{folder}: method {config['method']!r} is not in this version of voiceface ({', '.join(list_methods())})")
+        raise UserError(
+            f"{folder}: method {config['method']!r} is not in this version of voiceface ({', '.join(list_methods())})"
+        )
     module = importlib.import_module(f"voiceface.methods.{config['method']}")
     try:
         method: Method = getattr(module, config["class"])(**config["arguments"])

@@ -10,7 +10,17 @@ from voiceface.errors import UserError
 from voiceface.recipes import FOLDER, list_recipes, nearest, recipe_files
 
 SHORT = ("model", "data", "preset", "gpus", "out")
-PLAIN = ("config", "seed_everything", "save_every", "ckpt_path", "weights_only", "print_config", "help", "help_all", "metrics")
+PLAIN = (
+    "config",
+    "seed_everything",
+    "save_every",
+    "ckpt_path",
+    "weights_only",
+    "print_config",
+    "help",
+    "help_all",
+    "metrics",
+)
 GROUPS = ("model", "data", "trainer", "metrics")
 
 
@@ -57,7 +67,9 @@ def expand(args: Sequence[str]) -> tuple[list[str], dict[str, str]]:
     """
     short, rest = split_words(args)
     _known(rest, short.get("model"))
-    preset = short.get("preset") or ("paper" if "data" in short or any(w.startswith("--data.root") for w in rest) else "demo")
+    preset = short.get("preset") or (
+        "paper" if "data" in short or any(w.startswith("--data.root") for w in rest) else "demo"
+    )
     if preset not in ("paper", "demo"):
         raise UserError(f"--preset {preset}: not a preset{nearest(preset, ('paper', 'demo'))}; there are: paper, demo")
     words = ["fit"]
@@ -87,7 +99,9 @@ def _known(words: Sequence[str], recipe: str | None) -> None:
         group, _, option = name.partition(".")
         if not option:
             if name not in PLAIN:
-                raise UserError(f"--{name}: no such option{nearest(name, (*SHORT, *PLAIN))}; see `voiceface fit --help`")
+                raise UserError(
+                    f"--{name}: no such option{nearest(name, (*SHORT, *PLAIN))}; see `voiceface fit --help`"
+                )
             continue
         if group not in GROUPS:
             raise UserError(f"--{name}: no such option{nearest(group, GROUPS)}; see `voiceface fit --help`")

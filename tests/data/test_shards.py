@@ -19,9 +19,13 @@ from voiceface.errors import UserError
 def test_deal_stores_each_clip_once_evenly_and_both_kinds_in_every_bundle(voices, faces, max_voices, max_faces, seed):
     if not voices + faces:
         return
-    person = Person("a", "train", tuple(Clip(f"v{i}", b"") for i in range(voices)), tuple(Clip(f"f{i}", b"") for i in range(faces)))
+    person = Person(
+        "a", "train", tuple(Clip(f"v{i}", b"") for i in range(voices)), tuple(Clip(f"f{i}", b"") for i in range(faces))
+    )
     parts = deal(person, max_voices, max_faces, seed)
-    assert Counter(c.key for p in parts for c in p.voices + p.faces) == Counter(c.key for c in person.voices + person.faces)
+    assert Counter(c.key for p in parts for c in p.voices + p.faces) == Counter(
+        c.key for c in person.voices + person.faces
+    )
     for kind in ("voices", "faces"):
         sizes = [len(getattr(p, kind)) for p in parts]
         assert max(sizes) - min(sizes) <= 1
@@ -44,7 +48,8 @@ def test_bundles_are_readable_by_tarfile_and_by_webdataset(tones: Path):
                     by_tar[info.name] = tar.extractfile(info).read()
         with path.open("rb") as file:
             for sample in webdataset.tariterators.group_by_keys(
-                {"fname": f["fname"], "data": f["data"], "__url__": path.name} for f in webdataset.tariterators.tar_file_iterator(file)
+                {"fname": f["fname"], "data": f["data"], "__url__": path.name}
+                for f in webdataset.tariterators.tar_file_iterator(file)
             ):
                 by_webdataset |= {f"{sample['__key__']}.{k}": v for k, v in sample.items() if k[0] in "vf"}
     assert by_index == by_tar == by_webdataset

@@ -12,21 +12,31 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from voiceface.data.clips import cut_face, cut_voice
+from voiceface.data.loader import Loader
 from voiceface.data.shards import Corpus, encode_flac, encode_jpeg
-from voiceface.data.stream import EvaluationBatches, Loader, Sampling, TrainingBatches, cut_face, cut_voice, epoch_plan, steps_per_epoch
+from voiceface.data.stream import EvaluationBatches, Sampling, TrainingBatches, epoch_plan, steps_per_epoch
 from voiceface.errors import UserError
 
 SAMPLING = Sampling(people=4, voices=2, faces=3, voice_seconds=0.8, face_size=32, face_margin=1.0, flip=True, seed=3)
 
 
-def training(root: Path, rank: int = 0, world: int = 1, on_error: str = "stop", sampling: Sampling = SAMPLING) -> TrainingBatches:
+def training(
+    root: Path, rank: int = 0, world: int = 1, on_error: str = "stop", sampling: Sampling = SAMPLING
+) -> TrainingBatches:
     corpus = Corpus(root)
     paired = [b for b in corpus.index("train") if b.voices and b.faces]
     return TrainingBatches(corpus, "train", paired, sampling, on_error, rank, world)
 
 
 def digest(batch: dict) -> list:
-    return [batch["voice_keys"], batch["face_keys"], batch["voices"].tolist(), batch["faces"].tolist(), batch["voice_identity"].tolist()]
+    return [
+        batch["voice_keys"],
+        batch["face_keys"],
+        batch["voices"].tolist(),
+        batch["faces"].tolist(),
+        batch["voice_identity"].tolist(),
+    ]
 
 
 @given(st.lists(st.integers(1, 12), min_size=2, max_size=30), st.integers(1, 6), st.integers(1, 3), st.integers(0, 3))
@@ -82,10 +92,12 @@ def test_batches_are_what_their_keys_say(tones: Path):
 
 
 def test_ranks_share_no_clip_and_take_the_same_number_of_steps(tones: Path):
-    loaders = [Loader(training(tones, rank, 3, sampling=Sampling(2, 1, 1, 0.5, 32, 1.0, False, 0))) for rank in range(3)]
+    loaders = [
+        Loader(training(tones, rank, 3, sampling=Sampling(2, 1, 1, 0.5, 32, 1.0, False, 0))) for rank in range(3)
+    ]
     keys = [{k for batch in loader for k in batch["voice_keys"]} for loader in loaders]
     assert len({len(loader) for loader in loaders}) == 1
-    assert not keys[0] & keys[1] and not keys[0] & keys[2] and not keys[1] & keys[2]
+    assert sum(map(len, keys)) == len(keys[0] | keys[1] | keys[2])
 
 
 @pytest.mark.parametrize("start_method", ["fork", "spawn", "forkserver"])
@@ -114,14 +126,21 @@ def test_evaluation_reads_everything_exactly_once_on_any_number_of_ranks(tones: 
     for world in (1, 2, 4):
         batches = EvaluationBatches(corpus, "test", index, SAMPLING, "stop", bundles_per_batch=2)
         seen = Counter(
-            key for rank in range(world) for b in Loader(batches, rank=rank, world=world) for key in b["voice_keys"] + b["face_keys"]
+            key
+            for rank in range(world)
+            for b in Loader(batches, rank=rank, world=world)
+            for key in b["voice_keys"] + b["face_keys"]
         )
         assert seen == wanted
 
 
 def test_evaluation_gives_whole_utterances(tones: Path):
     corpus = Corpus(tones)
-    stored = {m.key: soundfile.read(io.BytesIO(d), dtype="int16")[0] for _, m, d in corpus.clips("val") if m.name.endswith("flac")}
+    stored = {
+        m.key: soundfile.read(io.BytesIO(d), dtype="int16")[0]
+        for _, m, d in corpus.clips("val")
+        if m.name.endswith("flac")
+    }
     for batch in Loader(EvaluationBatches(corpus, "val", corpus.index("val"), SAMPLING, "stop", 3)):
         for wave, length, key in zip(batch["voices"].numpy(), batch["voice_lengths"], batch["voice_keys"], strict=True):
             assert (wave[:length] == stored[key]).all()
@@ -148,10 +167,9 @@ def damage(root: Path, split: str, members: int) -> list[str]:
 def test_damaged_members_stop_or_are_skipped_by_name(make_corpus, caplog):
     root = make_corpus([("train", 9, 9)] * 8 + [("test", 4, 4)] * 40)
     (bad,) = damage(root, "train", 1)
+    strict = Loader(training(root, on_error="stop"))
     with pytest.raises(UserError, match=f"voice {bad} is damaged"):
-        for _ in range(20):
-            list(Loader(training(root, on_error="stop")))
-            list(Loader(training(root, on_error="stop", sampling=Sampling(4, 3, 1, 0.5, 32, 1.0, False, 1))))
+        list(itertools.chain.from_iterable(strict for _ in range(40)))
     loader = Loader(training(root, on_error="skip"))
     sizes = {(len(b["voices"]), len(b["faces"])) for _ in range(12) for b in loader}
     assert sizes == {(8, 12)}

@@ -86,7 +86,7 @@ def test_random_streams_of_a_person_differ():
 
 
 def test_population_follows_the_documented_law():
-    people = _people(6000)
+    people = _people(5000)
     voices, faces = _observed(people)
     truth = np.array([p.truth.vector() for p in people])
     rho = cross_modal_correlation(1.0)
@@ -165,21 +165,21 @@ def test_ratio_equals_brute_force_integration(strength):
 
 def test_ratio_is_calibrated():
     """E[exp(-ratio)] over true pairs is 1, as for every likelihood ratio."""
-    people = _people(20000, strength=0.5, seed=8)
+    people = _people(6000, strength=0.5, seed=8)
     voices, faces = _observed(people)
-    ratios = [np.diag(log_likelihood_ratio(voices[k : k + 500], faces[k : k + 500], 0.5)) for k in range(0, 20000, 500)]
+    ratios = [np.diag(log_likelihood_ratio(voices[k : k + 500], faces[k : k + 500], 0.5)) for k in range(0, 6000, 500)]
     weights = np.exp(-np.concatenate(ratios).astype(np.float64))
     assert abs(weights.mean() - 1) < 5 * weights.std() / math.sqrt(len(weights))
 
 
 def test_default_ceiling():
-    people = _people(2500, seed=1)
+    people = _people(1500, seed=1)
     assert 0.90 < _accuracy(people, 1.0, ())[0] < 0.93
     assert 0.81 < _accuracy(people, 1.0, ("gender",))[0] < 0.85
 
 
 def test_without_continuous_traits_people_who_agree_on_every_category_cannot_be_told_apart():
-    people = _people(2500, strength=0.0, seed=2)
+    people = _people(2000, strength=0.0, seed=2)
     accuracy, error = _accuracy(people, 0.0, ("gender", "nationality", "first_language"))
     assert abs(accuracy - 0.5) < 4 * error < 0.06
     alike = [dataclasses.replace(p, voice=people[0].voice, face=people[0].face) for p in people[:5]]

@@ -15,7 +15,9 @@ def test_listing_is_the_folder_and_needs_no_torch() -> None:
         "assert 'torch' not in sys.modules; print(*n['face'], '|', *n['voice'])"
     )
     root = Path(voiceface.encoders.__file__).parents[2]
-    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=root).stdout
+    answer = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=root
+    ).stdout
     faces = ["face_dimnet", "face_lresnet50_ir", "face_seresnet50", "face_small", "face_vggm"]
     voices = ["voice_small", "voice_thin_resnet34"]
     names = list_encoders()
@@ -31,11 +33,11 @@ def test_small_encoders_are_built_by_name() -> None:
 
 
 def test_unknown_names_get_the_nearest_and_the_list() -> None:
-    with pytest.raises(UserError, match="did you mean 'face_small'.*face_vggm"):
+    with pytest.raises(UserError, match=r"did you mean 'face_small'.*face_vggm"):
         face_encoder("face_smal")
     with pytest.raises(UserError, match="did you mean 'voice_thin_resnet34'"):
         voice_encoder("thin_resnet34")
-    with pytest.raises(UserError, match="no voice encoder '\\.\\./x'; there are: .*voice_small"):
+    with pytest.raises(UserError, match=r"no voice encoder '\.\./x'; there are: .*voice_small"):
         voice_encoder("../x")
     with pytest.raises(UserError, match="no face encoder 'voice_small'"):
         face_encoder("voice_small")

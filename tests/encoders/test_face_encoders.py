@@ -22,7 +22,7 @@ def images(count: int, size: int, seed: int = 0) -> torch.Tensor:
 
 @pytest.fixture(scope="module", params=NAMES)
 def encoder(request: pytest.FixtureRequest) -> FaceEncoder:
-    """An encoder in evaluation mode, its batch norms set by one batch so that its maps do not fade from layer to layer."""
+    """An encoder in evaluation mode, its batch norms set by one batch, so that its maps do not fade with depth."""
     torch.manual_seed(0)
     net = face_encoder(request.param)
     for module in net.modules():

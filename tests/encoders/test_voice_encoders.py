@@ -39,9 +39,7 @@ def close(a: torch.Tensor, b: torch.Tensor) -> None:
     torch.testing.assert_close(a / b.abs().max(), b / b.abs().max(), atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize(
-    ("clusters", "ghosts", "count"), [(8, 0, 7_656_200), (8, 2, 7_664_394), (10, 2, 8_196_876)]
-)
+@pytest.mark.parametrize(("clusters", "ghosts", "count"), [(8, 0, 7_656_200), (8, 2, 7_664_394), (10, 2, 8_196_876)])
 def test_thin_resnet34_has_the_published_parameters(clusters: int, ghosts: int, count: int) -> None:
     with torch.device("meta"):
         net = ThinResNet34(clusters, ghosts)

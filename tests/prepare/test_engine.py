@@ -9,18 +9,34 @@ import time
 from pathlib import Path
 
 import pytest
-
 from tests_support import tone_person
+
 from voiceface.data.check import corpus_problems
 from voiceface.data.shards import Corpus, Person, Reject
 from voiceface.errors import UserError
 from voiceface.prepare.engine import CorpusOptions, build
 
-PREPARE = [sys.executable, "-m", "voiceface", "prepare", "synthetic", "--identities", "14", "--voices", "2", "--faces", "2"]
+PREPARE = [
+    sys.executable,
+    "-m",
+    "voiceface",
+    "prepare",
+    "synthetic",
+    "--identities",
+    "14",
+    "--voices",
+    "2",
+    "--faces",
+    "2",
+]
 
 
 def content(root: Path) -> dict[str, str]:
-    return {str(p.relative_to(root)): hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(root.rglob("*")) if p.is_file()}
+    return {
+        str(p.relative_to(root)): hashlib.sha256(p.read_bytes()).hexdigest()
+        for p in sorted(root.rglob("*"))
+        if p.is_file()
+    }
 
 
 @pytest.fixture(scope="session")
@@ -31,10 +47,14 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("people_done", [1, 6, 14])
-def test_killed_anywhere_and_run_again_gives_the_same_bytes(tmp_path: Path, uninterrupted: dict[str, str], people_done: int):
+def test_killed_anywhere_and_run_again_gives_the_same_bytes(
+    tmp_path: Path, uninterrupted: dict[str, str], people_done: int
+):
     out = tmp_path / "corpus"
     people = tmp_path / "corpus.partial" / "people"
-    process = subprocess.Popen([*PREPARE, str(out)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    process = subprocess.Popen(
+        [*PREPARE, str(out)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
     while process.poll() is None and len(list(people.glob("*.json"))) < people_done:
         time.sleep(0.002)
     if process.poll() is None:
@@ -90,7 +110,9 @@ def test_a_foreign_folder_is_left_alone(tmp_path: Path):
 
 def test_a_second_run_into_the_same_folder_is_refused(tmp_path: Path):
     out = tmp_path / "corpus"
-    first = subprocess.Popen([*PREPARE, "--workers", "1", str(out)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    first = subprocess.Popen(
+        [*PREPARE, "--workers", "1", str(out)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     while first.poll() is None and not (tmp_path / "corpus.partial" / "people").exists():
         time.sleep(0.002)
     second = subprocess.run([*PREPARE, str(out)], capture_output=True, text=True, check=False)
@@ -102,11 +124,13 @@ def test_a_second_run_into_the_same_folder_is_refused(tmp_path: Path):
 
 
 def test_a_full_disk_stops_in_one_line_and_the_next_run_goes_on(tmp_path: Path, uninterrupted: dict[str, str]):
-    """A file size limit of the process stands for the disk: the kernel refuses the write in the same way, with another errno."""
+    """A file size limit of the process stands for the disk: the kernel refuses the write in the same way, with another
+    errno."""
     out = tmp_path / "corpus"
     words = [*PREPARE[3:], "--workers", "1", str(out)]
     limited = (
-        "import resource, signal, sys; from voiceface.__main__ import main; signal.signal(signal.SIGXFSZ, signal.SIG_IGN); "
+        "import resource, signal, sys; from voiceface.__main__ import main; signal.signal(signal.SIGXFSZ, "
+        "signal.SIG_IGN); "
         f"resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000)); sys.exit(main({words!r}))"
     )
     full = subprocess.run([sys.executable, "-c", limited], capture_output=True, text=True, check=False)
@@ -121,11 +145,15 @@ def test_a_full_disk_stops_in_one_line_and_the_next_run_goes_on(tmp_path: Path, 
     assert content(out) == uninterrupted
 
 
-@pytest.mark.skipif(os.geteuid() != 0 or sys.platform != "linux", reason="mounting a small file system needs root on Linux")
+@pytest.mark.skipif(
+    os.geteuid() != 0 or sys.platform != "linux", reason="mounting a small file system needs root on Linux"
+)
 def test_a_really_full_file_system(tmp_path: Path, uninterrupted: dict[str, str]):
     small = tmp_path / "small"
     small.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=700k", "tmpfs", str(small)], capture_output=True, text=True, check=False)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=700k", "tmpfs", str(small)], capture_output=True, text=True, check=False
+    )
     if mounted.returncode:
         pytest.skip(f"cannot mount: {mounted.stderr.strip()}")
     try:
@@ -141,17 +169,33 @@ def test_a_really_full_file_system(tmp_path: Path, uninterrupted: dict[str, str]
 
 
 def test_rejects_are_listed_and_a_corpus_of_one_is_refused(tmp_path: Path):
-    with pytest.raises(UserError, match="1 identities.*2 x too short"):
-        build(tmp_path / "one", [(0, ("train", 1, 1)), ("bad", 0), ("bad", 1)], _half_bad, {}, CorpusOptions("a"), {}, workers=1)
+    with pytest.raises(UserError, match=r"1 identities.*2 x too short"):
+        build(
+            tmp_path / "one",
+            [(0, ("train", 1, 1)), ("bad", 0), ("bad", 1)],
+            _half_bad,
+            {},
+            CorpusOptions("a"),
+            {},
+            workers=1,
+        )
     assert list(tmp_path.iterdir()) == []
     out = tmp_path / "two"
-    summary = build(out, [(0, ("train", 1, 1)), (1, ("test", 1, 1)), ("bad", 2)], _half_bad, {}, CorpusOptions("a"), {}, workers=1)
+    summary = build(
+        out, [(0, ("train", 1, 1)), (1, ("test", 1, 1)), ("bad", 2)], _half_bad, {}, CorpusOptions("a"), {}, workers=1
+    )
     assert summary.rejects == {"too short": 1}
-    assert list(csv.DictReader((out / "rejects.csv").open())) == [{"path": "bad2.wav", "stage": "speech", "reason": "too short"}]
+    assert list(csv.DictReader((out / "rejects.csv").open())) == [
+        {"path": "bad2.wav", "stage": "speech", "reason": "too short"}
+    ]
 
 
 def _half_bad(job):
-    return Person(f"bad{job[1]}", "train", rejects=(Reject(f"bad{job[1]}.wav", "speech", "too short"),)) if job[0] == "bad" else tone_person(job)
+    return (
+        Person(f"bad{job[1]}", "train", rejects=(Reject(f"bad{job[1]}.wav", "speech", "too short"),))
+        if job[0] == "bad"
+        else tone_person(job)
+    )
 
 
 def test_check_finds_what_is_wrong(make_corpus):

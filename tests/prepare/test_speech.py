@@ -193,6 +193,14 @@ def test_truncated_with_the_index_in_front(tmp_path: Path) -> None:
     assert reason(path) == "truncated"
 
 
+def test_flac_cut_between_two_frames(tmp_path: Path) -> None:
+    path = encode(tmp_path / "a.flac", "flac", tone(440, 44100, 3), 44100)
+    with av.open(str(path)) as container:
+        positions = [packet.pos for packet in container.demux() if packet.size]
+    path.write_bytes(path.read_bytes()[: positions[len(positions) // 2]])
+    assert reason(path) == "truncated"
+
+
 def test_length_that_is_only_guessed_is_no_evidence(tmp_path: Path) -> None:
     path = encode(tmp_path / "a.mp3", "libmp3lame", tone(440, 44100, 3), 44100, write_xing="0")
     content = path.read_bytes()

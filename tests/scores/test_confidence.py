@@ -67,7 +67,7 @@ def test_binomial_interval():
 
 
 def test_the_identity_interval_covers_the_population_and_the_binomial_does_not():
-    """People drawn from a population of known accuracy; see benchmarks/coverage.py for the same at full size.
+    """People drawn from a population of known accuracy; see benchmarks/interval_coverage.py for the same at full size.
 
     400 draws at a true coverage of 0.95 stay within 0.95 +- 0.037 with probability 0.999.
     """

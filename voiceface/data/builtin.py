@@ -14,7 +14,11 @@ VERSION = 1
 
 
 def cache_folder() -> Path:
-    """Folder of what voiceface may make again: `$VOICEFACE_CACHE`, else `$XDG_CACHE_HOME/voiceface`, else `~/.cache/voiceface`."""
+    """Folder of what voiceface can make again.
+
+    Returns:
+        `$VOICEFACE_CACHE`, else `$XDG_CACHE_HOME/voiceface`, else `~/.cache/voiceface`.
+    """
     own = os.environ.get("VOICEFACE_CACHE")
     return Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "voiceface"
 

@@ -4,8 +4,8 @@ import hashlib
 from collections import Counter
 from pathlib import Path
 
+from voiceface.data.clips import cut_face, cut_voice
 from voiceface.data.shards import SPLITS, Corpus, DamagedError
-from voiceface.data.stream import cut_face, cut_voice
 from voiceface.progress import progress
 
 
@@ -76,11 +76,15 @@ def corpus_problems(corpus: Corpus, deep: bool = False) -> list[str]:
                 try:
                     voices, faces = corpus.members(split, bundle)
                     if (len(voices), len(faces)) != (bundle.voices, bundle.faces):
-                        raise DamagedError(f"{split}/{bundle.shard}: bundle {bundle.key} holds other counts than the index says")
+                        raise DamagedError(
+                            f"{split}/{bundle.shard}: bundle {bundle.key} holds other counts than the index says"
+                        )
                     for member in voices + faces:
                         keys[member.key] += 1
                         if member.source and sources.setdefault(member.source, split) != split:
-                            problems.append(f"{split}: source {member.source} stands in {sources[member.source]} as well")
+                            problems.append(
+                                f"{split}: source {member.source} stands in {sources[member.source]} as well"
+                            )
                         if deep:
                             data = corpus.read(split, bundle, member.offset, member.bytes)
                             try:
@@ -106,12 +110,23 @@ def environment_problems() -> list[str]:
     import importlib
 
     problems = []
-    for name in ("torch", "torchvision", "torchaudio", "timm", "torchmetrics", "pytorch_lightning", "webdataset", "soundfile", "av"):
+    for name in (
+        "torch",
+        "torchvision",
+        "torchaudio",
+        "timm",
+        "torchmetrics",
+        "pytorch_lightning",
+        "webdataset",
+        "soundfile",
+        "av",
+    ):
         try:
             importlib.import_module(name)
         except Exception as error:
             line = (str(error).strip() or type(error).__name__).splitlines()[0]
             problems.append(
-                f"{name} does not import ({line}); torch, torchvision and torchaudio must be one matched release: install voiceface into a fresh environment"
+                f"{name} does not import ({line}); torch, torchvision and torchaudio must be one matched "
+                "release: install voiceface into a fresh environment"
             )
     return problems

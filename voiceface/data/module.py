@@ -6,8 +6,9 @@ from typing import Literal
 import pytorch_lightning as pl
 
 from voiceface.data.builtin import builtin_corpus
+from voiceface.data.loader import Loader
 from voiceface.data.shards import Bundle, Corpus
-from voiceface.data.stream import EvaluationBatches, Loader, OnError, Sampling, TrainingBatches
+from voiceface.data.stream import EvaluationBatches, OnError, Sampling, TrainingBatches
 from voiceface.errors import UserError
 
 StartMethod = Literal["fork", "spawn", "forkserver"]
@@ -16,7 +17,8 @@ StartMethod = Literal["fork", "spawn", "forkserver"]
 class VoxVGGDataModule(pl.LightningDataModule):
     """Stream a corpus: identity batches for training, every clip once for evaluation.
 
-    A training batch holds `people` distinct identities on each rank, with `voices` voice crops and `faces` faces each. Face size and margin are those
+    A training batch holds `people` distinct identities on each rank, with `voices` voice crops and `faces` faces each.
+    Face size and margin are those
     that the method's face encoder asks for.
 
     Args:
@@ -34,7 +36,8 @@ class VoxVGGDataModule(pl.LightningDataModule):
         seed: Seed of order and crops. None: that of `--seed_everything`.
 
     Raises:
-        UserError: The corpus is missing, damaged, or too small for the batch; or stores less margin than the face encoder wants.
+        UserError: The corpus is missing, damaged, or too small for the batch; or stores less margin than the face
+            encoder wants.
     """
 
     def __init__(
@@ -53,7 +56,12 @@ class VoxVGGDataModule(pl.LightningDataModule):
         seed: int | None = None,
     ) -> None:
         super().__init__()
-        for name, value, least in (("people", people, 2), ("voices", voices, 1), ("faces", faces, 1), ("workers", workers, 0)):
+        for name, value, least in (
+            ("people", people, 2),
+            ("voices", voices, 1),
+            ("faces", faces, 1),
+            ("workers", workers, 0),
+        ):
             if value < least:
                 raise UserError(f"--data.{name} {value}: must be {least} or more")
         self.root = root
@@ -88,19 +96,24 @@ class VoxVGGDataModule(pl.LightningDataModule):
         identities = {b.identity for b in bundles if b.voices} & {b.identity for b in bundles if b.faces}
         if len(identities) < 2:
             raise UserError(
-                f"--data {self.corpus.root}: the {split} split has {len(identities)} identity with both voices and faces; matching needs two or more"
+                f"--data {self.corpus.root}: the {split} split has {len(identities)} identity with both "
+                "voices and faces; matching needs two or more"
             )
         return bundles
 
     def sampling(self) -> Sampling:
-        """Batch composition and crops, with the face size and margin of the method's encoder (the stored ones without a trainer)."""
+        """Batch composition and crops, with the face size and margin of the method's encoder.
+
+        Without a trainer faces come as they are stored.
+        """
         size, margin = self.corpus.face_size, self.corpus.face_margin
         if self.trainer is not None:
             encoder = self.trainer.lightning_module.face_encoder
             size, margin = int(encoder.size), float(encoder.margin)  # type: ignore[arg-type, union-attr]
         if margin > self.corpus.face_margin:
             raise UserError(
-                f"--data {self.corpus.root}: stores faces with margin {self.corpus.face_margin}, the face encoder wants {margin}; prepare it with that margin"
+                f"--data {self.corpus.root}: stores faces with margin {self.corpus.face_margin}, the face "
+                f"encoder wants {margin}; prepare it with that margin"
             )
         return Sampling(self.people, self.voices, self.faces, self.voice_seconds, size, margin, self.flip, self.seed)
 
@@ -119,12 +132,22 @@ class VoxVGGDataModule(pl.LightningDataModule):
         batches = TrainingBatches(self.corpus, "train", paired, self.sampling(), self.on_error, rank, world)
         if batches.steps == 0:
             people = len({b.identity for b in paired})
-            raise UserError(f"--data.people {self.people}: the train split has {people} people for {world} x {self.people} in a batch; ask for fewer")
+            raise UserError(
+                f"--data.people {self.people}: the train split has {people} people for {world} x "
+                f"{self.people} in a batch; ask for fewer"
+            )
         return self._loader(batches)
 
     def _evaluation(self, split: str) -> Loader:
         return self._loader(
-            EvaluationBatches(self.corpus, split, self.bundles(split), self.sampling(), self.evaluation_on_error, self.evaluation_bundles)
+            EvaluationBatches(
+                self.corpus,
+                split,
+                self.bundles(split),
+                self.sampling(),
+                self.evaluation_on_error,
+                self.evaluation_bundles,
+            )
         )
 
     def val_dataloader(self) -> Loader:

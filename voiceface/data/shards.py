@@ -1,6 +1,7 @@
 """The corpus on disk: WebDataset shards of one-identity bundles, an index beside them, and an identity table.
 
-A bundle is one identity's `KEY.json`, `KEY.v00.flac`, `KEY.v01.flac`, ..., `KEY.f00.jpg`, ... as consecutive members of a tar file.
+A bundle is one identity's `KEY.json`, `KEY.v00.flac`, `KEY.v01.flac`, ..., `KEY.f00.jpg`, ... as consecutive members of
+a tar file.
 `index.csv` of a split says where each bundle starts, so that any bundle is read without reading the shard before it.
 """
 
@@ -18,10 +19,10 @@ from typing import IO, Any
 
 import numpy as np
 import soundfile
-import webdataset
 from fsspec.core import url_to_fs
 from numpy.typing import NDArray
 from PIL import Image
+from webdataset.writer import TarWriter
 
 from voiceface.errors import UserError
 
@@ -121,7 +122,8 @@ def encode_jpeg(image: NDArray[np.uint8]) -> bytes:
 def deal(person: Person, max_voices: int, max_faces: int, seed: int) -> list[Person]:
     """Deal a person's clips to bundles at random, evenly, each clip once.
 
-    Every bundle holds at least one voice and one face where the person has both, even where that makes a bundle larger than asked.
+    Every bundle holds at least one voice and one face where the person has both, even where that makes a bundle larger
+    than asked.
 
     Args:
         person: The person to deal.
@@ -178,7 +180,7 @@ def write_bundles(stream: IO[bytes], bundles: Sequence[tuple[str, Person]]) -> l
                 content[name] = clip.data
         header = json.dumps(described, ensure_ascii=False, separators=(",", ":")).encode()
         buffer = io.BytesIO()
-        with webdataset.TarWriter(buffer, encoder=False, mtime=0, user="", group="", compress=False) as tar:
+        with TarWriter(buffer, encoder=False, mtime=0, user="", group="", compress=False) as tar:
             tar.write({"__key__": key, "json": header})
             tar.write({"__key__": key, **content})
         size = _padded(len(header)) + sum(_padded(len(data)) for data in content.values())
@@ -206,9 +208,14 @@ class Corpus:
     def __init__(self, root: str | Path) -> None:
         self.root = str(root).rstrip("/")
         if re.match(r"^(pipe|fd):", self.root):
-            raise UserError(f"--data {self.root}: addresses that run commands are refused; give a folder or an https, s3 or hf address")
+            raise UserError(
+                f"--data {self.root}: addresses that run commands are refused; give a folder or an https, "
+                "s3 or hf address"
+            )
         try:
-            self._fs, self._path = url_to_fs(f"blockcache::{self.root}" if "://" in self.root else self.root)
+            self._fs, self._path = url_to_fs(  # type: ignore[no-untyped-call]
+                f"blockcache::{self.root}" if "://" in self.root else self.root
+            )
             described = json.loads(self._bytes("corpus.json"))
         except FileNotFoundError:
             raise UserError(self._what_is_missing()) from None
@@ -216,17 +223,21 @@ class Corpus:
             raise UserError(f"--data {self.root}: corpus.json cannot be read ({error})".splitlines()[0]) from None
         if described.get("schema") != SCHEMA:
             raise UserError(
-                f"--data {self.root}: corpus.json has schema {described.get('schema')}, this version reads {SCHEMA}; prepare it again"
+                f"--data {self.root}: corpus.json has schema {described.get('schema')}, this version reads "
+                f"{SCHEMA}; prepare it again"
             )
         self.description: dict[str, Any] = described
 
     def _what_is_missing(self) -> str:
         folder = Path(self.root)
-        if folder.with_name(folder.name + ".partial").exists():
+        if Path(f"{self.root}.partial").exists():
             return f"--data {self.root}: its preparation is unfinished; run the same `voiceface prepare` command again"
         if not folder.exists():
             return f"--data {self.root}: no such folder; make a corpus with `voiceface prepare`"
-        return f"--data {self.root}: not a corpus (no corpus.json); make one with `voiceface prepare folder {self.root} OUT`"
+        return (
+            f"--data {self.root}: not a corpus (no corpus.json); "
+            f"make one with `voiceface prepare folder {self.root} OUT`"
+        )
 
     @property
     def name(self) -> str:
@@ -263,10 +274,20 @@ class Corpus:
         """
         if not self.description["splits"].get(split, {}).get("shards"):
             there = ", ".join(s for s, d in self.description["splits"].items() if d["shards"])
-            raise UserError(f"--data {self.root}: no {split} split (there are: {there or 'none'}); give these identities a split")
+            raise UserError(
+                f"--data {self.root}: no {split} split (there are: {there or 'none'}); give these identities a split"
+            )
         rows = csv.DictReader(io.StringIO(self._text(f"{split}/index.csv")))
         return [
-            Bundle(r["shard"], r["key"], r["identity"], int(r["offset"]), int(r["bytes"]), int(r["voices"]), int(r["faces"]))
+            Bundle(
+                r["shard"],
+                r["key"],
+                r["identity"],
+                int(r["offset"]),
+                int(r["bytes"]),
+                int(r["voices"]),
+                int(r["faces"]),
+            )
             for r in rows
         ]
 
@@ -331,9 +352,7 @@ class Corpus:
                 raise ValueError(f"is {offset} bytes, not {bundle.bytes}")
         except (tarfile.HeaderError, ValueError, KeyError, TypeError) as error:
             raise DamagedError(f"{split}/{bundle.shard}: bundle {bundle.key} is damaged ({error})") from None
-        voices, faces = (
-            [_member(m, offsets[m["name"]]) for m in described[kind]] for kind in ("voices", "faces")
-        )
+        voices, faces = ([_member(m, offsets[m["name"]]) for m in described[kind]] for kind in ("voices", "faces"))
         return voices, faces
 
     def clips(self, split: str) -> Iterator[tuple[Bundle, Member, bytes]]:

@@ -1,11 +1,10 @@
 """The stream over a corpus: one deterministic order of batches.
 
-Which bundles a training batch holds is a pure function of (seed, epoch, step, rank), and every crop of (seed, epoch, key): neither the number of
+Which bundles a training batch holds is a pure function of (seed, epoch, step, rank), and every crop of (seed, epoch,
+key): neither the number of
 workers nor how they were started matters, and the state to resume from is one integer, the batches served.
 """
 
-import io
-import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -14,17 +13,13 @@ import numpy as np
 import soundfile
 import torch
 from numpy.typing import NDArray
-from PIL import Image
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import Dataset
 
+from voiceface.data.clips import cut_face, cut_voice
 from voiceface.data.shards import SAMPLE_RATE, Bundle, Corpus, DamagedError, Member, seeded
-from voiceface.errors import UserError
-
-log = logging.getLogger(__name__)
 
 Batch = dict[str, Any]
 OnError = Literal["skip", "stop"]
-MAX_SKIPPED = 0.01
 SUBSTITUTES = 8
 
 
@@ -77,7 +72,8 @@ def steps_per_epoch(identities: NDArray[np.int64], people: int) -> int:
 def epoch_plan(identities: NDArray[np.int64], people: int, world: int, seed: int, epoch: int) -> NDArray[np.int64]:
     """Deal the bundles of one epoch to steps and ranks.
 
-    People stand in random order, each with their bundles one after another, and are dealt to the steps like cards: nobody has more bundles than
+    People stand in random order, each with their bundles one after another, and are dealt to the steps like cards:
+    nobody has more bundles than
     there are steps, so no step holds a person twice, and no bundle is used twice.
 
     Args:
@@ -103,65 +99,12 @@ def epoch_plan(identities: NDArray[np.int64], people: int, world: int, seed: int
     return plan[rng.permutation(steps)].reshape(steps, world, people)
 
 
-def cut_face(data: bytes, stored_size: int, stored_margin: float, size: int, margin: float) -> NDArray[np.uint8]:
-    """Decode a stored face and cut an encoder's own crop and size out of it.
-
-    The JPEG decoder itself halves the picture as often as the size allows.
-
-    Args:
-        data: JPEG bytes.
-        stored_size: Side of the stored picture, pixels.
-        stored_margin: Face box scale of the stored picture.
-        size: Side wanted, pixels.
-        margin: Face box scale wanted, at most `stored_margin`.
-
-    Returns:
-        uint8 of shape (size, size, 3).
-    """
-    with Image.open(io.BytesIO(data)) as image:
-        whole = round(size * stored_margin / margin)
-        image.draft("RGB", (whole, whole))
-        picture = image.convert("RGB")
-    side = picture.width * margin / stored_margin
-    edge = (picture.width - side) / 2
-    if side != size or edge != int(edge):
-        picture = picture.resize((size, size), Image.Resampling.BICUBIC, box=(edge, edge, edge + side, edge + side))
-    elif edge:
-        picture = picture.crop((int(edge), int(edge), int(edge) + size, int(edge) + size))
-    return np.asarray(picture)
-
-
-def cut_voice(data: bytes, samples: int | None, rng: np.random.Generator | None) -> NDArray[np.int16]:
-    """Decode a stored voice, whole or a random crop; a crop seeks and decodes no more than it needs.
-
-    Args:
-        data: FLAC bytes.
-        samples: Length of the crop; a shorter voice is repeated. None: the whole voice.
-        rng: Draws where the crop starts.
-
-    Returns:
-        int16 of shape (samples,).
-    """
-    with soundfile.SoundFile(io.BytesIO(data)) as file:
-        if samples is None or rng is None:
-            voice = file.read(dtype="int16")
-            if len(voice) < file.frames:
-                raise ValueError(f"{len(voice)} of {file.frames} samples decoded")
-            return np.asarray(voice)
-        if file.frames > samples:
-            file.seek(int(rng.integers(file.frames - samples + 1)))
-            voice = file.read(samples, dtype="int16")
-            if len(voice) < samples:
-                raise ValueError(f"{len(voice)} of {samples} samples decoded")
-            return np.asarray(voice)
-        voice = file.read(dtype="int16")
-    return np.resize(np.roll(voice, -int(rng.integers(len(voice)))), samples)
-
-
 class _Batches(Dataset[Batch]):
     """What both streams share: reading members, and what happens to a damaged one."""
 
-    def __init__(self, corpus: Corpus, split: str, bundles: Sequence[Bundle], sampling: Sampling, on_error: OnError) -> None:
+    def __init__(
+        self, corpus: Corpus, split: str, bundles: Sequence[Bundle], sampling: Sampling, on_error: OnError
+    ) -> None:
         self.corpus, self.split, self.bundles, self.sampling, self.on_error = corpus, split, bundles, sampling, on_error
 
     def _face(self, bundle: Bundle, face: Member, rng: np.random.Generator | None) -> NDArray[np.uint8]:
@@ -196,7 +139,14 @@ class TrainingBatches(_Batches):
     """
 
     def __init__(
-        self, corpus: Corpus, split: str, bundles: Sequence[Bundle], sampling: Sampling, on_error: OnError, rank: int = 0, world: int = 1
+        self,
+        corpus: Corpus,
+        split: str,
+        bundles: Sequence[Bundle],
+        sampling: Sampling,
+        on_error: OnError,
+        rank: int = 0,
+        world: int = 1,
     ) -> None:
         super().__init__(corpus, split, bundles, sampling, on_error)
         self.rank, self.world = rank, world
@@ -232,7 +182,9 @@ class TrainingBatches(_Batches):
             "skipped": skipped,
         }
 
-    def _person(self, number: int, epoch: int, step: int, plan: NDArray[np.int64], skipped: list[str]) -> tuple[Any, ...]:
+    def _person(
+        self, number: int, epoch: int, step: int, plan: NDArray[np.int64], skipped: list[str]
+    ) -> tuple[Any, ...]:
         """Cut one person's clips, or those of a substitute who is nowhere else in this step."""
         for candidate in self._candidates(number, epoch, plan):
             bundle = self.bundles[candidate]
@@ -266,7 +218,11 @@ class TrainingBatches(_Batches):
         while len(clips) < count:
             member = good[len(clips) % len(good)]
             try:
-                clips.append(cut(bundle, member, np.random.default_rng(seeded(self.sampling.seed, epoch, member.key, len(clips)))))
+                clips.append(
+                    cut(
+                        bundle, member, np.random.default_rng(seeded(self.sampling.seed, epoch, member.key, len(clips)))
+                    )
+                )
                 keys.append(member.key)
             except DamagedError as error:
                 good.remove(member)
@@ -289,7 +245,13 @@ class EvaluationBatches(_Batches):
     """
 
     def __init__(
-        self, corpus: Corpus, split: str, bundles: Sequence[Bundle], sampling: Sampling, on_error: OnError, bundles_per_batch: int
+        self,
+        corpus: Corpus,
+        split: str,
+        bundles: Sequence[Bundle],
+        sampling: Sampling,
+        on_error: OnError,
+        bundles_per_batch: int,
     ) -> None:
         super().__init__(corpus, split, bundles, sampling, on_error)
         self.bundles_per_batch = bundles_per_batch
@@ -317,7 +279,7 @@ class EvaluationBatches(_Batches):
                 for kind, found, cut in (("voices", voices, self._voice), ("faces", faces, self._face)):
                     for member in found:
                         try:
-                            clips[kind].append(cut(bundle, member, None))  # type: ignore[operator]
+                            clips[kind].append(cut(bundle, member, None))
                         except DamagedError as error:
                             if self.on_error == "stop":
                                 raise
@@ -345,93 +307,3 @@ class EvaluationBatches(_Batches):
             "face_observed": [m.observed for m in members["faces"]],
             "skipped": skipped,
         }
-
-
-class _Endless(Sampler[tuple[int, int]]):
-    """(epoch, step) from a given number of served batches on, without end."""
-
-    def __init__(self, steps: int, served: int) -> None:
-        self.steps, self.served = steps, served
-
-    def __iter__(self) -> Iterator[tuple[int, int]]:
-        served = self.served
-        while True:
-            yield divmod(served, self.steps)
-            served += 1
-
-
-class Loader:
-    """A sized, resumable loader over `TrainingBatches` or `EvaluationBatches`.
-
-    Workers live as long as the loader and hold no state. The training order goes on from pass to pass; an evaluation pass is finite.
-
-    Args:
-        batches: What to load.
-        workers: Worker processes; 0 loads in this process.
-        start_method: `fork`, `spawn`, `forkserver` or None for Python's default.
-        pin_memory: Copy batches to page-locked memory, for a GPU.
-        rank: This process among `world`, for evaluation.
-        world: Number of processes, for evaluation.
-    """
-
-    def __init__(
-        self,
-        batches: TrainingBatches | EvaluationBatches,
-        workers: int = 0,
-        start_method: str | None = None,
-        pin_memory: bool = False,
-        rank: int = 0,
-        world: int = 1,
-    ) -> None:
-        self.batches = batches
-        self._options: dict[str, Any] = {"batch_size": None, "num_workers": workers, "pin_memory": pin_memory}
-        if workers:
-            self._options |= {"multiprocessing_context": start_method, "prefetch_factor": 4, "persistent_workers": True}
-        self._mine = None if isinstance(batches, TrainingBatches) else range(rank, len(batches), world)
-        self._loader: DataLoader[Batch] | None = None
-        self._iterator: Iterator[Batch] | None = None
-        self.served = 0
-        self.skipped = 0
-        self._seen = 0
-
-    def __len__(self) -> int:
-        return self.batches.steps if isinstance(self.batches, TrainingBatches) else len(self._mine or ())
-
-    def state_dict(self) -> dict[str, int]:
-        """The state to resume from: batches served."""
-        return {"served": self.served}
-
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go on after `state["served"]` batches."""
-        self.served = state["served"]
-        self._iterator = None
-
-    def __iter__(self) -> Iterator[Batch]:
-        if self._mine is None:
-            if self._iterator is None:
-                endless = _Endless(self.batches.steps, self.served)  # type: ignore[union-attr]
-                self._iterator = iter(DataLoader(self.batches, sampler=endless, **self._options))
-            for _ in range(len(self)):
-                batch = next(self._iterator)
-                self.served += 1
-                yield self._checked(batch)
-        else:
-            if self._loader is None:
-                self._loader = DataLoader(self.batches, sampler=self._mine, **self._options)
-            self.skipped = self._seen = 0
-            for batch in self._loader:
-                yield self._checked(batch)
-
-    def _checked(self, batch: Batch) -> Batch:
-        """Stop at an error that a worker met; name, count and bound what it skipped."""
-        if "error" in batch:
-            raise UserError(f"{self.batches.corpus.root}: {batch['error']}; run `voiceface check` on it, or go on with --on-error skip")
-        self._seen += len(batch["voice_keys"]) + len(batch["face_keys"])
-        for what in batch["skipped"]:
-            log.warning("skipped: %s", what)
-        self.skipped += len(batch["skipped"])
-        if self.skipped > max(MAX_SKIPPED * self._seen, 10):
-            raise UserError(
-                f"{self.batches.corpus.root}: {self.skipped} of {self._seen} clips are damaged, more than {MAX_SKIPPED:.0%}; run `voiceface check` on it"
-            )
-        return batch

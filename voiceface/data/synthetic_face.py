@@ -3,7 +3,7 @@
 What shows which trait: gender - hair length, jaw, brows, lips, stubble; size - width of head, jaw, nose and neck,
 small eyes; age - wrinkles, grey hair, receding hairline, bags under the eyes, sagging cheeks; build - full cheeks,
 lips and chin; vigour - open eyes, raised brows, lifted corners of the mouth; nationality - hair style, brows, eye
-outline; first language - clothing. Skin tone, hair and eye colour are free of all of them.
+outline; first language - clothing. Skin tone and eye colour are free of all of them, hair colour of all but age.
 """
 
 from __future__ import annotations

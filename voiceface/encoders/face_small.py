@@ -5,13 +5,14 @@ from torch import Tensor, nn
 from voiceface.encoders.base import FaceEncoder
 
 
-def _block(inputs: int, width: int, kernel: int, stride: int) -> nn.Sequential:
-    conv = nn.Conv2d(inputs, width, kernel, stride, padding=kernel // 2, bias=False)
+def _block(inputs: int, width: int) -> nn.Sequential:
+    """A 3x3 convolution that halves the resolution, BN and ReLU."""
+    conv = nn.Conv2d(inputs, width, 3, stride=2, padding=1, bias=False)
     return nn.Sequential(conv, nn.BatchNorm2d(width), nn.ReLU(inplace=True))
 
 
 class FaceSmall(FaceEncoder):
-    """A six-layer convolutional network for 64 px faces: 128-d, pixels scaled by (x - 127.5) / 128.
+    """Four convolutions and a linear layer for 64 px faces: 128-d, pixels scaled by (x - 127.5) / 128.
 
     The last 4x4 map is flattened, not averaged: where a feature lies is what face proportions are made of.
     """
@@ -21,12 +22,7 @@ class FaceSmall(FaceEncoder):
 
     def __init__(self) -> None:
         super().__init__()
-        self.convolutions = nn.Sequential(
-            _block(3, 32, 3, 2),
-            _block(32, 64, 3, 2),
-            _block(64, 96, 3, 2),
-            _block(96, 128, 3, 2),
-        )
+        self.convolutions = nn.Sequential(_block(3, 32), _block(32, 64), _block(64, 96), _block(96, 128))
         self.fc = nn.Linear(128 * 4 * 4, self.dim)
 
     def forward(self, faces: Tensor) -> Tensor:

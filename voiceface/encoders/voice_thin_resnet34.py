@@ -72,7 +72,7 @@ class ThinResNet34(VoiceEncoder):
     dot product of the authors' normalised outputs. The features are `voiceface.features.magnitude_spectrogram`; in
     evaluation mode, also when a method keeps this network frozen in it, the utterance is followed by its own reversal.
     Utterances shorter than one second are repeated to one second. The first layer works at full resolution: in
-    evaluation it takes about 13 MB of memory per second of speech.
+    evaluation a batch takes about 27 MB of memory per second of (padded) speech.
 
     Args:
         clusters: Clusters K whose residuals are kept. 8 in the released weights, 10 in the authors' training script.

@@ -2,9 +2,12 @@
 
 "Voice-face cross-modal matching and retrieval: a benchmark" (ICLR 2021 submission; earlier version https://arxiv.org/abs/1911.09338).
 
-Not stated in the paper and therefore options: the width of the last layers (`dim`, here 128), whether the voice's last layer is trained beside the
-frozen voice network (here: yes), and the composition of a batch (`--data.people 4 --data.voices 4 --data.faces 8` gives the 3,072 triplets per step
-that the paper's counts imply). The formula of the scaled embedding is damaged in the paper's text; it is read as s (Wx + b) / |Wx + b|. In the
+Not stated in the paper and therefore options: the width of the last layers (`dim`, here 128), whether the voice's last
+layer is trained beside the
+frozen voice network (here: yes), and the composition of a batch (`--data.people 4 --data.voices 4 --data.faces 8` gives
+the 3,072 triplets per step
+that the paper's counts imply). The formula of the scaled embedding is damaged in the paper's text; it is read as s (Wx
++ b) / |Wx + b|. In the
 Euclidean row of its Table 5 the scale column still says 128; it is read as s (Wx + b).
 """
 
@@ -101,7 +104,9 @@ class TriNet(Method):
         """See `Method.embed_face`; the embedding has length `scale` on the sphere."""
         return self._head(self.face_fc, self.face_encoder(faces))
 
-    def loss(self, voices: Tensor, faces: Tensor, voice_identity: Tensor, face_identity: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(
+        self, voices: Tensor, faces: Tensor, voice_identity: Tensor, face_identity: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """All triplets (voice, its face, another's face) of the batch; the paper's loss is their sum."""
         total, hinge = triplet_loss(voices, faces, voice_identity, face_identity, self.margin)
         return total, {"loss": hinge.detach().mean(), "active": (hinge.detach() > 0).float().mean()}

@@ -1,6 +1,7 @@
 """Build a corpus from people: in parallel, resumable after a kill at any moment, and never half written.
 
-The work goes on in `OUT.partial`: one finished tar per person, then the shards, then the description, and at the end one rename to `OUT`.
+The work goes on in `OUT.partial`: one finished tar per person, then the shards, then the description, and at the end
+one rename to `OUT`.
 """
 
 import csv
@@ -89,10 +90,17 @@ def build(
         workers: Processes; default one per core.
 
     Raises:
-        UserError: `out` is taken or cannot be written, another run is at work there, the disk is full, or too little was kept.
+        UserError: `out` is taken or cannot be written, another run is at work there, the disk is full, or too little
+            was kept.
     """
     digest = hashlib.sha256("\n".join(map(repr, jobs)).encode()).hexdigest()
-    plan = {"schema": SCHEMA, "options": asdict(options), "made_by": dict(made_by), "people": len(jobs), "jobs_sha256": digest}
+    plan = {
+        "schema": SCHEMA,
+        "options": asdict(options),
+        "made_by": dict(made_by),
+        "people": len(jobs),
+        "jobs_sha256": digest,
+    }
     finished = _finished(out, plan)
     if finished is not None:
         return finished
@@ -116,7 +124,8 @@ def build(
         if error.errno is None:
             raise
         raise UserError(
-            f"{work}: {os.strerror(error.errno).lower()}; what is done is kept there: make room or mend it, then run the same command again"
+            f"{work}: {os.strerror(error.errno).lower()}; what is done is kept there: make room or mend "
+            "it, then run the same command again"
         ) from error
 
 
@@ -141,7 +150,9 @@ def _only_run(work: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise UserError(f"{work}: another `voiceface prepare` is at work there; wait for it or choose another OUT") from None
+            raise UserError(
+                f"{work}: another `voiceface prepare` is at work there; wait for it or choose another OUT"
+            ) from None
         yield
 
 
@@ -149,12 +160,19 @@ def _same_plan(work: Path, plan: Mapping[str, Any]) -> None:
     path = work / "plan.json"
     text = json.dumps(plan, indent=1, sort_keys=True)
     if path.exists() and path.read_text() != text:
-        raise UserError(f"{work}: holds the unfinished work of another command; finish that one, choose another OUT, or delete it")
+        raise UserError(
+            f"{work}: holds the unfinished work of another command; finish that one, choose another OUT, or delete it"
+        )
     write_atomic(path, text.encode())
 
 
 def _make_people(
-    folder: Path, jobs: Sequence[tuple[int, Job]], make: Callable[[Job], Person], options: CorpusOptions, total: int, workers: int | None
+    folder: Path,
+    jobs: Sequence[tuple[int, Job]],
+    make: Callable[[Job], Person],
+    options: CorpusOptions,
+    total: int,
+    workers: int | None,
 ) -> None:
     workers = min(workers or os.cpu_count() or 1, max(len(jobs), 1))
     work = partial(_make_person, folder, make, options)
@@ -177,7 +195,9 @@ def _make_people(
                 running += [pool.submit(work, job) for job in islice(rest, 1)]
 
 
-def _make_person(folder: Path, make: Callable[[Job], Person], options: CorpusOptions, numbered: tuple[int, Job]) -> None:
+def _make_person(
+    folder: Path, make: Callable[[Job], Person], options: CorpusOptions, numbered: tuple[int, Job]
+) -> None:
     number, job = numbered
     person = make(job)
     parts = deal(person, options.max_voices, options.max_faces, options.seed) if person.voices or person.faces else []
@@ -219,7 +239,10 @@ def _pack(
     if len(split_of) < 2:
         shutil.rmtree(work)
         why = "; ".join(f"{n} x {reason}" for reason, n in sorted(reasons.items(), key=lambda r: -r[1])[:3])
-        raise UserError(f"{work.stem}: {len(split_of)} identities with a usable voice or face, matching needs two or more ({why or 'no input'})")
+        raise UserError(
+            f"{work.stem}: {len(split_of)} identities with a usable voice or face, matching needs two or "
+            f"more ({why or 'no input'})"
+        )
     splits = {split: _pack_split(work, split, rows, options) for split, rows in bundles.items()}
     _write_identities(work, split_of, identities)
     _write_rejects(work, all_rejects)
@@ -292,9 +315,13 @@ def _pack_shard(path: Path, rows: Sequence[tuple[Path, Bundle]]) -> tuple[list[B
 
 
 def _write_identities(work: Path, split_of: Mapping[str, str], identities: Mapping[str, Mapping[str, str]]) -> None:
-    attributes = list(dict.fromkeys(name for row in identities.values() for name in row if name not in ("identity", "split")))
+    attributes = list(
+        dict.fromkeys(name for row in identities.values() for name in row if name not in ("identity", "split"))
+    )
     text = io.StringIO()
-    writer = csv.DictWriter(text, ["identity", "split", *attributes], restval="", extrasaction="ignore", lineterminator="\n")
+    writer = csv.DictWriter(
+        text, ["identity", "split", *attributes], restval="", extrasaction="ignore", lineterminator="\n"
+    )
     writer.writeheader()
     for identity in sorted(split_of):
         writer.writerow({**identities.get(identity, {}), "identity": identity, "split": split_of[identity]})

@@ -27,7 +27,7 @@ DECLARES_LENGTH = {"flac", "mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "ogg", "a
 RESAMPLER = f"{SAMPLE_RATE}:filter_size=64:cutoff=0.97:exact_rational=1"
 
 
-class Rejected(Exception):  # noqa: N818 - an outcome, not a fault
+class Rejected(Exception):
     """One input is left out.
 
     Args:

@@ -1,4 +1,4 @@
-"""`voiceface prepare synthetic`: render the people of the synthetic corpus and store what an ideal observer would know."""
+"""`voiceface prepare synthetic`: render people, and store what an ideal observer would know."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -40,7 +40,8 @@ def render(job: SyntheticJob) -> Person:
 def prepare_synthetic(out: Path, options: SyntheticOptions, workers: int | None = None) -> Summary:
     """Make a synthetic corpus.
 
-    Two thirds of the people are for training, a twelfth for validation, a quarter for testing (600 people: 400, 50, 150).
+    Two thirds of the people are for training, a twelfth for validation, a quarter for testing (600 people: 400, 50,
+    150).
 
     Args:
         out: Folder of the corpus.

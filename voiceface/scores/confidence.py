@@ -20,6 +20,8 @@ def identity_interval(
     e(a) = sum over b of m[a,b] (W[a,b] - theta) + m[b,a] (W[b,a] - theta), its standard error is
     sqrt(I/(I-1) sum e(a)^2) / sum m; I counts the identities in pairs that have a weight. The quantile is Student's
     with I - 1 degrees of freedom, and the interval is cut at 0 and 1. A model that is never wrong gets no width.
+    At a nominal 95 % it covers 93 to 96 % from ten people up, and 91 to 92 % where clip weights differ much among ten
+    to thirty people (benchmarks/interval_coverage.py).
 
     Args:
         win_rates: float64 (I, I): W.

@@ -6,7 +6,6 @@ nothing is sampled and nothing is computed twice. The same pass ranks every rele
 `voiceface.scores.retrieval`).
 """
 
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from threading import Lock
@@ -18,11 +17,10 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from voiceface.scores.compiled import compiled, usable_threads
 from voiceface.scores.retrieval import Ranks, summarise_ranks
+from voiceface.scores.similarity import Rows
 
 BLOCK_SCORES = 1 << 21  # similarities that a thread holds at once
 BLOCK_ROWS = 32  # the least number of rows of a block: the matrix product is slow below it
-
-SimilarityRows = Callable[[NDArray[np.intp]], NDArray[Any]]
 
 
 @dataclass(frozen=True)
@@ -63,7 +61,7 @@ class Counts:
 
 
 def count(
-    similarity_rows: SimilarityRows,
+    similarity_rows: Rows,
     query_identity: NDArray[np.int64],
     gallery_sizes: NDArray[np.int64],
     threads: int | None = None,
@@ -80,7 +78,7 @@ def count(
         threads: Threads that count; None: as many as numba may use (``NUMBA_NUM_THREADS``).
 
     Returns:
-        The counts. Memory: one block of similarities and the (I, J) counts.
+        The counts. Memory: one block of similarities per thread and the (I, J) counts.
     """
     starts = np.concatenate([[0], np.cumsum(gallery_sizes)])
     queries, items = len(query_identity), int(starts[-1])

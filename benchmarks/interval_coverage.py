@@ -8,12 +8,12 @@ face vector y = r x + sqrt(1 - r^2) z; clips add N(0, 1) and the similarity is t
 sqrt(d) r / sqrt(2 (r^2/2 + 4 - r^2)), in both directions. The numbers of clips (1 to 7 a person and modality) and the
 gender do not depend on x and y, so every stratum and protocol has this accuracy too.
 
-Run `python benchmarks/coverage.py`; writes benchmarks/results/coverage.json.
+Run `python benchmarks/interval_coverage.py`; writes benchmarks/results/interval_coverage.json.
 """
 
 import json
 import math
-from collections import Counter
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -55,10 +55,10 @@ def draw(identities: int, rng: np.random.Generator) -> list[dict[str, Any]]:
 def measure(identities: int, repeats: int) -> list[dict[str, Any]]:
     """Coverage and mean half-width of both intervals for each direction, stratum and protocol."""
     truth, rng = true_accuracy(), np.random.default_rng(SEED)
-    totals: dict[tuple[str, str, str], Counter[str]] = {}
+    totals: dict[tuple[str, str, str], dict[str, float]] = {}
     for _ in range(repeats):
         for r in draw(identities, rng):
-            total = totals.setdefault((r["direction"], r["stratum"], r["protocol"]), Counter())
+            total = totals.setdefault((r["direction"], r["stratum"], r["protocol"]), defaultdict(float))
             low, high = binomial_interval(r["value"], r["trials"], LEVEL)
             total["value"] += r["value"]
             total["identity"] += r["ci_low"] <= truth <= r["ci_high"]
@@ -94,7 +94,7 @@ def main() -> None:
                 flush=True,
             )
     report = {"machine": describe(), "level": LEVEL, "seed": SEED, "results": results}
-    path = Path(__file__).parent / "results" / "coverage.json"
+    path = Path(__file__).parent / "results" / "interval_coverage.json"
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(report, indent=2) + "\n")
 

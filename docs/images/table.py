@@ -1,0 +1,14 @@
+"""Draw the README's picture from a result file: `python docs/images/table.py runs/trinet/results.json docs/images/table.svg`."""
+
+import sys
+from io import StringIO
+from pathlib import Path
+
+from rich.console import Console
+
+from voiceface.report import results_table
+from voiceface.results import read_results
+
+console = Console(record=True, width=112, file=StringIO())
+console.print(results_table(read_results(Path(sys.argv[1]))))
+console.save_svg(sys.argv[2], title="voiceface fit --model trinet")

@@ -1,0 +1,221 @@
+"""The real command on a small synthetic corpus: what it leaves behind, that it repeats itself, and that it survives a
+kill."""
+
+import csv
+import json
+import random
+import signal
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from tests_support import voiceface as run_voiceface
+
+from voiceface.results import read_results
+
+STEPS = 14
+SMALL = [
+    "--preset",
+    "demo",
+    "--data.people",
+    "6",
+    "--trainer.max_steps",
+    str(STEPS),
+    "--trainer.val_check_interval",
+    "5",
+]
+
+
+def voiceface(*words: object, status: int | None = 0) -> subprocess.CompletedProcess[str]:
+    return run_voiceface(*words, status=status)
+
+
+@pytest.fixture(scope="session")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("fit") / "corpus"
+    voiceface("prepare", "synthetic", out, "--identities", 40, "--voices", 2, "--faces", 2)
+    return out
+
+
+@pytest.fixture(scope="session")
+def run(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An uninterrupted run without workers."""
+    out = tmp_path_factory.mktemp("runs") / "whole"
+    done = voiceface("fit", "--model", "trinet", "--data", corpus, "--out", out, "--data.workers", 0, *SMALL)
+    (out / "stdout.txt").write_text(done.stdout)
+    assert "Traceback" not in done.stderr
+    return out
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    state = torch.load(run / "last.ckpt", weights_only=True)
+    assert state["global_step"] == STEPS
+    return state["state_dict"]
+
+
+def assert_bit_equal(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor]) -> None:
+    assert one.keys() == two.keys()
+    for name in one:
+        assert torch.equal(one[name], two[name]), name
+
+
+def test_a_run_leaves_all_its_files_and_prints_its_table(run: Path, corpus: Path):
+    left = {p.name for p in run.iterdir()} - {"stdout.txt"}
+    assert left == {"config.yaml", "metrics.csv", "last.ckpt", "best.ckpt", "results.json", "checkpoint"}
+    assert {p.name for p in (run / "checkpoint").iterdir()} == {"model.safetensors", "config.json"}
+    table = (run / "stdout.txt").read_text()
+    for words in (
+        "trinet on synthetic",
+        "same gender",
+        "ideal",
+        "retrieval mAP",
+        "chance",
+        "no number here is one about people",
+    ):
+        assert words in table
+    results = read_results(run / "results.json")
+    assert results["model"]["recipe"] == "trinet"
+    assert results["data"]["identities"] == 10
+    assert results["data"]["voices"] == 20
+    assert results["environment"]["seed"] == 0
+    found = {(r["task"], r["direction"], r["stratum"]) for r in results["scores"]}
+    assert {
+        ("matching", d, s) for d in ("v2f", "f2v") for s in ("U", "G", "N", "A", "GN", "GNA", "male", "female")
+    } <= found
+    assert {r["metric"] for r in results["ideal_observer"]} >= {"accuracy", "mAP", "R@1"}
+
+
+def test_metrics_are_logged_step_by_step(run: Path):
+    rows = list(csv.DictReader((run / "metrics.csv").open()))
+    logged = [int(r["step"]) for r in rows if r["val/accuracy_v2f_U"]]
+    assert logged == [4, 9]
+    assert all(0 <= float(r["val/accuracy_f2v_G"]) <= 1 for r in rows if r["val/accuracy_f2v_G"])
+
+
+def test_a_user_may_log_elsewhere_too_and_twice_the_same_seed_gives_the_same_bits(
+    run: Path, corpus: Path, tmp_path: Path
+):
+    logger = ["--trainer.logger", "pytorch_lightning.loggers.CSVLogger", "--trainer.logger.save_dir", tmp_path / "mine"]
+    voiceface(
+        "fit", "--model", "trinet", "--data", corpus, "--out", tmp_path / "again", "--data.workers", 0, *SMALL, *logger
+    )
+    assert_bit_equal(weights(run), weights(tmp_path / "again"))
+    assert (tmp_path / "again" / "metrics.csv").exists()
+    assert list((tmp_path / "mine").rglob("metrics.csv"))
+    voiceface("fit", "--model", "trinet", "--data", corpus, "--out", tmp_path / "other", "--seed_everything", 1, *SMALL)
+    first = next(iter(weights(run)))
+    assert not torch.equal(weights(run)[first], weights(tmp_path / "other")[first])
+
+
+@pytest.mark.parametrize(("workers", "start_method"), [(0, None), (3, "fork"), (3, "spawn"), (3, "forkserver")])
+def test_killed_at_a_random_step_and_resumed_gives_the_same_bits(
+    run: Path, corpus: Path, tmp_path: Path, workers: int, start_method: str | None
+):
+    step = random.Random(f"{workers}{start_method}").randrange(4, STEPS)
+    words = [
+        "fit",
+        "--model",
+        "trinet",
+        "--data",
+        corpus,
+        "--out",
+        tmp_path / "run",
+        "--save_every",
+        3,
+        *SMALL,
+        "--data.workers",
+        workers,
+    ]
+    words += ["--data.start_method", start_method] if start_method else []
+    killed = voiceface(*words, "--trainer.callbacks", "killer.KillAt", "--trainer.callbacks.step", step, status=None)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    saved = torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["global_step"]
+    assert saved == step // 3 * 3
+    voiceface(*words, "--ckpt_path", "last")
+    assert_bit_equal(weights(run), weights(tmp_path / "run"))
+    assert (
+        json.loads((tmp_path / "run" / "results.json").read_text())["scores"]
+        == json.loads((run / "results.json").read_text())["scores"]
+    )
+
+
+def test_resume_refuses_another_model_and_other_settings(run: Path, corpus: Path, tmp_path: Path):
+    words = [
+        "fit",
+        "--model",
+        "trinet",
+        "--data",
+        corpus,
+        "--out",
+        tmp_path / "x",
+        *SMALL,
+        "--ckpt_path",
+        run / "last.ckpt",
+    ]
+    other = voiceface(*words, "--model.margin", 0.5, status=2)
+    assert "--model.margin 1.0, this run has 0.5" in other.stderr
+    taken = voiceface("fit", "--model", "trinet", "--data", corpus, "--out", run, *SMALL, status=2)
+    assert "holds a run" in taken.stderr
+    for done in (other, taken):
+        assert len(done.stderr.strip().splitlines()) <= 2
+
+
+def test_test_and_embed_give_what_fit_gave(run: Path, corpus: Path, tmp_path: Path):
+    tested = voiceface("test", run / "checkpoint", "--data", corpus, "--out", tmp_path / "r.json", "--workers", 0)
+    assert "trinet on synthetic" in tested.stdout
+    again, first = read_results(tmp_path / "r.json"), read_results(run / "results.json")
+    assert again["scores"] == first["scores"]
+    assert again["data"] == first["data"]
+    assert again["model"] == first["model"]
+
+    voiceface("embed", run / "checkpoint", "--data", corpus, "--out", tmp_path / "e.npz", "--workers", 0)
+    table = np.load(tmp_path / "e.npz")
+    assert set(table) == {"voices", "voice_identity", "voice_key", "faces", "face_identity", "face_key"}
+    assert table["voices"].shape == (20, 128)
+    assert np.allclose(np.linalg.norm(table["faces"], axis=1), 128, atol=1e-2)
+    assert all(k.startswith(i) for k, i in zip(table["voice_key"], table["voice_identity"], strict=True))
+    from voiceface.scores import score
+
+    records = score(table["voices"], table["voice_identity"], table["faces"], table["face_identity"], strata=["U"])
+    wanted = next(r for r in first["scores"] if r["task"] == "matching" and r["direction"] == "v2f")
+    found = next(r for r in records if r["task"] == "matching" and r["direction"] == "v2f")
+    assert found["value"] == pytest.approx(wanted["value"])
+
+
+def test_checkpoints_that_do_not_fit_are_refused_in_one_line(run: Path, corpus: Path, tmp_path: Path):
+    def copy(name: str) -> Path:
+        folder = tmp_path / name
+        folder.mkdir()
+        for file in (run / "checkpoint").iterdir():
+            (folder / file.name).write_bytes(file.read_bytes())
+        return folder
+
+    damaged = copy("damaged")
+    content = bytearray((damaged / "model.safetensors").read_bytes())
+    content[-8] ^= 1
+    (damaged / "model.safetensors").write_bytes(bytes(content))
+    wider = copy("wider")
+    config = json.loads((wider / "config.json").read_text())
+    config["arguments"]["dim"] = 64
+    (wider / "config.json").write_text(json.dumps(config))
+    foreign = copy("foreign")
+    config["method"], config["class"] = "os", "system"
+    (foreign / "config.json").write_text(json.dumps(config))
+    for folder, message in (
+        (damaged, "damaged (its sha256"),
+        (wider, "face_fc.bias has shape (128,), the model wants (64,)"),
+        (foreign, "method 'os' is not in this version"),
+        (tmp_path / "none", "not a checkpoint folder"),
+    ):
+        done = voiceface("test", folder, "--data", corpus, "--out", tmp_path / "r.json", status=2)
+        assert message in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+    assert not (tmp_path / "r.json").exists()
+
+
+def test_the_checkpoint_holds_the_best_weights(run: Path):
+    best = torch.load(run / "best.ckpt", weights_only=True)["state_dict"]
+    assert_bit_equal(load_file(run / "checkpoint" / "model.safetensors"), best)

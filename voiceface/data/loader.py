@@ -1,0 +1,109 @@
+"""The loader: sized, resumable, with workers that hold no state."""
+
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+from torch.utils.data import DataLoader, Sampler
+
+from voiceface.data.stream import Batch, EvaluationBatches, TrainingBatches
+from voiceface.errors import UserError
+
+log = logging.getLogger(__name__)
+
+MAX_SKIPPED = 0.01
+
+
+class _Endless(Sampler[tuple[int, int]]):
+    """(epoch, step) from a given number of served batches on, without end."""
+
+    def __init__(self, steps: int, served: int) -> None:
+        self.steps, self.served = steps, served
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        served = self.served
+        while True:
+            yield divmod(served, self.steps)
+            served += 1
+
+
+class Loader:
+    """A sized, resumable loader over `TrainingBatches` or `EvaluationBatches`.
+
+    Workers live as long as the loader and hold no state. The training order goes on from pass to pass; an evaluation
+    pass is finite.
+
+    Args:
+        batches: What to load.
+        workers: Worker processes; 0 loads in this process.
+        start_method: `fork`, `spawn`, `forkserver` or None for Python's default.
+        pin_memory: Copy batches to page-locked memory, for a GPU.
+        rank: This process among `world`, for evaluation.
+        world: Number of processes, for evaluation.
+    """
+
+    def __init__(
+        self,
+        batches: TrainingBatches | EvaluationBatches,
+        workers: int = 0,
+        start_method: str | None = None,
+        pin_memory: bool = False,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        self.batches = batches
+        self._options: dict[str, Any] = {"batch_size": None, "num_workers": workers, "pin_memory": pin_memory}
+        if workers:
+            self._options |= {"multiprocessing_context": start_method, "prefetch_factor": 4, "persistent_workers": True}
+        self._mine = None if isinstance(batches, TrainingBatches) else range(rank, len(batches), world)
+        self._loader: DataLoader[Batch] | None = None
+        self._iterator: Iterator[Batch] | None = None
+        self.served = 0
+        self.skipped = 0
+        self._seen = 0
+
+    def __len__(self) -> int:
+        return self.batches.steps if isinstance(self.batches, TrainingBatches) else len(self._mine or ())
+
+    def state_dict(self) -> dict[str, int]:
+        """The state to resume from: batches served."""
+        return {"served": self.served}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go on after `state["served"]` batches."""
+        self.served = state["served"]
+        self._iterator = None
+
+    def __iter__(self) -> Iterator[Batch]:
+        if self._mine is None:
+            if self._iterator is None:
+                endless = _Endless(self.batches.steps, self.served)  # type: ignore[union-attr]
+                self._iterator = iter(DataLoader(self.batches, sampler=endless, **self._options))
+            for _ in range(len(self)):
+                batch = next(self._iterator)
+                self.served += 1
+                yield self._checked(batch)
+        else:
+            if self._loader is None:
+                self._loader = DataLoader(self.batches, sampler=self._mine, **self._options)
+            self.skipped = self._seen = 0
+            for batch in self._loader:
+                yield self._checked(batch)
+
+    def _checked(self, batch: Batch) -> Batch:
+        """Stop at an error that a worker met; name, count and bound what it skipped."""
+        if "error" in batch:
+            raise UserError(
+                f"{self.batches.corpus.root}: {batch['error']}; run `voiceface check` on it, or go on with "
+                "--on-error skip"
+            )
+        self._seen += len(batch["voice_keys"]) + len(batch["face_keys"])
+        for what in batch["skipped"]:
+            log.warning("skipped: %s", what)
+        self.skipped += len(batch["skipped"])
+        if self.skipped > max(MAX_SKIPPED * self._seen, 10):
+            raise UserError(
+                f"{self.batches.corpus.root}: {self.skipped} of {self._seen} clips are damaged, more than "
+                f"{MAX_SKIPPED:.0%}; run `voiceface check` on it"
+            )
+        return batch
