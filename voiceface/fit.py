@@ -3,6 +3,7 @@
 import csv
 import logging
 import os
+import re
 import sys
 import warnings
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from jsonargparse import ArgumentError
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.loggers import CSVLogger
@@ -240,9 +242,40 @@ def fit(args: Sequence[str]) -> None:
     words, chosen = expand(args)
     quiet()
     if "OMP_NUM_THREADS" not in os.environ:
-        # Half of the cores compute, the rest read data; a fixed number, so that results do not depend on --data.workers.
+        # Half of the cores compute, the rest read data; a fixed number: results must not depend on --data.workers.
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // 2))
     try:
         FitCLI(words, chosen)
-    except ArgumentError as error:
-        raise UserError(" ".join(str(error).split())) from None
+    except Exception as error:
+        mistake = users_mistake(error)
+        if mistake is None:
+            raise
+        raise UserError(mistake) from None
+
+
+def users_mistake(error: BaseException) -> str | None:
+    """Find what the user can mend in what the libraries made of it.
+
+    Args:
+        error: Anything that came out of LightningCLI.
+
+    Returns:
+        One line, or None where the mistake is not the user's.
+    """
+    link: BaseException | None = error
+    while link is not None:
+        if isinstance(link, UserError):
+            return str(link)
+        link = link.__cause__ or link.__context__
+    if isinstance(error, MisconfigurationException):
+        return " ".join(str(error).split())
+    if not isinstance(error, ArgumentError):
+        return None
+    text = str(error)
+    option = ".".join(re.findall(r'Parser key "([^"]+)"', text))
+    value = re.search(r"(?:Got value|Given value): ('?)(.*)\1", text)
+    expected = re.findall(r"Expected a (?:<class ')?(.+?)(?:'>)?(?:\. Got value.*)?$", text, re.M)
+    wanted = " or ".join(dict.fromkeys(e.removeprefix("typing.") for e in expected if e != "NoneType"))
+    if option and value and wanted:
+        return f"--{option} {value[2]}: expected {wanted}"
+    return " ".join(text.split())

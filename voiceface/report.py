@@ -11,6 +11,8 @@ STRATA = {
     "G": "same gender",
     "N": "same nationality",
     "A": "same age",
+    "E": "same ethnicity",
+    "F": "same first language",
     "GN": "same G and N",
     "GNA": "same G, N and A",
     "male": "male probe, G",
@@ -53,9 +55,11 @@ def results_table(results: Mapping[str, Any]) -> Table:
     ideal = results.get("ideal_observer")
     size = f"{data['identities']} people, {data['voices']} voices, {data['faces']} faces"
     title = f"{model['recipe'] or model['method']} on {data['corpus']} ({data['split']}: {size})"
-    caption = "Per cent; ± half the 95 % interval over identities."
+    caption = "Per cent; ± is half the 95 % interval over identities."
+    if ideal:
+        caption += " share: of the ideal observer's excess over chance."
     if data["synthetic"]:
-        caption += " The corpus is synthetic: no number here is one about people."
+        caption += "\nThe corpus is synthetic: no number here is one about people."
     table = Table(title=title, caption=caption, title_justify="left", caption_justify="left")
     table.add_column("task")
     table.add_column("candidates")

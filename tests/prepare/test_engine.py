@@ -2,7 +2,6 @@ import csv
 import hashlib
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -53,12 +52,11 @@ def test_killed_anywhere_and_run_again_gives_the_same_bytes(
     out = tmp_path / "corpus"
     people = tmp_path / "corpus.partial" / "people"
     process = subprocess.Popen(
-        [*PREPARE, str(out)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        [*PREPARE, str(out)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     while process.poll() is None and len(list(people.glob("*.json"))) < people_done:
         time.sleep(0.002)
-    if process.poll() is None:
-        os.killpg(process.pid, signal.SIGKILL)
+    process.kill()
     process.wait()
     if people_done < 14:
         assert not out.exists()
@@ -67,6 +65,15 @@ def test_killed_anywhere_and_run_again_gives_the_same_bytes(
     subprocess.run([*PREPARE, str(out)], check=True, capture_output=True)
     assert content(out) == uninterrupted
     assert not (tmp_path / "corpus.partial").exists()
+
+
+def test_workers_end_with_the_killed_process(tmp_path: Path):
+    command = [*PREPARE, "--workers", "2", str(tmp_path / "corpus")]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    while process.poll() is None and not list(tmp_path.glob("corpus.partial/people/*.json")):
+        time.sleep(0.002)
+    process.kill()
+    assert process.communicate(timeout=20)[0] == b"", "a worker still holds the pipe"
 
 
 def test_nobody_is_made_twice(tmp_path: Path):

@@ -8,6 +8,7 @@ from torch.utils.data import DataLoader, Sampler
 
 from voiceface.data.stream import Batch, EvaluationBatches, TrainingBatches
 from voiceface.errors import UserError
+from voiceface.processes import end_with_parent
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +56,7 @@ class Loader:
         self._options: dict[str, Any] = {"batch_size": None, "num_workers": workers, "pin_memory": pin_memory}
         if workers:
             self._options |= {"multiprocessing_context": start_method, "prefetch_factor": 4, "persistent_workers": True}
+            self._options["worker_init_fn"] = end_with_parent(start_method)
         self._mine = None if isinstance(batches, TrainingBatches) else range(rank, len(batches), world)
         self._loader: DataLoader[Batch] | None = None
         self._iterator: Iterator[Batch] | None = None

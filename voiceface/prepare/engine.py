@@ -27,6 +27,7 @@ from voiceface import __version__
 from voiceface.data.shards import SAMPLE_RATE, SCHEMA, SPLITS, Bundle, Person, Reject, deal, seeded, write_bundles
 from voiceface.errors import UserError
 from voiceface.files import atomic, write_atomic
+from voiceface.processes import end_with_parent
 from voiceface.progress import progress
 
 Job = TypeVar("Job")
@@ -182,7 +183,7 @@ def _make_people(
                 work(job)
                 advance()
             return
-        with ProcessPoolExecutor(workers, mp_context=get_context("forkserver" if os.name == "posix" else None)) as pool:
+        with ProcessPoolExecutor(workers, get_context("forkserver"), end_with_parent("forkserver")) as pool:
             rest = iter(jobs)
             running = [pool.submit(work, job) for job in islice(rest, 4 * workers)]
             while running:

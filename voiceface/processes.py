@@ -1,0 +1,40 @@
+"""Worker processes that do not outlive the process they work for."""
+
+import multiprocessing
+import os
+import threading
+from collections.abc import Callable
+from functools import cache, partial
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+
+
+@cache
+def _lifeline() -> tuple[Connection, Connection]:
+    """A pipe that nobody writes to: its reading end sees the end of file when this process dies, however it dies."""
+    return Pipe(duplex=False)
+
+
+def _end_with(parent: Connection, *_: object) -> None:
+    def watch() -> None:
+        parent.poll(None)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def end_with_parent(start_method: str | None) -> Callable[..., None] | None:
+    """What a worker should call first, so that it ends when the main process is killed.
+
+    Under forkserver a worker's parent is the server, which lives on as long as its workers do: without this a killed
+    run would leave them behind for ever. Under fork and spawn the libraries' own watchdogs see it.
+
+    Args:
+        start_method: `fork`, `spawn`, `forkserver`, or None for Python's default.
+
+    Returns:
+        A picklable function, or None where nothing is needed.
+    """
+    if multiprocessing.get_context(start_method).get_start_method() != "forkserver":
+        return None
+    return partial(_end_with, _lifeline()[0])
