@@ -1,14 +1,17 @@
-"""What does Lightning cost per step? The same steps of the demo TriNet in a plain loop and in `Trainer.fit`, in one run.
+"""What does Lightning cost per step? The same steps in a plain loop and in `Trainer.fit`, in one run.
 
-Both take the same batches from memory, with the same optimiser and schedule; the Trainer also logs and carries the metrics callback
-and the checkpoints off. The difference per step is the overhead; the step of the smallest possible model shows it undiluted.
+Both take the same batches from memory, with the same optimiser and schedule; Lightning also logs, to a CSV. The
+difference is the overhead per step. A method whose step is nearly nothing shows it undiluted, the demo TriNet shows its share.
 
-    python benchmarks/lightning_overhead.py [--steps 60]
+    python benchmarks/lightning_overhead.py [--steps 40]
 """
 
 import argparse
 import json
+import tempfile
 import time
+import warnings
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from statistics import median
@@ -50,10 +53,6 @@ class Tiny(Method):
         return torch.optim.Adam(self.parameters(), 1e-6)
 
 
-class Memory(list[dict[str, Any]]):
-    """Batches in memory as a loader."""
-
-
 def plain(method: Method, batches: list[dict[str, Any]]) -> float:
     configured = method.configure_optimizers()
     optimizer = configured["optimizer"] if isinstance(configured, dict) else configured
@@ -93,14 +92,11 @@ def lightning(method: Method, batches: list[dict[str, Any]], folder: str) -> flo
         enable_model_summary=False,
         default_root_dir=folder,
     )
-    trainer.fit(method, train_dataloaders=Memory(batches))
+    trainer.fit(method, train_dataloaders=batches)
     return clock.seconds / len(batches)
 
 
 def main() -> None:
-    import tempfile
-    import warnings
-
     parser = argparse.ArgumentParser()
     parser.add_argument("--data", help="corpus; default: the built-in one")
     parser.add_argument("--steps", type=int, default=40)
@@ -109,8 +105,6 @@ def main() -> None:
     warnings.filterwarnings("ignore")
     torch.set_num_threads(1)
     module = VoxVGGDataModule(options.data, people=32, workers=0)
-    from dataclasses import replace
-
     sampling = replace(module.sampling(), face_size=64, face_margin=1.0)
     module.sampling = lambda: sampling  # type: ignore[method-assign]
     batches = list(islice(module.train_dataloader(), 8))
@@ -130,7 +124,10 @@ def main() -> None:
     overhead = {
         name: {
             "milliseconds_per_step": round(
-                median(1000 * (b - a) for a, b in zip(times[f"{name}, plain"], times[f"{name}, lightning"], strict=True)), 3
+                median(
+                    1000 * (b - a) for a, b in zip(times[f"{name}, plain"], times[f"{name}, lightning"], strict=True)
+                ),
+                3,
             ),
             "ratio": round(
                 median(b / a for a, b in zip(times[f"{name}, plain"], times[f"{name}, lightning"], strict=True)), 3

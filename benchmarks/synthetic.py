@@ -12,8 +12,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from machine import describe
 
 from voiceface.data.synthetic import SyntheticOptions, SyntheticPerson, person
-from voiceface.data.synthetic_face import face_clip
-from voiceface.data.synthetic_voice import SAMPLE_RATE, voice_clip
+from voiceface.data.synthetic.face import face_clip
+from voiceface.data.synthetic.voice import SAMPLE_RATE, voice_clip
 
 RUNS, CLIPS = 5, 40
 TARGETS = {"voices": 50, "faces": 60}

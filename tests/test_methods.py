@@ -179,7 +179,7 @@ def test_a_frozen_branch_stays_as_it_is_in_train_mode_too():
 def test_a_frozen_encoder_needs_weights_and_takes_them(tmp_path: Path):
     from safetensors.torch import save_file
 
-    with pytest.raises(UserError, match="--model.voice_weights"):
+    with pytest.raises(UserError, match="frozen and has no pretrained weights"):
         build("trinet", freeze_voice=True).setup("fit")
     donor = build("trinet")
     save_file(donor.voice_encoder.state_dict(), tmp_path / "voice.safetensors")

@@ -51,7 +51,7 @@ class RunBar(ProgressBar):
         """Show step, loss and accuracy."""
         if self._bar is not None:
             metrics = trainer.callback_metrics
-            shown = {"loss": metrics.get("train/loss"), "val 1:2": metrics.get("val/accuracy_v2f_U")}
+            shown = {"loss": metrics.get("train/loss"), "val 1:2": metrics.get("val/accuracy")}
             scores = "  ".join(f"{name} {float(value):.3f}" for name, value in shown.items() if value is not None)
             self._bar.update(self._task, completed=trainer.global_step, scores=scores)
 

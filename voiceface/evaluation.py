@@ -155,16 +155,13 @@ class CrossModalMetrics(pl.Callback):
             similarity=method.space,
             level=self.level,
         )
-        for record in records:
-            if (record["task"], record["metric"], record["protocol"]) in LOGGED and record["value"] is not None:
-                name = f"{stage}/{record['metric']}_{record['direction']}_{record['stratum']}"
-                method.log(
-                    name,
-                    float(record["value"]),
-                    rank_zero_only=False,
-                    sync_dist=False,
-                    prog_bar=name == "val/accuracy_v2f_U",
-                )
+        logged = {
+            f"{record['metric']}_{record['direction']}_{record['stratum']}": float(record["value"])
+            for record in records
+            if (record["task"], record["metric"], record["protocol"]) in LOGGED and record["value"] is not None
+        }
+        logged["accuracy"] = (logged["accuracy_v2f_U"] + logged["accuracy_f2v_U"]) / 2
+        method.log_dict({f"{stage}/{name}": value for name, value in logged.items()}, rank_zero_only=False)
         return records, gathered
 
 
@@ -225,7 +222,7 @@ def describe(
         },
         "data": {
             "corpus": corpus.name,
-            "version": corpus.description["identities_sha256"][:12],
+            "version": corpus.version,
             "synthetic": "synthetic" in corpus.description["plan"]["made_by"],
             "clips_sha256": result_file.data_hash([*gathered["voice_keys"], *gathered["face_keys"]]),
             "split": split,

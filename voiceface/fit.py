@@ -28,7 +28,7 @@ from voiceface.report import print_table
 from voiceface.weights import save_checkpoint
 from voiceface.words import expand
 
-MONITOR = "val/accuracy_v2f_U"
+MONITOR = "val/accuracy"
 
 
 class _Writer(ExperimentWriter):
@@ -82,6 +82,7 @@ class FitCLI(LightningCLI):
             VoxVGGDataModule,
             subclass_mode_model=True,
             auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,
             seed_everything_default=0,
             trainer_defaults={"num_sanity_val_steps": 0, "log_every_n_steps": 25, "enable_model_summary": False},
             save_config_kwargs={"overwrite": True},
@@ -171,11 +172,7 @@ class FitCLI(LightningCLI):
             state = torch.load(best, map_location="cpu", weights_only=True)["state_dict"]
             self.model.load_state_dict(state)
         corpus = self.datamodule.corpus
-        self.model.training_data = {
-            "corpus": corpus.name,
-            "identities_sha256": corpus.description["identities_sha256"],
-            "split": "train",
-        }
+        self.model.training_data = {"corpus": corpus.name, "version": corpus.version, "split": "train"}
         if self.trainer.is_global_zero:
             self.model.checkpoint_hash = save_checkpoint(
                 self.model, self.out / "checkpoint", self.chosen["recipe"], self.model.training_data

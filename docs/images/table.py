@@ -1,4 +1,4 @@
-"""Draw the README's picture from a result file: `python docs/images/table.py runs/trinet/results.json docs/images/table.svg`."""
+"""Draw the README's picture: `python docs/images/table.py runs/trinet/results.json docs/images/table.svg`."""
 
 import sys
 from io import StringIO

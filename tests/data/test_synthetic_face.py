@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from voiceface.data.synthetic import SyntheticOptions, SyntheticPerson, person
-from voiceface.data.synthetic_canvas import Canvas
-from voiceface.data.synthetic_face import FACE_MARGIN, FACE_SIZE, face_clip
+from voiceface.data.synthetic.canvas import Canvas
+from voiceface.data.synthetic.face import FACE_MARGIN, FACE_SIZE, face_clip
 
 OPTIONS = SyntheticOptions()
 CROWD = [person(OPTIONS, index) for index in range(6)]

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from voiceface.data.synthetic import SyntheticOptions, SyntheticPerson, person
-from voiceface.data.synthetic_voice import SAMPLE_RATE, voice_clip
+from voiceface.data.synthetic.voice import SAMPLE_RATE, voice_clip
 
 OPTIONS = SyntheticOptions()
 

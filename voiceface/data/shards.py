@@ -245,6 +245,12 @@ class Corpus:
         return str(self.description["name"])
 
     @property
+    def version(self) -> str:
+        """Hash of the whole content: of the identity table and every shard."""
+        shards = [shard["sha256"] for split in SPLITS for shard in self.description["splits"][split]["shards"]]
+        return hashlib.sha256("\n".join([self.description["identities_sha256"], *shards]).encode()).hexdigest()
+
+    @property
     def face_size(self) -> int:
         """Side of the stored faces, pixels."""
         return int(self.description["face_size"])

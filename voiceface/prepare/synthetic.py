@@ -7,8 +7,8 @@ import numpy as np
 
 from voiceface.data.shards import Clip, Person, encode_flac, encode_jpeg, seeded
 from voiceface.data.synthetic import SyntheticOptions, person
-from voiceface.data.synthetic_face import FACE_MARGIN, FACE_SIZE, face_clip
-from voiceface.data.synthetic_voice import voice_clip
+from voiceface.data.synthetic.face import FACE_MARGIN, FACE_SIZE, face_clip
+from voiceface.data.synthetic.voice import voice_clip
 from voiceface.prepare.engine import CorpusOptions, Summary, build
 
 VAL_SHARE, TEST_SHARE = 1 / 12, 1 / 4
@@ -28,12 +28,13 @@ def render(job: SyntheticJob) -> Person:
     options = job.options
     who = person(options, job.index)
     voices, faces = [], []
+    name = f"synthetic-{options.seed}-{options.strength:g}/{who.identity}"
     for i in range(options.voices):
         waveform, observed = voice_clip(who, i)
-        voices.append(Clip(f"{who.identity}/v{i:03d}", encode_flac(waveform), observed=tuple(observed.tolist())))
+        voices.append(Clip(f"{name}/v{i:03d}", encode_flac(waveform), observed=tuple(observed.tolist())))
     for i in range(options.faces):
         image, observed = face_clip(who, i)
-        faces.append(Clip(f"{who.identity}/f{i:03d}", encode_jpeg(image), observed=tuple(observed.tolist())))
+        faces.append(Clip(f"{name}/f{i:03d}", encode_jpeg(image), observed=tuple(observed.tolist())))
     return Person(who.identity, job.split, tuple(voices), tuple(faces))
 
 

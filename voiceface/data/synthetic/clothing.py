@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from voiceface.data.synthetic_canvas import Array, Canvas
+from voiceface.data.synthetic.canvas import Array, Canvas
 
 
 def _hue(turns: float, lightness: float, colourfulness: float) -> Array:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from voiceface.data.synthetic_canvas import Array, Canvas
-from voiceface.data.synthetic_looks import Looks
+from voiceface.data.synthetic.canvas import Array, Canvas
+from voiceface.data.synthetic.looks import Looks
 
 
 def _radii(looks: Looks) -> list[float]:

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voiceface.data.synthetic import SyntheticPerson
-from voiceface.data.synthetic_canvas import Canvas
-from voiceface.data.synthetic_clothing import draw_background, draw_clothing
-from voiceface.data.synthetic_features import (
+from voiceface.data.synthetic.canvas import Canvas
+from voiceface.data.synthetic.clothing import draw_background, draw_clothing
+from voiceface.data.synthetic.features import (
     draw_age,
     draw_eyes,
     draw_glasses,
@@ -23,8 +23,8 @@ from voiceface.data.synthetic_features import (
     draw_neck,
     draw_nose,
 )
-from voiceface.data.synthetic_hair import draw_back_hair, draw_front_hair
-from voiceface.data.synthetic_looks import looks_of
+from voiceface.data.synthetic.hair import draw_back_hair, draw_front_hair
+from voiceface.data.synthetic.looks import looks_of
 
 FACE_SIZE = 140
 """Pixels per side of every face clip."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from voiceface.data.synthetic import SyntheticPerson
-from voiceface.data.synthetic_canvas import Array, smooth
+from voiceface.data.synthetic.canvas import Array, smooth
 
 _LIGHT_SKIN, _DARK_SKIN = np.array([0.95, 0.79, 0.69]), np.array([0.42, 0.27, 0.20])
 _BLACK_HAIR, _BROWN_HAIR = np.array([0.09, 0.07, 0.07]), np.array([0.36, 0.22, 0.13])

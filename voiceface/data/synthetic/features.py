@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from voiceface.data.synthetic_canvas import Array, Canvas, smooth
-from voiceface.data.synthetic_looks import Looks
+from voiceface.data.synthetic.canvas import Array, Canvas, smooth
+from voiceface.data.synthetic.looks import Looks
 
 _LINE = np.array([0.45, 0.32, 0.30])
 """Colour of skin in a fold, relative to lit skin."""
