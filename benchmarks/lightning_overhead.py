@@ -1,7 +1,8 @@
 """What does Lightning cost per step? The same steps in a plain loop and in `Trainer.fit`, in one run.
 
 Both take the same batches from memory, with the same optimiser and schedule; Lightning also logs, to a CSV. The
-difference is the overhead per step. A method whose step is nearly nothing shows it undiluted, the demo TriNet shows its share.
+difference is the overhead per step. A method whose step is nearly nothing shows it undiluted, the demo TriNet shows
+its share.
 
     python benchmarks/lightning_overhead.py [--steps 40]
 """
@@ -11,6 +12,7 @@ import json
 import tempfile
 import time
 import warnings
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -23,7 +25,7 @@ from machine import describe
 from torch import Tensor, nn
 
 from voiceface.data.module import VoxVGGDataModule
-from voiceface.fit import RunLogger, quiet
+from voiceface.fit import RunLogger, keep_memory, quiet
 from voiceface.method import Method
 from voiceface.methods.trinet import TriNet
 
@@ -69,6 +71,19 @@ def plain(method: Method, batches: list[dict[str, Any]]) -> float:
     return (time.perf_counter() - start) / len(batches)
 
 
+class Memory:
+    """A loader of batches in memory; a plain list would be taken for a list of loaders."""
+
+    def __init__(self, batches: list[dict[str, Any]]) -> None:
+        self.batches = batches
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return iter(self.batches)
+
+
 class Clock(pl.Callback):
     """Times the training epoch alone."""
 
@@ -92,7 +107,9 @@ def lightning(method: Method, batches: list[dict[str, Any]], folder: str) -> flo
         enable_model_summary=False,
         default_root_dir=folder,
     )
-    trainer.fit(method, train_dataloaders=batches)
+    trainer.fit(method, train_dataloaders=Memory(batches))
+    if trainer.global_step != len(batches):
+        raise RuntimeError(f"{trainer.global_step} steps instead of {len(batches)}")
     return clock.seconds / len(batches)
 
 
@@ -102,6 +119,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=40)
     options = parser.parse_args()
     quiet()
+    keep_memory()
     warnings.filterwarnings("ignore")
     torch.set_num_threads(1)
     module = VoxVGGDataModule(options.data, people=32, workers=0)

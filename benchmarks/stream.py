@@ -1,8 +1,8 @@
 """How fast is the stream? Samples per second against reading the raw tar and against decoding alone, in one run.
 
 A sample is one voice crop of 2.5 s plus one face, as a training batch takes them. `raw tar` reads the shards from end
-to end with Python's tarfile and decodes nothing; `decode alone` cuts clips that are already in memory, so that the rest is
-the stream's own cost.
+to end with Python's tarfile and decodes nothing; `decode alone` cuts clips that are already in memory, so that the
+rest is the stream's own cost.
 
     python benchmarks/stream.py [--data CORPUS] [--face-size 112] [--seconds 4]
 """

@@ -206,7 +206,7 @@ def test_checkpoints_that_do_not_fit_are_refused_in_one_line(run: Path, corpus: 
     (foreign / "config.json").write_text(json.dumps(config))
     for folder, message in (
         (damaged, "damaged (its sha256"),
-        (wider, "face_fc.bias has shape (128,), the model wants (64,)"),
+        (wider, "face_fc.weight has shape (128, 128), the model wants (64, 128)"),
         (foreign, "method 'os' is not in this version"),
         (tmp_path / "none", "not a checkpoint folder"),
     ):

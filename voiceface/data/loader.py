@@ -12,7 +12,7 @@ from voiceface.processes import end_with_parent
 
 log = logging.getLogger(__name__)
 
-MAX_SKIPPED = 0.01
+MAX_SKIPPED = 0.01  # and never fewer than ten clips: one per cent of a first batch is no clip at all
 
 
 class _Endless(Sampler[tuple[int, int]]):
@@ -76,6 +76,14 @@ class Loader:
         self.served = state["served"]
         self._iterator = None
 
+    def close(self) -> None:
+        """End the workers now, rather than whenever the garbage collector comes by."""
+        for iterator in (self._iterator, getattr(self._loader, "_iterator", None)):
+            shut_down = getattr(iterator, "_shutdown_workers", None)
+            if shut_down is not None:
+                shut_down()
+        self._iterator = self._loader = None
+
     def __iter__(self) -> Iterator[Batch]:
         if self._mine is None:
             if self._iterator is None:
@@ -96,8 +104,8 @@ class Loader:
         """Stop at an error that a worker met; name, count and bound what it skipped."""
         if "error" in batch:
             raise UserError(
-                f"{self.batches.corpus.root}: {batch['error']}; run `voiceface check` on it, or go on with "
-                "--on-error skip"
+                f"{self.batches.corpus.root}: {batch['error']}; run `voiceface check` on it, or leave damaged clips "
+                "out (fit: --data.on_error skip and --data.evaluation_on_error skip; test, embed: --on-error skip)"
             )
         self._seen += len(batch["voice_keys"]) + len(batch["face_keys"])
         for what in batch["skipped"]:

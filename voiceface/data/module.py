@@ -70,6 +70,7 @@ class VoxVGGDataModule(pl.LightningDataModule):
         self.on_error, self.evaluation_on_error = on_error, evaluation_on_error
         self.seed = seed if seed is not None else int(os.environ.get("PL_GLOBAL_SEED", 0))
         self._corpus: Corpus | None = None
+        self._loaders: list[Loader] = []
 
     def prepare_data(self) -> None:
         """Make the built-in corpus where it is asked for and not there yet."""
@@ -123,7 +124,14 @@ class VoxVGGDataModule(pl.LightningDataModule):
     def _loader(self, batches: TrainingBatches | EvaluationBatches) -> Loader:
         rank, world = self._place()
         pin = self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
-        return Loader(batches, self.workers, self.start_method, pin, rank, world)
+        loader = Loader(batches, self.workers, self.start_method, pin, rank, world)
+        self._loaders.append(loader)
+        return loader
+
+    def teardown(self, stage: str) -> None:
+        """End all workers."""
+        while self._loaders:
+            self._loaders.pop().close()
 
     def train_dataloader(self) -> Loader:
         """Endless deterministic identity batches; one pass is an epoch."""

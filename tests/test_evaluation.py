@@ -1,0 +1,142 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import pytorch_lightning as pl
+import torch
+
+from voiceface.data.module import VoxVGGDataModule
+from voiceface.errors import UserError
+from voiceface.evaluation import CrossModalMetrics
+from voiceface.method import Method
+from voiceface.report import print_table
+from voiceface.results import RECORD, data_hash, read_results, write_results
+
+
+class Known(Method):
+    """Embeds a clip of the tone corpus as its person's number, read from its own content, or as a constant."""
+
+    def __init__(self, constant: bool) -> None:
+        super().__init__()
+        self.constant = constant
+        self.face_encoder, self.voice_encoder = torch.nn.Identity(), torch.nn.Identity()
+        self.face_encoder.size, self.face_encoder.margin = 32, 1.0
+
+    def _circle(self, number: torch.Tensor) -> torch.Tensor:
+        angle = (0 if self.constant else 0.2) * number.round()
+        return torch.stack([angle.cos(), angle.sin()], 1)
+
+    def embed_voice(self, waveforms: torch.Tensor, lengths: torch.Tensor | None = None) -> torch.Tensor:
+        peaks = [torch.fft.rfft(w[:n].float()).abs().argmax() * 16_000 / n for w, n in zip(waveforms, lengths)]
+        return self._circle((torch.stack(peaks) - 100) / 20)
+
+    def embed_face(self, faces: torch.Tensor) -> torch.Tensor:
+        return self._circle(faces.float().mean((1, 2, 3)) / 10)
+
+    def loss(self, voices, faces, voice_identity, face_identity):
+        raise AssertionError("not trained")
+
+    def configure_optimizers(self):
+        return None
+
+
+def evaluate(root: Path, constant: bool, out: Path | None = None, workers: int = 0) -> dict:
+    metrics = CrossModalMetrics(str(out) if out else None, "known")
+    trainer = pl.Trainer(
+        accelerator="cpu", logger=False, callbacks=[metrics], enable_checkpointing=False, enable_progress_bar=False
+    )
+    trainer.test(Known(constant), datamodule=VoxVGGDataModule(str(root), workers=workers), verbose=False)
+    return metrics.results
+
+
+def accuracies(results: dict) -> dict:
+    return {
+        (r["direction"], r["stratum"]): r["value"]
+        for r in results["scores"]
+        if r["task"] == "matching" and r["protocol"] == "exact"
+    }
+
+
+@pytest.fixture
+def root(make_corpus) -> Path:
+    return make_corpus([("train", 2, 2)] * 2 + [("test", 3, 4), ("test", 1, 2), ("test", 5, 1), ("test", 2, 2)] * 2)
+
+
+def test_a_perfect_method_scores_one_and_a_constant_one_exactly_half(root: Path):
+    perfect, constant = evaluate(root, constant=False), evaluate(root, constant=True)
+    assert set(accuracies(perfect).values()) == {1.0}
+    assert set(accuracies(constant).values()) == {0.5}
+    best = {r["metric"]: r["value"] for r in perfect["scores"] if r["task"] == "retrieval"}
+    assert best["mAP"] == best["R@1"] == 1
+    for record in constant["scores"]:
+        assert record["value"] == pytest.approx(record["chance"]), record
+
+
+def test_the_result_says_what_was_scored_and_is_written_whole(root: Path, tmp_path: Path):
+    results = evaluate(root, constant=False, out=tmp_path / "deep" / "results.json")
+    assert read_results(tmp_path / "deep" / "results.json") == json.loads(json.dumps(results))
+    data = results["data"]
+    assert (data["identities"], data["voices"], data["faces"], data["synthetic"]) == (8, 22, 18, False)
+    counts = [(3, 4), (1, 2), (5, 1), (2, 2)] * 2
+    keys = [f"p{i + 2:03d}/v{k:02d}" for i, (n, _) in enumerate(counts) for k in range(n)]
+    keys += [f"p{i + 2:03d}/f{k:02d}" for i, (_, n) in enumerate(counts) for k in range(n)]
+    assert data["clips_sha256"] == data_hash(reversed(keys))
+    assert "ideal_observer" not in results
+    assert all(tuple(r) == RECORD for r in results["scores"])
+    assert evaluate(root, constant=False, workers=3)["scores"] == results["scores"]
+
+
+def test_results_of_another_schema_are_refused(root: Path, tmp_path: Path):
+    results = evaluate(root, constant=True)
+    for broken, message in (
+        ({**results, "schema": 2}, "schema 2"),
+        ({k: v for k, v in results.items() if k != "data"}, "no data"),
+        ({**results, "scores": [{"value": 1}]}, "has the fields value"),
+    ):
+        with pytest.raises(UserError, match=message):
+            write_results(tmp_path / "r.json", broken)
+        assert not (tmp_path / "r.json").exists()
+        (tmp_path / "bad.json").write_text(json.dumps(broken))
+        with pytest.raises(UserError, match=message):
+            read_results(tmp_path / "bad.json")
+    with pytest.raises(UserError, match="no such result file"):
+        read_results(tmp_path / "none.json")
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="cannot be written"):
+        write_results(tmp_path / "file" / "r.json", results)
+
+
+def test_the_table_prints_what_the_file_holds(root: Path, capsys: pytest.CaptureFixture[str]):
+    results = evaluate(root, constant=False)
+    for record in results["scores"]:
+        if record["stratum"] == "G":
+            record["value"] = None
+    print_table(results)
+    printed = capsys.readouterr().out
+    assert "known on tones (test: 8 people, 22 voices, 18 faces)" in printed
+    row = next(line for line in printed.splitlines() if "anybody" in line)
+    assert row.count("100.0") == 2
+    assert next(line for line in printed.splitlines() if "same gender" in line).count(" - ") == 2
+    assert "ideal" not in printed
+    assert "synthetic" not in printed
+
+
+def test_the_ideal_observer_is_at_chance_where_every_categorical_trait_agrees(tmp_path: Path):
+    from voiceface.data.synthetic import SyntheticOptions, log_likelihood_ratio, person
+
+    options = SyntheticOptions(identities=1, strength=0.0, seed=5)
+    people = [person(options, i) for i in range(1500)]
+    alike: dict[tuple, list] = {}
+    for p in people:
+        alike.setdefault((p.truth.gender, p.truth.nationality, p.truth.language), []).append(p)
+    wins = []
+    for group in alike.values():
+        ratio = log_likelihood_ratio(
+            np.array([p.voice.vector() for p in group]), np.array([p.face.vector() for p in group]), 0.0
+        )
+        own = ratio.diagonal()[:, None]
+        credit = (own > ratio) + 0.5 * (own == ratio)
+        wins += credit[~np.eye(len(group), dtype=bool)].tolist()
+    assert len(wins) > 50_000
+    assert abs(np.mean(wins) - 0.5) < 0.02
