@@ -28,7 +28,9 @@ class Known(Method):
         return torch.stack([angle.cos(), angle.sin()], 1)
 
     def embed_voice(self, waveforms: torch.Tensor, lengths: torch.Tensor | None = None) -> torch.Tensor:
-        peaks = [torch.fft.rfft(w[:n].float()).abs().argmax() * 16_000 / n for w, n in zip(waveforms, lengths)]
+        peaks = [
+            torch.fft.rfft(w[:n].float()).abs().argmax() * 16_000 / n for w, n in zip(waveforms, lengths, strict=True)
+        ]
         return self._circle((torch.stack(peaks) - 100) / 20)
 
     def embed_face(self, faces: torch.Tensor) -> torch.Tensor:
