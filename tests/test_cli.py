@@ -39,6 +39,20 @@ def test_every_help_has_an_example():
         assert f"voiceface {command}" in done.stdout.split("example")[1]
 
 
+def test_help_with_a_model_explains_every_option_of_it():
+    shown = voiceface("fit", "--model", "trinet", "--help").stdout
+    for words in (
+        "--model.margin  Margin of the triplet loss. [1.0]",
+        "--data.people  Identities per batch and rank. [32]",
+    ):
+        assert words in shown
+    from voiceface.words import constructor, source_of
+
+    for group in ("model", "data"):
+        assert all(f"--{group}.{option}  " in shown for option in constructor(*source_of(group, "trinet")))
+    assert voiceface("fit", "--model", "trinte", "--help").returncode == 2
+
+
 def test_list_names_recipes_and_encoders():
     listed = voiceface("list").stdout
     assert all(name in listed for name in [*list_recipes(), "face_small", "voice_thin_resnet34"])

@@ -142,6 +142,21 @@ def test_killed_at_a_random_step_and_resumed_gives_the_same_bits(
     )
 
 
+def test_two_processes_train_into_one_run_folder(corpus: Path, tmp_path: Path):
+    two = ["--trainer.accelerator", "cpu", "--trainer.devices", 2, "--trainer.strategy", "ddp", "--data.workers", 0]
+    words = ["fit", "--model", "trinet", "--data", corpus, *SMALL, "--trainer.max_steps", 4, *two]
+    done = run_voiceface(*words, cwd=tmp_path, status=0)
+    assert done.stdout.count("trinet on synthetic") == 1
+    assert [p.name for p in (tmp_path / "runs").iterdir()] == ["trinet"]
+    results = read_results(tmp_path / "runs/trinet/results.json")
+    assert (results["data"]["voices"], results["data"]["faces"]) == (20, 20)
+    tested = voiceface("test", tmp_path / "runs/trinet/checkpoint", "--data", corpus, "--out", tmp_path / "r.json")
+    assert tested.returncode == 0
+    assert [r["value"] for r in read_results(tmp_path / "r.json")["scores"]] == pytest.approx(
+        [r["value"] for r in results["scores"]], abs=0.02
+    )
+
+
 def test_resume_refuses_another_model_and_other_settings(run: Path, corpus: Path, tmp_path: Path):
     words = [
         "fit",

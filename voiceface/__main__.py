@@ -13,6 +13,7 @@ import shtab
 from voiceface import __version__
 from voiceface.errors import UserError
 from voiceface.recipes import list_recipes, nearest
+from voiceface.words import expand, explain, split_words
 
 FIT_EXAMPLES = """examples:
   voiceface fit --model trinet                          the built-in corpus, minutes on a CPU
@@ -20,9 +21,10 @@ FIT_EXAMPLES = """examples:
   voiceface fit --model trinet --model.margin 0.5 --trainer.max_steps 2000 --out runs/wide
   voiceface fit --model trinet --out runs/wide --ckpt_path last        go on after a stop
 
-Every option of the method (--model.*), the data (--data.*) and Lightning's Trainer (--trainer.*) can be given;
---print_config shows them with
-their values, --help_all explains them."""
+Every option of the method (--model.*), the data (--data.*) and Lightning's Trainer (--trainer.*) can be given:
+  voiceface fit --model trinet --help            explains those of the method and the data
+  voiceface fit --model trinet --print_config    shows all with their values
+  voiceface fit --help_all                       explains all, Lightning's too"""
 
 
 class Parser(argparse.ArgumentParser):
@@ -180,6 +182,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if args[:1] == ["fit"] and not {"-h", "--help"} & set(args[1:]):
             return _fit(args[1:])
+        if args[:1] == ["fit"]:
+            return _help_fit(args[1:])
         options = build_parser().parse_args(args)
         from voiceface import commands
 
@@ -195,9 +199,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
 
 
-def _fit(args: list[str]) -> int:
-    from voiceface.words import expand
+def _help_fit(args: list[str]) -> int:
+    """The short words, and with --model every option of that method and of the data."""
+    recipe = split_words([word for word in args if word not in ("-h", "--help")])[0].get("model")
+    if recipe is not None:
+        expand(["--model", recipe])
+    try:
+        build_parser().parse_args(["fit", "--help"])
+    except SystemExit:
+        if recipe is not None:
+            print(explain("model", recipe), explain("data", recipe), sep="\n")
+    return 0
 
+
+def _fit(args: list[str]) -> int:
     if "--help_all" in args:
         args = [word if word != "--help_all" else "--help" for word in args]
     else:

@@ -30,6 +30,7 @@ from voiceface.weights import save_checkpoint
 from voiceface.words import expand
 
 MONITOR = "val/accuracy"
+RUN_FOLDER = "VOICEFACE_RUN_FOLDER"
 
 
 class _Writer(ExperimentWriter):
@@ -185,7 +186,9 @@ class FitCLI(LightningCLI):
 
 
 def _run_folder(chosen: dict[str, str], resumed: str | None) -> Path:
-    """`--out`, or the next free `runs/RECIPE`."""
+    """`--out`, or the next free `runs/RECIPE`; processes that this one starts use the same."""
+    if "LOCAL_RANK" in os.environ and RUN_FOLDER in os.environ:
+        return Path(os.environ[RUN_FOLDER])
     if chosen["out"]:
         out = Path(chosen["out"])
         if (out / "last.ckpt").exists() and not resumed:
@@ -210,6 +213,7 @@ def _run_folder(chosen: dict[str, str], resumed: str | None) -> Path:
         raise UserError(
             f"--out {out}: cannot be written ({(error.strerror or str(error)).lower()}); choose another folder"
         ) from None
+    os.environ[RUN_FOLDER] = str(out)
     return out
 
 

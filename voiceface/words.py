@@ -3,6 +3,7 @@
 import ast
 import importlib.util
 import re
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -113,24 +114,30 @@ def _known(words: Sequence[str], recipe: str | None) -> None:
 
 def _options(group: str, recipe: str | None) -> list[str]:
     """Constructor arguments behind a group, read from the source; empty where they cannot be known beforehand."""
-    package = Path(__file__).parent
-    if group == "data":
-        return constructor(package / "data/module.py", "VoxVGGDataModule")
-    if group == "metrics":
-        return constructor(package / "evaluation.py", "CrossModalMetrics")
     if group == "trainer":
         spec = importlib.util.find_spec("pytorch_lightning")
         folders = list(spec.submodule_search_locations or []) if spec else []
-        return constructor(Path(folders[0]) / "trainer/trainer.py", "Trainer") if folders else []
+        return list(constructor(Path(folders[0]) / "trainer/trainer.py", "Trainer")) if folders else []
+    found = source_of(group, recipe)
+    return list(constructor(*found)) if found else []
+
+
+def source_of(group: str, recipe: str | None) -> tuple[Path, str] | None:
+    """File and class behind a group of options of our own."""
+    package = Path(__file__).parent
+    if group == "data":
+        return package / "data/module.py", "VoxVGGDataModule"
+    if group == "metrics":
+        return package / "evaluation.py", "CrossModalMetrics"
     if recipe in list_recipes():
         found = re.search(r"class_path: voiceface\.methods\.(\w+)\.(\w+)", (FOLDER / f"{recipe}.yaml").read_text())
         if found:
-            return constructor(FOLDER / f"{found[1]}.py", found[2])
-    return []
+            return FOLDER / f"{found[1]}.py", found[2]
+    return None
 
 
-def constructor(file: Path, name: str) -> list[str]:
-    """Names of a class's constructor arguments, without importing its module.
+def constructor(file: Path, name: str) -> dict[str, str]:
+    """Arguments of a class's constructor and their defaults as source text, without importing its module.
 
     Args:
         file: Python source.
@@ -140,5 +147,28 @@ def constructor(file: Path, name: str) -> list[str]:
         if isinstance(node, ast.ClassDef) and node.name == name:
             for item in node.body:
                 if isinstance(item, ast.FunctionDef) and item.name == "__init__":
-                    return [a.arg for a in item.args.args[1:] + item.args.kwonlyargs]
-    return []
+                    names = [a.arg for a in item.args.args[1:] + item.args.kwonlyargs]
+                    defaults = [*item.args.defaults, *(d for d in item.args.kw_defaults if d is not None)]
+                    padding = [""] * (len(names) - len(defaults))
+                    return dict(zip(names, [*padding, *map(ast.unparse, defaults)], strict=True))
+    return {}
+
+
+def explain(group: str, recipe: str | None) -> str:
+    """Explain a group's options, one per line, from the docstring of the class behind it."""
+    found = source_of(group, recipe)
+    if found is None:
+        return ""
+    file, name = found
+    tree = ast.parse(file.read_text())
+    (owner,) = (node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name)
+    explained = dict(re.findall(r"^    (\w+): ((?:.|\n     )+)", ast.get_docstring(owner) or "", re.M))
+    lines = [f"\n{name} (--{group}.*), defaults before the recipe:"]
+    for option, default in constructor(file, name).items():
+        text = " ".join(explained.get(option, "").split())
+        lines.append(
+            textwrap.fill(
+                f"{text} [{default}]", 100, initial_indent=f"  --{group}.{option}  ", subsequent_indent=" " * 8
+            )
+        )
+    return "\n".join(lines)

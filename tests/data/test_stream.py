@@ -123,7 +123,7 @@ def test_evaluation_reads_everything_exactly_once_on_any_number_of_ranks(tones: 
     corpus = Corpus(tones)
     index = corpus.index("test")
     wanted = Counter(m.key for _, m, _ in corpus.clips("test"))
-    for world in (1, 2, 4):
+    for world in (1, 2, 4, 40):
         batches = EvaluationBatches(corpus, "test", index, SAMPLING, "stop", bundles_per_batch=2)
         seen = Counter(
             key
@@ -132,6 +132,7 @@ def test_evaluation_reads_everything_exactly_once_on_any_number_of_ranks(tones: 
             for key in b["voice_keys"] + b["face_keys"]
         )
         assert seen == wanted
+        assert all(len(Loader(batches, rank=rank, world=world)) > 0 for rank in range(world))
 
 
 def test_evaluation_gives_whole_utterances(tones: Path):

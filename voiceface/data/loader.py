@@ -57,7 +57,8 @@ class Loader:
         if workers:
             self._options |= {"multiprocessing_context": start_method, "prefetch_factor": 4, "persistent_workers": True}
             self._options["worker_init_fn"] = end_with_parent(start_method)
-        self._mine = None if isinstance(batches, TrainingBatches) else range(rank, len(batches), world)
+        # A rank without a batch of its own gets an empty one: collectives after the evaluation need every rank.
+        self._mine = None if isinstance(batches, TrainingBatches) else range(rank, max(len(batches), world), world)
         self._loader: DataLoader[Batch] | None = None
         self._iterator: Iterator[Batch] | None = None
         self.served = 0
