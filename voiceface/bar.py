@@ -59,6 +59,8 @@ class RunBar(ProgressBar):
         """Leave the finished bar on the screen."""
         self._stop()
 
+    on_test_end = on_predict_end = on_train_end
+
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         """Give the terminal back."""
         self._stop()
@@ -66,6 +68,10 @@ class RunBar(ProgressBar):
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start a bar over the test's batches."""
         self._start("testing", sum(trainer.num_test_batches))
+
+    def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start a bar over the batches to embed."""
+        self._start("embedding", sum(trainer.num_predict_batches))
 
     def on_test_batch_end(
         self,
@@ -80,27 +86,4 @@ class RunBar(ProgressBar):
         if self._bar is not None:
             self._bar.advance(self._task)
 
-    def on_test_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Leave the finished bar on the screen."""
-        self._stop()
-
-    def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Start a bar over the batches to embed."""
-        self._start("embedding", sum(trainer.num_predict_batches))
-
-    def on_predict_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        """Count a batch."""
-        if self._bar is not None:
-            self._bar.advance(self._task)
-
-    def on_predict_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Leave the finished bar on the screen."""
-        self._stop()
+    on_predict_batch_end = on_test_batch_end

@@ -80,9 +80,7 @@ class CrossModalMetrics(pl.Callback):
         """Start an empty table."""
         self.table = EmbeddingTable()
 
-    def on_test_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Start an empty table."""
-        self.table = EmbeddingTable()
+    on_test_epoch_start = on_predict_epoch_start = on_validation_epoch_start
 
     def on_validation_batch_end(
         self,
@@ -96,33 +94,7 @@ class CrossModalMetrics(pl.Callback):
         """Keep the batch's embeddings."""
         self.table.add(outputs, batch)
 
-    def on_test_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        """Keep the batch's embeddings."""
-        self.table.add(outputs, batch)
-
-    def on_predict_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Start an empty table."""
-        self.table = EmbeddingTable()
-
-    def on_predict_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        """Keep the batch's embeddings."""
-        self.table.add(outputs, batch)
+    on_test_batch_end = on_predict_batch_end = on_validation_batch_end
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Score and log."""

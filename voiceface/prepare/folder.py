@@ -4,8 +4,6 @@ Every file below the folder (every row of the manifest) ends up in the corpus or
 `identities.csv` excepted.
 """
 
-import csv
-import io
 import logging
 import os
 from collections import Counter, defaultdict
@@ -18,9 +16,9 @@ from voiceface.errors import UserError
 from voiceface.prepare.engine import CorpusOptions, Summary, build
 from voiceface.prepare.faces import read_face
 from voiceface.prepare.speech import Rejected, read_voice
+from voiceface.prepare.tables import IDENTITIES, identity_table, rows
 
 KINDS = ("voice", "face")
-IDENTITIES = "identities.csv"
 # fmt: off
 EXTENSIONS = {
     "voice": {
@@ -34,7 +32,6 @@ EXTENSIONS = {
     },
 }
 # fmt: on
-GENDERS = {"m": "m", "male": "m", "f": "f", "female": "f"}
 
 
 @dataclass(frozen=True)
@@ -226,42 +223,6 @@ def make_person(job: Job) -> Person:
     return Person(job.identity, job.split, tuple(clips["voice"]), tuple(clips["face"]), tuple(rejects))
 
 
-def identity_table(source: Path) -> dict[str, dict[str, str]]:
-    """Read what is known of each identity, from a folder's `identities.csv` or from a manifest.
-
-    Args:
-        source: Folder or CSV.
-
-    Returns:
-        Identity to attributes, all strings, empty where unknown, and `split` where the table has it; gender as m or f.
-
-    Raises:
-        UserError: A column is missing, an identity has two rows (in `identities.csv`) or two values (in a manifest).
-    """
-    path = source / IDENTITIES if source.is_dir() else source
-    table: dict[str, dict[str, str]] = {}
-    for number, row in _rows(path, ("identity",) if source.is_dir() else ("identity", "path", "kind")):
-        identity = row.pop("identity")
-        if not identity:
-            if source.is_dir():
-                raise UserError(f"{path}, line {number}: no identity; fill it in or delete the line")
-            continue
-        if not source.is_dir():
-            row = {k: v for k, v in row.items() if k not in ("path", "kind", "video", "time")}
-        elif identity in table:
-            raise UserError(f"{path}, line {number}: identity {identity} stands there twice; keep one row")
-        if "gender" in row:
-            row["gender"] = GENDERS.get(row["gender"].lower(), row["gender"])
-        known = table.setdefault(identity, row)
-        for column, value in row.items():
-            if value != known[column] and value and known[column]:
-                raise UserError(
-                    f"{path}, line {number}: {column} of {identity} is {value}, above {known[column]}; make them one"
-                )
-            known[column] = known[column] or value
-    return table
-
-
 def _walk(root: Path, rejects: list[Reject]) -> Iterator[_Entry]:
     """Every file below a folder, in order, as an entry or among the rejects."""
     seen: set[str] = set()
@@ -308,7 +269,7 @@ def _misplaced(path: str, identity: str, kind: str) -> str:
 def _manifest(path: Path, rejects: list[Reject]) -> Iterator[_Entry]:
     """Every row of a manifest, as an entry or among the rejects."""
     seen: dict[str, tuple[str, set[str]]] = {}
-    for number, row in _rows(path, ("identity", "path", "kind")):
+    for number, row in rows(path, ("identity", "path", "kind")):
         identity, kind = row["identity"], row["kind"].lower()
         if "/" in identity:
             raise UserError(f"{path}, line {number}: identity {identity} holds a slash; use another character")
@@ -336,35 +297,6 @@ def _manifest(path: Path, rejects: list[Reject]) -> Iterator[_Entry]:
                 raise UserError(f"{path}, line {number}: time {row['time']} is not a number of seconds") from None
             yield _Entry(identity, kind, file, file, row.get("video", ""), time)
         kinds.add(kind)
-
-
-def _rows(path: Path, needed: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
-    """Line numbers and rows of a CSV: commas, semicolons, tabs or bars, with or without byte order mark and spaces."""
-    try:
-        text = path.read_text("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read as UTF-8 text ({error}); save it as a CSV in UTF-8") from None
-    # csv.Sniffer guesses from the values and errs on short tables; no column name holds a delimiter.
-    reader = csv.reader(
-        io.StringIO(text), delimiter=max(",;\t|", key=text.partition("\n")[0].count), skipinitialspace=True
-    )
-    try:
-        names = [name.strip().lower() for name in next(reader, [])]
-        missing = [name for name in needed if name not in names]
-        if missing or len(set(names)) < len(names):
-            wrong = f"no column {', '.join(missing)}" if missing else "a column stands there twice"
-            raise UserError(f"{path}: {wrong} (there are: {', '.join(names) or 'none'}); needed: {', '.join(needed)}")
-        for values in reader:
-            if len(values) > len(names):
-                raise UserError(
-                    f"{path}, line {reader.line_num}: {len(values)} values, {len(names)} columns; quote such values"
-                )
-            row = dict(zip(names, [v.strip() for v in values] + [""] * (len(names) - len(values)), strict=True))
-            row.pop("", None)
-            if any(row.values()):
-                yield reader.line_num, row
-    except csv.Error as error:
-        raise UserError(f"{path}, line {reader.line_num}: {error}; save it as a plain CSV") from None
 
 
 def _splits(table: Path, given: Mapping[str, str], options: FolderOptions) -> dict[str, str]:
