@@ -100,8 +100,9 @@ def results_table(results: Mapping[str, Any]) -> Table:
                     "-" if best is None or best["value"] is None else f"{100 * best['value']:.1f}",
                     _share(model_record, best),
                 ]
-        first = _find(scores, direction="v2f", **wanted)
-        cells.append("-" if first is None or first["chance"] is None else f"{100 * first['chance']:.1f}")
+        found = [_find(scores, direction=direction, **wanted) for direction in ("v2f", "f2v")]
+        chances = [f"{100 * r['chance']:.1f}" for r in found if r is not None and r["chance"] is not None]
+        cells.append(" / ".join(dict.fromkeys(chances)) or "-")
         table.add_row(*cells)
     return table
 
