@@ -133,13 +133,34 @@ def test_killed_at_a_random_step_and_resumed_gives_the_same_bits(
     killed = voiceface(*words, "--trainer.callbacks", "killer.KillAt", "--trainer.callbacks.step", step, status=None)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     saved = torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["global_step"]
-    assert saved == step // 3 * 3
+    assert saved == max(s for s in range(step + 1) if s % 3 == 0 or s % 5 == 0), "saved every 3 steps and validated"
     voiceface(*words, "--ckpt_path", "last")
     assert_bit_equal(weights(run), weights(tmp_path / "run"))
     assert (
         json.loads((tmp_path / "run" / "results.json").read_text())["scores"]
         == json.loads((run / "results.json").read_text())["scores"]
     )
+
+
+@pytest.mark.parametrize("step", [7, 10])
+def test_a_resumed_run_exports_the_same_model(run: Path, corpus: Path, tmp_path: Path, step: int):
+    """Saving and validating at the same steps: the best validation must survive a kill after it."""
+    words = ["fit", "--model", "trinet", "--data", corpus, *SMALL, "--save_every", 5, "--data.workers", 0]
+    killer = ["--trainer.callbacks", "killer.KillAt", "--trainer.callbacks.step", step]
+    killed = voiceface(*words, "--out", tmp_path / "run", *killer, status=None)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    voiceface(*words, "--out", tmp_path / "run", "--ckpt_path", "last")
+    for name in ("model.safetensors", "config.json"):
+        assert (tmp_path / "run/checkpoint" / name).read_bytes() == (run / "checkpoint" / name).read_bytes()
+    logged = [int(r["step"]) for r in csv.DictReader((tmp_path / "run/metrics.csv").open()) if r["val/accuracy"]]
+    assert logged == [4, 9]
+
+
+def test_the_saved_config_starts_a_run_of_its_own(run: Path, corpus: Path, tmp_path: Path):
+    before = (run / "results.json").read_bytes()
+    voiceface("fit", "--config", run / "config.yaml", "--out", tmp_path / "again", "--trainer.max_steps", 5)
+    assert (run / "results.json").read_bytes() == before
+    assert (tmp_path / "again" / "results.json").exists()
 
 
 def test_two_processes_train_into_one_run_folder(corpus: Path, tmp_path: Path):
@@ -172,9 +193,14 @@ def test_resume_refuses_another_model_and_other_settings(run: Path, corpus: Path
     ]
     other = voiceface(*words, "--model.margin", 0.5, status=2)
     assert "--model.margin 1.0, this run has 0.5" in other.stderr
+    batch = voiceface(*words, "--data.people", 5, status=2)
+    assert "the run had --data.people 6, now it is 5" in batch.stderr
+    (tmp_path / "torn.ckpt").write_bytes((run / "last.ckpt").read_bytes()[:5000])
+    torn = voiceface(*words[:-1], tmp_path / "torn.ckpt", status=2)
+    assert "not a training state, or damaged" in torn.stderr
     taken = voiceface("fit", "--model", "trinet", "--data", corpus, "--out", run, *SMALL, status=2)
     assert "holds a run" in taken.stderr
-    for done in (other, taken):
+    for done in (other, batch, torn, taken):
         assert len(done.stderr.strip().splitlines()) <= 2
 
 

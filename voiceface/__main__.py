@@ -17,7 +17,8 @@ from voiceface.words import expand, explain, split_words
 
 FIT_EXAMPLES = """examples:
   voiceface fit --model trinet                          the built-in corpus, minutes on a CPU
-  voiceface fit --model trinet --data CORPUS --gpus 4   the paper's settings on your own corpus
+  voiceface fit --model trinet --data CORPUS --gpus 4 --model.face_weights F --model.voice_weights V
+                                                        the paper's settings on your own corpus
   voiceface fit --model trinet --model.margin 0.5 --trainer.max_steps 2000 --out runs/wide
   voiceface fit --model trinet --out runs/wide --ckpt_path last        go on after a stop
 
@@ -47,6 +48,13 @@ class Parser(argparse.ArgumentParser):
 
     def _choices(self) -> list[str]:
         return [str(c) for action in self._actions if action.choices for c in action.choices]
+
+
+def _given(value: str) -> str:
+    """A word that must not be empty, as an unset variable leaves it."""
+    if not value:
+        raise argparse.ArgumentTypeError("the value is empty (an unset variable?)")
+    return value
 
 
 def _add(commands: "argparse._SubParsersAction[Parser]", name: str, help: str, example: str) -> Parser:
@@ -107,9 +115,11 @@ def build_parser() -> Parser:
         "voiceface embed runs/trinet/checkpoint --data CORPUS --out emb.npz",
     )
     for command in (test, embed):
-        command.add_argument("checkpoint", metavar="CHECKPOINT", help="checkpoint folder").complete = shtab.DIRECTORY  # type: ignore[attr-defined]
         command.add_argument(
-            "--data", metavar="DIR", help="corpus; without it the built-in synthetic one"
+            "checkpoint", type=_given, metavar="CHECKPOINT", help="checkpoint folder"
+        ).complete = shtab.DIRECTORY  # type: ignore[attr-defined]
+        command.add_argument(
+            "--data", type=_given, metavar="DIR", help="corpus; without it the built-in synthetic one"
         ).complete = shtab.DIRECTORY  # type: ignore[attr-defined]
         command.add_argument("--split", default="test", choices=["train", "val", "test"])
         command.add_argument("--gpus", type=int, default=0, choices=[0, 1], help="1: use a GPU")
@@ -117,8 +127,10 @@ def build_parser() -> Parser:
         command.add_argument(
             "--on-error", default="stop", choices=["stop", "skip"], help="what to do about a damaged clip"
         )
-    test.add_argument("--out", metavar="FILE", default="results.json", help="result file (default: results.json)")
-    embed.add_argument("--out", metavar="FILE", required=True, help="npz file to write")
+    test.add_argument(
+        "--out", type=_given, metavar="FILE", default="results.json", help="result file (default: results.json)"
+    )
+    embed.add_argument("--out", type=_given, metavar="FILE", required=True, help="npz file to write")
 
     prepare = _add(commands, "prepare", "turn raw material into a corpus", "voiceface prepare folder PEOPLE CORPUS")
     kinds = prepare.add_subparsers(dest="kind", metavar="KIND", required=True, parser_class=Parser)
@@ -143,6 +155,7 @@ def build_parser() -> Parser:
     )
     folder.add_argument(
         "source",
+        type=_given,
         metavar="SRC",
         help="folder of IDENTITY/{voice,face}/* with an optional identities.csv, or a CSV with identity, path, kind",
     )
@@ -156,7 +169,7 @@ def build_parser() -> Parser:
     folder.add_argument("--licence", default="", help="licence of the material, kept in the corpus")
     folder.add_argument("--seed", type=int, default=0, help="seed of the split")
     for kind in (synthetic, folder):
-        kind.add_argument("out", metavar="OUT", help="folder of the corpus").complete = shtab.DIRECTORY  # type: ignore[attr-defined]
+        kind.add_argument("out", type=_given, metavar="OUT", help="folder of the corpus").complete = shtab.DIRECTORY  # type: ignore[attr-defined]
         kind.add_argument("--workers", type=int, help="processes (default: one per core)")
 
     check = _add(commands, "check", "is the environment sound; is this corpus whole", "voiceface check CORPUS --deep")
@@ -165,7 +178,7 @@ def build_parser() -> Parser:
     ).complete = shtab.DIRECTORY  # type: ignore[attr-defined]
     check.add_argument("--deep", action="store_true", help="decode every voice and face as well")
 
-    _add(commands, "list", "recipes, encoders and cached corpora", "voiceface list")
+    _add(commands, "list", "recipes and encoders", "voiceface list")
     return parser
 
 
@@ -191,8 +204,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"voiceface: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("voiceface: interrupted", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        print(f"voiceface: interrupted{'; ' if stop.args else ''}{stop}", file=sys.stderr)
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -217,10 +230,7 @@ def _fit(args: list[str]) -> int:
         args = [word if word != "--help_all" else "--help" for word in args]
     else:
         expand(args)
-    data = next(
-        (w.partition("=")[2] or args[i + 1] for i, w in enumerate(args) if w == "--data" or w.startswith("--data=")),
-        None,
-    )
+    data = split_words(args)[0].get("data")
     if data and "://" not in data:
         _corpus_is_there(Path(data))
     from voiceface.fit import fit

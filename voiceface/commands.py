@@ -41,6 +41,8 @@ def run_check(options: Namespace) -> int:
     problems = environment_problems()
     print("environment: sound" if not problems else f"environment: {len(problems)} problems")
     if options.corpus is not None:
+        if "://" in options.corpus:
+            raise UserError(f"{options.corpus}: only a folder can be checked; copy the corpus first")
         corpus = Corpus(options.corpus)
         found = corpus_problems(corpus, options.deep)
         print(
@@ -49,10 +51,10 @@ def run_check(options: Namespace) -> int:
         )
         _print_splits(corpus.description["splits"])
         problems += found
+    for problem in problems:
+        print(f"  {problem}")
     if problems:
-        raise UserError(
-            "\n".join(problems) if len(problems) == 1 else f"{len(problems)} problems: " + " | ".join(problems[:20])
-        )
+        raise UserError(problems[0] if len(problems) == 1 else f"{len(problems)} problems, listed above")
     return 0
 
 

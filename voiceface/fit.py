@@ -15,10 +15,11 @@ import pytorch_lightning as pl
 import torch
 from jsonargparse import ArgumentError
 from lightning_fabric.utilities.exceptions import MisconfigurationException
-from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.callbacks import Checkpoint, ModelCheckpoint
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.loggers import CSVLogger
 from pytorch_lightning.loggers.csv_logs import ExperimentWriter
+from pytorch_lightning.trainer.states import TrainerFn
 
 from voiceface.bar import RunBar
 from voiceface.data.module import VoxVGGDataModule
@@ -69,6 +70,40 @@ class RunLogger(CSVLogger):
         """Nothing: `config.yaml` holds them."""
 
 
+class LastCheckpoint(Checkpoint):
+    """Keep the state to go on from in one file, replaced whole.
+
+    Where a validation follows a step, the state is saved after it: Lightning does not repeat it on resume, so its best
+    score must be in the file.
+
+    Args:
+        path: The file.
+        every: Steps between two writes.
+    """
+
+    def __init__(self, path: Path, every: int) -> None:
+        self.path, self.every, self.saved = path, every, 0
+
+    def _save(self, trainer: pl.Trainer) -> None:
+        if trainer.global_step != self.saved:
+            self.saved = trainer.global_step
+            trainer.save_checkpoint(self.path)
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Save every so many steps, unless a validation is about to begin."""
+        interval = trainer.val_check_batch
+        validates = isinstance(interval, int) and trainer.global_step % interval == 0
+        if trainer.global_step % self.every == 0 and not validates:
+            self._save(trainer)
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Save after a validation, with what it found."""
+        if trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking:
+            self._save(trainer)
+
+
 class FitCLI(LightningCLI):
     """LightningCLI around `Trainer.fit`, with voiceface's run folder.
 
@@ -108,14 +143,22 @@ class FitCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """Settle the run folder before anything is built."""
         config = self.config[self.subcommand]
-        resumed = config.get("ckpt_path")
-        self.out = _run_folder(self.chosen, resumed)
-        if resumed == "last":
-            config["ckpt_path"] = resumed = str(self.out / "last.ckpt")
-        if resumed and not Path(resumed).is_file():
-            raise UserError(f"--ckpt_path {resumed}: no such file")
-        config["metrics"]["out"] = config["metrics"]["out"] or str(self.out / "results.json")
-        config["metrics"]["recipe"] = config["metrics"]["recipe"] or self.chosen["recipe"]
+        if config["save_every"] < 1:
+            raise UserError(f"--save_every {config['save_every']}: give 1 or more steps")
+        # The saved config.yaml is for other runs too: it holds neither this run's folder nor where it resumed from.
+        self.resumed = config.pop("ckpt_path")
+        config["ckpt_path"] = None
+        self.out = _run_folder(self.chosen, self.resumed)
+        if self.resumed == "last":
+            self.resumed = str(self.out / "last.ckpt")
+        if self.resumed:
+            _readable(Path(self.resumed))
+        trainer = config["trainer"]
+        for name in ("val_check_interval", "log_every_n_steps"):
+            if isinstance(trainer[name], int) and trainer["max_steps"] > 0:
+                trainer[name] = min(trainer[name], trainer["max_steps"])
+            if trainer[name] is not None and trainer[name] <= 0:
+                raise UserError(f"--trainer.{name} {trainer[name]}: give 1 or more steps")
         wanted = config["trainer"]["devices"]
         if config["trainer"]["accelerator"] in ("gpu", "cuda") and torch.cuda.device_count() < (
             wanted if isinstance(wanted, int) else 1
@@ -135,19 +178,18 @@ class FitCLI(LightningCLI):
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[pl.Callback]) -> pl.Trainer:
         """Keep the last and the best state in the run folder, and show one bar."""
         (self.metrics,) = (c for c in callbacks if isinstance(c, CrossModalMetrics))
-        last = ModelCheckpoint(
-            self.out,
-            "last",
-            monitor=None,
-            every_n_train_steps=self._get(self.config, "save_every"),
-            save_on_train_epoch_end=False,
-            enable_version_counter=False,
-        )
+        self.metrics.out = self.metrics.out or str(self.out / "results.json")
+        self.metrics.recipe = self.metrics.recipe or self.chosen["recipe"]
+        last = LastCheckpoint(self.out / "last.ckpt", self._get(self.config, "save_every"))
         best = ModelCheckpoint(
             self.out, "best", monitor=MONITOR, mode="max", save_weights_only=True, enable_version_counter=False
         )
         bar = [] if config["enable_progress_bar"] is False else [RunBar()]
-        return super()._instantiate_trainer(config, [*callbacks, last, best, *bar])
+        return super()._instantiate_trainer(config, [*callbacks, best, last, *bar])
+
+    def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
+        """Hand over where to resume from."""
+        return {**super()._prepare_subcommand_kwargs(subcommand), "ckpt_path": self.resumed}
 
     def before_fit(self) -> None:
         """Look at all splits before the hours of work, not after."""
@@ -166,8 +208,6 @@ class FitCLI(LightningCLI):
 
     def after_fit(self) -> None:
         """Keep the last state, test the best one, write the checkpoint folder."""
-        if self.trainer.interrupted:
-            raise UserError(f"{self.out}: interrupted; go on with the same command and --ckpt_path last")
         self.trainer.save_checkpoint(self.out / "last.ckpt")
         best = self.out / "best.ckpt"
         if best.exists():
@@ -181,8 +221,22 @@ class FitCLI(LightningCLI):
             )
         self.trainer.test(self.model, datamodule=self.datamodule, verbose=False)
         if self.trainer.is_global_zero:
-            print_table(self.metrics.results or {})
+            if self.metrics.results is not None:
+                print_table(self.metrics.results)
             print(f"scores: {self.out / 'results.json'}   checkpoint: {self.out / 'checkpoint'}")
+
+
+def _readable(path: Path) -> None:
+    """Refuse a file that is no training state, before the work begins."""
+    if not path.is_file():
+        raise UserError(f"--ckpt_path {path}: no such file")
+    try:
+        state = torch.load(path, map_location="meta", weights_only=True)
+        whole = {"state_dict", "loops", "optimizer_states"} <= state.keys()
+    except Exception:
+        whole = False
+    if not whole:
+        raise UserError(f"--ckpt_path {path}: not a training state, or damaged; give the last.ckpt of a run")
 
 
 def _run_folder(chosen: dict[str, str], resumed: str | None) -> Path:
@@ -198,7 +252,7 @@ def _run_folder(chosen: dict[str, str], resumed: str | None) -> Path:
     else:
         name = chosen["recipe"] or "run"
         names = [f"runs/{name}", *(f"runs/{name}-{i}" for i in range(2, 10_000))]
-        taken = [Path(n) for n in names if Path(n).exists()]
+        taken = [Path(n) for n in names if (Path(n) / "last.ckpt").exists()]
         if resumed == "last":
             if not taken:
                 raise UserError("--ckpt_path last: no run to go on with here; name its folder by --out")
@@ -224,6 +278,7 @@ def quiet() -> None:
     for message in (
         ".*LightningCLI's args parameter.*",
         ".*worker processes in total.*",
+        ".*sync_dist=True.*",
         ".*does not have many workers.*",
         ".*Checkpoint directory.*exists.*",
         ".*number of training batches.*",
@@ -261,6 +316,10 @@ def fit(args: Sequence[str]) -> None:
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // 2))
     try:
         FitCLI(words, chosen)
+    except SystemExit as stop:
+        if isinstance(stop.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt("go on with the same command, --out of this run, and --ckpt_path last") from None
+        raise
     except Exception as error:
         mistake = users_mistake(error)
         if mistake is None:

@@ -48,6 +48,8 @@ def split_words(args: Sequence[str]) -> tuple[dict[str, str], list[str]]:
                 if not words or words[0].startswith("--"):
                     raise UserError(f"--{name}: a value is missing; see `voiceface fit --help`")
                 value = words.pop(0)
+            if not value:
+                raise UserError(f"--{name}: the value is empty (an unset variable?); see `voiceface fit --help`")
             short[name] = value
         else:
             rest.append(word)

@@ -106,6 +106,13 @@ def test_the_same_command_again_does_nothing_and_another_is_refused(tmp_path: Pa
         build(out, jobs[:2], tone_person, {}, CorpusOptions("a"), {"command": "x"}, workers=1)
 
 
+def test_another_identity_table_is_another_corpus(tmp_path: Path):
+    out, jobs = tmp_path / "corpus", [(i, ("train", 2, 2)) for i in range(3)]
+    build(out, jobs, tone_person, {"p000": {"gender": "m"}}, CorpusOptions("a"), {"command": "x"}, workers=1)
+    with pytest.raises(UserError, match="another command"):
+        build(out, jobs, tone_person, {"p000": {"gender": "f"}}, CorpusOptions("a"), {"command": "x"}, workers=1)
+
+
 def test_a_foreign_folder_is_left_alone(tmp_path: Path):
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(UserError, match="not a corpus"):

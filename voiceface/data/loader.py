@@ -1,6 +1,7 @@
 """The loader: sized, resumable, with workers that hold no state."""
 
 import logging
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -108,9 +109,9 @@ class Loader:
                 f"{self.batches.corpus.root}: {batch['error']}; run `voiceface check` on it, or leave damaged clips "
                 "out (fit: --data.on_error skip and --data.evaluation_on_error skip; test, embed: --on-error skip)"
             )
-        self._seen += len(batch["voice_keys"]) + len(batch["face_keys"])
-        for what in batch["skipped"]:
-            log.warning("skipped: %s", what)
+        self._seen += len(batch["voice_keys"]) + len(batch["face_keys"]) + len(batch["skipped"])
+        for what, clips in Counter[str](batch["skipped"]).items():
+            log.warning("skipped: %s%s", what, f" ({clips} clips)" if clips > 1 else "")
         self.skipped += len(batch["skipped"])
         if self.skipped > max(MAX_SKIPPED * self._seen, 10):
             raise UserError(

@@ -1,7 +1,7 @@
 """The one data module: every method trains and is evaluated on the same stream."""
 
 import os
-from typing import Literal
+from typing import Any, Literal
 
 import pytorch_lightning as pl
 
@@ -61,9 +61,12 @@ class VoxVGGDataModule(pl.LightningDataModule):
             ("voices", voices, 1),
             ("faces", faces, 1),
             ("workers", workers, 0),
+            ("evaluation_bundles", evaluation_bundles, 1),
         ):
             if value < least:
                 raise UserError(f"--data.{name} {value}: must be {least} or more")
+        if voice_seconds < 0.1:
+            raise UserError(f"--data.voice_seconds {voice_seconds}: must be 0.1 or more")
         self.root = root
         self.people, self.voices, self.faces, self.voice_seconds, self.flip = people, voices, faces, voice_seconds, flip
         self.workers, self.start_method, self.evaluation_bundles = workers, start_method, evaluation_bundles
@@ -71,6 +74,24 @@ class VoxVGGDataModule(pl.LightningDataModule):
         self.seed = seed if seed is not None else int(os.environ.get("PL_GLOBAL_SEED", 0))
         self._corpus: Corpus | None = None
         self._loaders: list[Loader] = []
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed run must have in common with the one that it goes on with."""
+        world = self.trainer.world_size if self.trainer is not None else 1
+        names = ("people", "voices", "faces", "voice_seconds", "flip", "seed")
+        return {"root": self.corpus.version, "processes": world, **{name: getattr(self, name) for name in names}}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Refuse to resume on another corpus, batch, seed or number of processes.
+
+        Raises:
+            UserError: Names the first difference, with both values.
+        """
+        for name, mine in self.state_dict().items():
+            saved = state_dict.get(name, mine)
+            if saved != mine:
+                what = "--gpus" if name == "processes" else f"--data.{name}"
+                raise UserError(f"--ckpt_path: the run had {what} {saved}, now it is {mine}; resume with what it had")
 
     def prepare_data(self) -> None:
         """Make the built-in corpus where it is asked for and not there yet."""

@@ -221,11 +221,16 @@ class Corpus:
             raise UserError(self._what_is_missing()) from None
         except (ValueError, ImportError, OSError) as error:
             raise UserError(f"--data {self.root}: corpus.json cannot be read ({error})".splitlines()[0]) from None
-        if described.get("schema") != SCHEMA:
+        if not isinstance(described, dict) or "schema" not in described:
+            raise UserError(f"--data {self.root}: corpus.json does not describe a corpus; prepare it again")
+        if described["schema"] != SCHEMA:
             raise UserError(
-                f"--data {self.root}: corpus.json has schema {described.get('schema')}, this version reads "
+                f"--data {self.root}: corpus.json has schema {described['schema']}, this version reads "
                 f"{SCHEMA}; prepare it again"
             )
+        missing = {"name", "plan", "splits", "identities_sha256", "face_size", "face_margin"} - described.keys()
+        if missing:
+            raise UserError(f"--data {self.root}: corpus.json lacks {', '.join(sorted(missing))}; prepare it again")
         self.description: dict[str, Any] = described
 
     def _what_is_missing(self) -> str:
@@ -300,6 +305,8 @@ class Corpus:
     def _text(self, name: str) -> str:
         try:
             return self._bytes(name).decode()
+        except UnicodeDecodeError:
+            raise UserError(f"--data {self.root}: {name} is damaged; run `voiceface check {self.root}`") from None
         except FileNotFoundError:
             raise UserError(f"--data {self.root}: {name} is missing; run `voiceface check {self.root}`") from None
 

@@ -163,10 +163,11 @@ class TrainingBatches(_Batches):
             self._planned = epoch, epoch_plan(self.identities, s.people, self.world, s.seed, epoch)
         plan = self._planned[1][step]
         skipped: list[str] = []
-        people = []
+        people: list[tuple[Any, ...]] = []
         try:
             for number in plan[self.rank]:
-                people.append(self._person(int(number), epoch, step, plan, skipped))
+                taken = [person[4] for person in people]
+                people.append(self._person(int(number), epoch, plan, taken, skipped))
         except DamagedError as error:
             return {"error": str(error)}
         voices, faces = (np.stack([clip for person in people for clip in person[kind]]) for kind in (0, 1))
@@ -183,10 +184,10 @@ class TrainingBatches(_Batches):
         }
 
     def _person(
-        self, number: int, epoch: int, step: int, plan: NDArray[np.int64], skipped: list[str]
+        self, number: int, epoch: int, plan: NDArray[np.int64], taken: list[int], skipped: list[str]
     ) -> tuple[Any, ...]:
-        """Cut one person's clips, or those of a substitute who is nowhere else in this step."""
-        for candidate in self._candidates(number, epoch, plan):
+        """Cut one person's clips, or those of a substitute who is neither planned for this step nor taken yet."""
+        for candidate in self._candidates(number, epoch, plan, taken):
             bundle = self.bundles[candidate]
             try:
                 voices, faces = self.corpus.members(self.split, bundle)
@@ -200,10 +201,10 @@ class TrainingBatches(_Batches):
             return heard[0], seen[0], heard[1], seen[1], int(self.identities[candidate])
         raise DamagedError(f"{skipped[-1]}; so were {SUBSTITUTES} others tried in its place")
 
-    def _candidates(self, number: int, epoch: int, plan: NDArray[np.int64]) -> Iterator[int]:
+    def _candidates(self, number: int, epoch: int, plan: NDArray[np.int64], taken: Sequence[int]) -> Iterator[int]:
         yield number
         if self.on_error == "skip":
-            others = np.flatnonzero(~np.isin(self.identities, self.identities[plan]))
+            others = np.flatnonzero(~np.isin(self.identities, [*self.identities[plan.ravel()], *taken]))
             rng = np.random.default_rng(seeded(self.sampling.seed, "substitute", epoch, number))
             yield from rng.permutation(others)[:SUBSTITUTES].tolist()
 

@@ -94,13 +94,13 @@ def build(
         UserError: `out` is taken or cannot be written, another run is at work there, the disk is full, or too little
             was kept.
     """
-    digest = hashlib.sha256("\n".join(map(repr, jobs)).encode()).hexdigest()
+    digest = hashlib.sha256("\n".join(map(repr, [*jobs, *sorted(identities.items()), *rejects])).encode()).hexdigest()
     plan = {
         "schema": SCHEMA,
         "options": asdict(options),
         "made_by": dict(made_by),
         "people": len(jobs),
-        "jobs_sha256": digest,
+        "input_sha256": digest,
     }
     finished = _finished(out, plan)
     if finished is not None:

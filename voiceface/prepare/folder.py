@@ -118,6 +118,8 @@ def prepare_folder(source: Path, out: Path, options: FolderOptions, workers: int
     Raises:
         UserError: As `collect` and `voiceface.prepare.engine.build`.
     """
+    if source.is_dir() and source.resolve() in (out.resolve(), *out.resolve().parents):
+        raise UserError(f"{out}: lies within {source}, which is only read; choose an OUT elsewhere")
     found = collect(source, options)
     corpus = CorpusOptions(options.name, options.licence, options.face_size, options.face_margin, seed=options.seed)
     made_by = {"command": "prepare folder", "folder": asdict(options)}

@@ -9,6 +9,7 @@ from voiceface.data.shards import Clip, Person, encode_flac, encode_jpeg, seeded
 from voiceface.data.synthetic import SyntheticOptions, person
 from voiceface.data.synthetic.face import FACE_MARGIN, FACE_SIZE, face_clip
 from voiceface.data.synthetic.voice import voice_clip
+from voiceface.errors import UserError
 from voiceface.prepare.engine import CorpusOptions, Summary, build
 
 VAL_SHARE, TEST_SHARE = 1 / 12, 1 / 4
@@ -56,6 +57,8 @@ def prepare_synthetic(out: Path, options: SyntheticOptions, workers: int | None 
         UserError: As `voiceface.prepare.engine.build`.
     """
     n = options.identities
+    if n < 6:
+        raise UserError(f"--identities {n}: each of three splits needs two people; give 6 or more")
     val, test = max(2, round(n * VAL_SHARE)), max(2, round(n * TEST_SHARE))
     splits = np.array(["val"] * val + ["test"] * test + ["train"] * max(n - val - test, 0))
     order = np.random.default_rng(seeded(options.seed, "split")).permutation(n)
