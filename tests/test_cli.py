@@ -140,7 +140,8 @@ def test_a_truncated_shard_stops_the_test_by_name(make_corpus, tmp_path: Path):
     shard.write_bytes(shard.read_bytes()[: shard.stat().st_size // 2])
     checked = voiceface("check", root)
     assert checked.returncode == 2
-    assert "test/000000.tar: its content is not what was prepared" in checked.stderr
+    assert "test/000000.tar: its content is not what was prepared" in checked.stdout
+    assert checked.stderr == f"voiceface: {root}: 2 problems, listed above\n"
 
 
 def test_short_words_become_lightnings_own():

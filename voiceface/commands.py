@@ -54,7 +54,11 @@ def run_check(options: Namespace) -> int:
     for problem in problems:
         print(f"  {problem}")
     if problems:
-        raise UserError(problems[0] if len(problems) == 1 else f"{len(problems)} problems, listed above")
+        raise UserError(
+            problems[0]
+            if len(problems) == 1
+            else f"{options.corpus or 'environment'}: {len(problems)} problems, listed above"
+        )
     return 0
 
 
