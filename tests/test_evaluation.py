@@ -7,6 +7,7 @@ import pytorch_lightning as pl
 import torch
 
 from voiceface.data.module import VoxVGGDataModule
+from voiceface.data.shards import Corpus
 from voiceface.errors import UserError
 from voiceface.evaluation import CrossModalMetrics
 from voiceface.method import Method
@@ -43,12 +44,13 @@ class Known(Method):
         return None
 
 
-def evaluate(root: Path, constant: bool, out: Path | None = None, workers: int = 0) -> dict:
+def evaluate(root: Path, constant: bool, out: Path | None = None, workers: int = 0, on_error: str = "stop") -> dict:
     metrics = CrossModalMetrics(str(out) if out else None, "known")
     trainer = pl.Trainer(
         accelerator="cpu", logger=False, callbacks=[metrics], enable_checkpointing=False, enable_progress_bar=False
     )
-    trainer.test(Known(constant), datamodule=VoxVGGDataModule(str(root), workers=workers), verbose=False)
+    data = VoxVGGDataModule(str(root), workers=workers, evaluation_on_error=on_error)
+    trainer.test(Known(constant), datamodule=data, verbose=False)
     return metrics.results
 
 
@@ -87,6 +89,23 @@ def test_the_result_says_what_was_scored_and_is_written_whole(root: Path, tmp_pa
     assert "ideal_observer" not in results
     assert all(tuple(r) == RECORD for r in results["scores"])
     assert evaluate(root, constant=False, workers=3)["scores"] == results["scores"]
+
+
+def test_clips_that_were_left_out_are_counted_in_the_result(root: Path, capsys: pytest.CaptureFixture[str]):
+    corpus = Corpus(root)
+    bundle = next(b for b in corpus.index("test") if b.voices > 1)
+    voice = corpus.members("test", bundle)[0][0]
+    shard = root / "test" / bundle.shard
+    content = bytearray(shard.read_bytes())
+    start = bundle.offset + voice.offset
+    content[start : start + voice.bytes] = bytes(voice.bytes)
+    shard.write_bytes(content)
+    with pytest.raises(UserError, match=f"voice {voice.key} is damaged"):
+        evaluate(root, constant=False)
+    results = evaluate(root, constant=False, on_error="skip")
+    assert (results["data"]["voices"], results["data"]["skipped"]) == (21, 1)
+    print_table(results)
+    assert "1 damaged clips were left out" in capsys.readouterr().out
 
 
 def test_results_of_another_schema_are_refused(root: Path, tmp_path: Path):

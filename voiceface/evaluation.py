@@ -35,6 +35,7 @@ class EmbeddingTable:
             outputs: `voices` of shape (Nv, D) and `faces` of shape (Nf, D).
             batch: The batch that they come from.
         """
+        self._append("skipped", np.array([len(batch["skipped"])]))
         for kind in ("voice", "face"):
             if len(batch[f"{kind}_keys"]):
                 self._append(f"{kind}s", outputs[f"{kind}s"].detach().float().cpu().numpy())
@@ -201,6 +202,7 @@ def describe(
             "identities": len(people),
             "voices": len(gathered["voice_keys"]),
             "faces": len(gathered["face_keys"]),
+            "skipped": int(gathered["skipped"].sum()),
         },
         "environment": result_file.environment(),
         "scores": scores,

@@ -58,6 +58,8 @@ def results_table(results: Mapping[str, Any]) -> Table:
     caption = "Per cent; ± is half the 95 % interval over identities."
     if ideal:
         caption += " share: of the ideal observer's excess over chance."
+    if data["skipped"]:
+        caption += f"\n{data['skipped']} damaged clips were left out."
     if data["synthetic"]:
         caption += "\nThe corpus is synthetic: no number here is one about people."
     table = Table(title=title, caption=caption, title_justify="left", caption_justify="left")
