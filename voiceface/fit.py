@@ -257,7 +257,7 @@ def _run_folder(chosen: dict[str, str], resumed: str | None) -> Path:
             if not taken:
                 raise UserError("--ckpt_path last: no run to go on with here; name its folder by --out")
             return taken[-1]
-        out = next(Path(n) for n in names if not Path(n).exists())
+        out = next(Path(n) for n in names if not Path(n).exists() or not any(Path(n).iterdir()))
     try:
         out.mkdir(parents=True, exist_ok=True)
         probe = out / ".write-test"
