@@ -1,4 +1,5 @@
 import csv
+import fcntl
 import hashlib
 import json
 import os
@@ -121,18 +122,18 @@ def test_a_foreign_folder_is_left_alone(tmp_path: Path):
 
 
 def test_a_second_run_into_the_same_folder_is_refused(tmp_path: Path):
-    out = tmp_path / "corpus"
-    first = subprocess.Popen(
-        [*PREPARE, "--workers", "1", str(out)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    out, partial = tmp_path / "corpus", tmp_path / "corpus.partial"
+    partial.mkdir()
+    with (partial / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        second = subprocess.run([*PREPARE, str(out)], capture_output=True, text=True, check=False)
+    assert second.returncode == 2
+    assert "another `voiceface prepare` is at work" in second.stderr
+    assert len(second.stderr.splitlines()) == 1
+    assert not out.exists()
+    assert subprocess.run([*PREPARE, str(out)], capture_output=True, check=False).returncode == 0, (
+        "the lock outlived it"
     )
-    while first.poll() is None and not (tmp_path / "corpus.partial" / "people").exists():
-        time.sleep(0.002)
-    second = subprocess.run([*PREPARE, str(out)], capture_output=True, text=True, check=False)
-    if first.poll() is None:
-        assert second.returncode == 2
-        assert "another `voiceface prepare` is at work" in second.stderr
-        assert len(second.stderr.splitlines()) == 1
-    assert first.wait() == 0
 
 
 def test_a_full_disk_stops_in_one_line_and_the_next_run_goes_on(tmp_path: Path, uninterrupted: dict[str, str]):
