@@ -48,7 +48,7 @@ def draw(identities: int, rng: np.random.Generator) -> list[dict[str, Any]]:
     people = {str(a): {"gender": "mf"[a % 2]} for a in range(identities)}
     similarity = (voices @ faces.T).astype(np.float32)
     names = [str(a) for a in voice_of], [str(a) for a in face_of]
-    records = score(None, names[0], None, names[1], people, similarity, STRATA, LEVEL)
+    records = score(None, names[0], None, names[1], people, similarity, STRATA, LEVEL, candidates=(2,))
     return [r for r in records if r["task"] == "matching"]
 
 

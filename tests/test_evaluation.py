@@ -58,7 +58,7 @@ def accuracies(results: dict) -> dict:
     return {
         (r["direction"], r["stratum"]): r["value"]
         for r in results["scores"]
-        if r["task"] == "matching" and r["protocol"] == "exact"
+        if r["task"] == "matching" and r["protocol"] == "exact" and r["n"] == 2
     }
 
 

@@ -131,7 +131,9 @@ class CrossModalMetrics(pl.Callback):
         logged = {
             f"{record['metric']}_{record['direction']}_{record['stratum']}": float(record["value"])
             for record in records
-            if (record["task"], record["metric"], record["protocol"]) in LOGGED and record["value"] is not None
+            if (record["task"], record["metric"], record["protocol"]) in LOGGED
+            and record["value"] is not None
+            and (record["task"] != "matching" or record["n"] == 2)
         }
         logged["accuracy"] = (logged["accuracy_v2f_U"] + logged["accuracy_f2v_U"]) / 2
         method.log_dict({f"{stage}/{name}": value for name, value in logged.items()}, rank_zero_only=False)

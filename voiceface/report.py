@@ -73,13 +73,15 @@ def results_table(results: Mapping[str, Any]) -> Table:
     table.add_column("chance", justify="right", style="dim")
     scores = results["scores"]
     strata = [
-        r["stratum"] for r in scores if (r["task"], r["direction"], r["protocol"]) == ("matching", "v2f", "exact")
+        r["stratum"]
+        for r in scores
+        if (r["task"], r["direction"], r["protocol"], r["n"]) == ("matching", "v2f", "exact", 2)
     ]
     rows = [
         (
             "1:2 accuracy",
             STRATA.get(s, s),
-            {"task": "matching", "protocol": "exact", "stratum": s, "metric": "accuracy"},
+            {"task": "matching", "protocol": "exact", "stratum": s, "metric": "accuracy", "n": 2},
         )
         for s in strata
     ]

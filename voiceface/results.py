@@ -33,6 +33,7 @@ RECORD = (
     "trials",
     "ties",
     "protocol",
+    "error_bound",
 )
 
 

@@ -6,8 +6,16 @@ import numpy as np
 import pytest
 from scipy.stats import norm, t
 
+from voiceface.errors import UserError
 from voiceface.scores import score
-from voiceface.scores.confidence import binomial_interval, identities_in, identity_interval
+from voiceface.scores.confidence import (
+    binomial_interval,
+    identities_in,
+    identity_interval,
+    paired_difference,
+    repeated_subsets,
+)
+from voiceface.scores.matching import count
 
 
 def slow_interval(win_rates, weights, level):
@@ -83,9 +91,86 @@ def test_the_identity_interval_covers_the_population_and_the_binomial_does_not()
         face = agreement * voice + math.sqrt(1 - agreement**2) * rng.normal(size=(people, dimensions))
         voices = np.repeat(voice, clips, axis=0) + rng.normal(size=(people * clips, dimensions))
         faces = np.repeat(face, clips, axis=0) + rng.normal(size=(people * clips, dimensions))
-        record = score(None, names, None, names, similarity=voices @ faces.T)[0]
+        record = score(None, names, None, names, similarity=voices @ faces.T, candidates=(2,))[0]
         low, high = binomial_interval(record["value"], record["trials"])
         covered["identity"] += record["ci_low"] <= truth <= record["ci_high"]
         covered["binomial"] += low <= truth <= high
     assert 0.913 <= covered["identity"] / 400 <= 0.987
     assert covered["binomial"] / 400 < 0.6
+
+
+def test_paired_difference_is_the_interval_of_the_difference():
+    rng = np.random.default_rng(3)
+    first, second = rng.uniform(0, 0.5, (2, 9, 9))
+    weights = rng.integers(0, 4, (9, 9)) * ~np.eye(9, dtype=bool)
+    found = paired_difference(first, second, weights, 0.9)
+    # Half of W1 - W2, and a half more, is within [0, 1] as the loop expects.
+    low, high = slow_interval((first - second) / 2 + 0.5, weights, 0.9)
+    assert (found.low, found.high) == (pytest.approx(2 * low - 1), pytest.approx(2 * high - 1))
+    assert found.value == pytest.approx((weights * (first - second)).sum() / weights.sum())
+    back = paired_difference(second, first, weights, 0.9)
+    assert (back.value, back.low, back.high) == pytest.approx((-found.value, -found.high, -found.low))
+    assert back.p_value == pytest.approx(found.p_value)
+    edge = paired_difference(first, second, weights, 1 - found.p_value)  # an interval of this level ends at 0
+    assert min(abs(edge.low), abs(edge.high)) == pytest.approx(0.0, abs=1e-9)
+
+
+def test_paired_difference_without_a_spread():
+    win_rates, mask = np.full((4, 4), 0.75), ~np.eye(4, dtype=bool)
+    assert paired_difference(win_rates, win_rates, mask).p_value == 1.0
+    assert paired_difference(win_rates, win_rates - 0.25, mask).p_value == 0.0
+    assert paired_difference(win_rates, win_rates, np.zeros((4, 4), bool)) is None
+
+
+def test_paired_difference_covers_and_its_p_value_is_uniform():
+    """Two equally good models of the same people, 600 draws; 0.95 +- 0.03 and 0.5 +- 0.07 hold 0.999 of the time."""
+    people = 40
+    rng = np.random.default_rng(7)
+    mask, counts = ~np.eye(people, dtype=bool), np.ones(people, int)
+    found = []
+    for _ in range(600):
+        shared = rng.normal(size=(people, 4))
+        rates = []
+        for _ in range(2):
+            voice, face = (shared + rng.normal(size=(people, 4)) for _ in range(2))
+            scores = voice @ face.T
+            rates.append(count(lambda rows, scores=scores: scores[rows], np.arange(people), counts, 1).win_rates)
+        found.append(paired_difference(*rates, mask))
+    assert 0.92 <= np.mean([d.low <= 0.0 <= d.high for d in found]) <= 0.98
+    assert 0.43 <= np.mean([d.p_value < 0.5 for d in found]) <= 0.57
+
+
+def test_repeated_subsets():
+    rng = np.random.default_rng(0)
+    win_rates, mask = rng.uniform(0.4, 0.9, (30, 30)), ~np.eye(30, dtype=bool)
+    whole = repeated_subsets(win_rates, mask, size=30, repeats=5)
+    assert whole.mean == pytest.approx(win_rates[mask].mean())
+    assert whole.spread == pytest.approx(0.0, abs=1e-12)
+    found = repeated_subsets(win_rates, mask, 10, repeats=400, seed=1, level=0.9)
+    assert found == repeated_subsets(win_rates, mask, 10, repeats=400, seed=1, level=0.9)
+    assert found != repeated_subsets(win_rates, mask, 10, repeats=400, seed=2, level=0.9)
+    assert (found.high - found.low) / 2 == pytest.approx(t.ppf(0.95, 399) * found.spread / 20)
+    assert found.mean == pytest.approx(win_rates[mask].mean(), abs=4 * found.spread / 20)
+    weights = np.zeros((30, 30))
+    weights[3, 4] = 2.0  # one pair alone: every subset that holds it scores its win rate
+    single = repeated_subsets(win_rates, weights, 20, repeats=4)
+    assert single.mean == pytest.approx(win_rates[3, 4])
+
+
+def test_subsets_of_two_take_every_pair():
+    win_rates = np.array([[0.5, 0.2, 0.4], [0.6, 0.5, 1.0], [0.8, 0.2, 0.5]])
+    found = repeated_subsets(win_rates, ~np.eye(3, dtype=bool), 2, repeats=4000)
+    accuracies = [0.4, 0.6, 0.6]  # (W[a, b] + W[b, a]) / 2 of the three pairs
+    assert found.mean == pytest.approx(np.mean(accuracies), abs=0.006)
+    assert found.spread == pytest.approx(np.std(accuracies), abs=0.006)
+
+
+@pytest.mark.parametrize(("size", "repeats"), [(1, 30), (5, 30), (3, 1)])
+def test_subsets_that_cannot_be_drawn(size, repeats):
+    with pytest.raises(UserError, match="subsets: need 2 to 4"):
+        repeated_subsets(np.full((4, 4), 0.5), ~np.eye(4, dtype=bool), size, repeats)
+
+
+def test_subsets_without_a_pair():
+    with pytest.raises(UserError, match="hardly ever hold a pair"):
+        repeated_subsets(np.full((4, 4), 0.5), np.zeros((4, 4)), 2)

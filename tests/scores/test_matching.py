@@ -83,7 +83,7 @@ def test_scores_at_the_ends_of_float64():
 def test_blocks_and_threads_change_nothing(monkeypatch):
     scores, query_identity, items = draw(0, [(60, 3), (70, 5), (90, 1)], levels=9)
     whole = run(scores, query_identity, items)
-    monkeypatch.setattr("voiceface.scores.matching.BLOCK_SCORES", 1)
+    monkeypatch.setattr("voiceface.scores.blocks.BLOCK_SCORES", 1)
     for threads in (1, 2, 5):
         blocks = run(scores, query_identity, items, threads)
         np.testing.assert_array_equal(blocks.wins, whole.wins)

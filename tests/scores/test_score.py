@@ -47,12 +47,13 @@ def test_records_have_the_keys_of_the_schema_and_are_json():
         ("matching", "exact"),
         ("matching", "clip_weighted"),
         ("retrieval", "whole_split"),
+        ("verification", "exact"),
     }
     assert {r["stratum"] for r in records} == {"U", "G", "N", "GN", "male", "female"}
     for r in records:
         if r["ci_low"] is not None:
             assert r["ci_low"] <= r["value"] <= r["ci_high"]
-            assert r["ci_method"] == "identity"
+            assert r["ci_method"] == ("jackknife" if r["task"] == "retrieval" else "identity")
 
 
 def test_exact_accuracy_draws_two_people_and_then_clips():
@@ -74,7 +75,7 @@ def test_exact_accuracy_draws_two_people_and_then_clips():
                 rates.append(((own > other) + 0.5 * (own == other)).mean())
                 triplets += own.size * other.shape[2]
         record = one(
-            score(v, voice_identity, f, face_identity, table), direction="v2f", stratum=stratum, protocol="exact"
+            score(v, voice_identity, f, face_identity, table), direction="v2f", stratum=stratum, protocol="exact", n=2
         )
         assert record["value"] == pytest.approx(np.mean(rates))
         assert record["trials"] == triplets
@@ -110,8 +111,9 @@ def test_monotone_transforms_and_swapped_directions(seed):
     for transformed in (np.exp(matrix), matrix + 100.0, matrix * 3, np.arctan(matrix)):
         assert score(None, voice_identity, None, face_identity, table, transformed) == records
     swapped = score(None, face_identity, None, voice_identity, table, matrix.T)
-    turned = {"v2f": "f2v", "f2v": "v2f"}
-    assert values([r | {"direction": turned[r["direction"]]} for r in swapped]) == values(records)
+    turned = {"v2f": "f2v", "f2v": "v2f", "both": "both"}
+    swapped_values = values([r | {"direction": turned[r["direction"]]} for r in swapped])
+    assert swapped_values == pytest.approx(values(records), abs=1e-12)
 
 
 @pytest.mark.parametrize("similarity", ["cosine", "euclidean"])
@@ -120,7 +122,7 @@ def test_a_constant_model_scores_chance(similarity):
     for r in score(v, voice_identity, np.ones_like(f), face_identity, table, similarity):
         if r["direction"] == "v2f":
             assert r["ties"] == r["trials"] > 0
-            if r["task"] == "matching":
+            if r["task"] == "matching" and r["n"] == 2:
                 assert r["value"] == 0.5
             else:
                 assert r["value"] == pytest.approx(r["chance"], rel=1e-12)
@@ -132,7 +134,7 @@ def test_a_perfect_model_scores_one():
     v, f = (codes[[int(name[2:]) for name in names]] for names in (voice_identity, face_identity))
     for r in score(v, voice_identity, f, face_identity, table):
         if not r["metric"].startswith("R@") or r["metric"] == "R@1":
-            assert r["value"] == 1.0
+            assert r["value"] == pytest.approx(float(r["metric"] != "EER"), abs=1e-12)
 
 
 def test_people_without_a_partner_are_distractors_only():
@@ -165,7 +167,9 @@ def test_people_without_a_partner_are_distractors_only():
 
 def test_a_stratum_without_a_pair_has_no_value():
     v, voice_identity, f, face_identity, _ = people(0)
-    record = one(score(v, voice_identity, f, face_identity, strata=["G"]), direction="v2f", protocol="exact")
+    records = score(v, voice_identity, f, face_identity, strata=["G"])
+    assert all(r["value"] is None and r["trials"] == 0 for r in records if r["task"] == "verification")
+    record = one(records, direction="v2f", protocol="exact")
     assert record["value"] is record["ci_low"] is record["ci_high"] is record["ci_level"] is record["ci_method"] is None
     assert record["identities"] == record["trials"] == record["ties"] == 0
 
@@ -173,6 +177,43 @@ def test_a_stratum_without_a_pair_has_no_value():
 def test_recall_needs_a_gallery_of_its_size():
     metrics = {r["metric"] for r in score(*people(0)) if r["task"] == "retrieval"}
     assert metrics == {"mAP", "median_rank", "R@1", "R@5", "R@10"}
+
+
+def test_one_in_n_is_scored_as_far_as_there_are_people():
+    v, voice_identity, f, face_identity, table = people(0)  # 3 men, 2 women
+    found = {
+        (r["direction"], r["stratum"], r["n"]): r
+        for r in score(v, voice_identity, f, face_identity, table)
+        if r["task"] == "matching" and r["n"] > 2
+    }
+    assert set(found) == {(d, s, n) for d in ("v2f", "f2v") for s, n in (("U", 3), ("U", 4), ("U", 5), ("G", 3))}
+    assert found["v2f", "G", 3]["identities"] == 3
+    assert found["v2f", "U", 4]["identities"] == 5
+    assert found["v2f", "U", 4]["trials"] == 3 * 2 + 1 * 5 + 2 * 1 + 2 * 3 + 4 * 2
+    assert found["v2f", "U", 4]["chance"] == 0.25
+    accuracies = [found["v2f", "U", n]["value"] for n in (3, 4, 5)]
+    assert accuracies == sorted(accuracies, reverse=True)
+    chosen = score(v, voice_identity, f, face_identity, table, candidates=(4, 3, 4, 2, 50))
+    assert [r["n"] for r in chosen if r["task"] == "matching" and r["direction"] == "v2f" and r["stratum"] == "U"] == [
+        2,
+        2,
+        3,
+        4,
+    ]
+
+
+def test_verification_of_a_constant_model_is_chance():
+    v, voice_identity, f, face_identity, table = people(0)
+    matrix = np.zeros((len(v), len(f)))
+    records = score(None, voice_identity, None, face_identity, table, matrix)
+    verification = [r for r in records if r["task"] == "verification"]
+    assert {(r["metric"], r["stratum"]) for r in verification} == {
+        (m, s) for m in ("AUC", "EER") for s in ("U", "G", "N", "GN", "male", "female")
+    }
+    for r in verification:
+        assert r["value"] == pytest.approx(0.5, abs=1e-12)
+        assert r["ties"] == r["trials"] > 0
+        assert (r["ci_method"] is not None) == (r["metric"] == "AUC" and r["identities"] >= 3)
 
 
 def broken(name, change):
@@ -209,6 +250,7 @@ def with_value(value):
         ("similarity", lambda _: np.full((12, 13), -np.inf), "similarity: holds NaN or infinite"),
         ("strata", lambda _: ["GX"], "'GX' is not a stratum"),
         ("level", lambda _: 95, "level: 95"),
+        ("candidates", lambda _: [2, 1], "candidates: "),
     ],
 )
 def test_mistakes_are_refused_in_one_line(name, change, message):

@@ -1,7 +1,7 @@
 """Scores: pure functions of two embedding tables, numpy and compiled kernels only.
 
-`score` gives every record of a model; the parts it is made of stand beside it: `matching`, `retrieval`, `strata`,
-`confidence`, `similarity`.
+`score` gives every record of a model; the parts it is made of stand beside it: `matching` (1:2), `many` (1:N),
+`retrieval`, `deletion` (its jackknife), `verification`, `strata`, `confidence`, `similarity`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -11,11 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voiceface.errors import UserError
-from voiceface.scores.confidence import identities_in, identity_interval
+from voiceface.scores.confidence import LEAST_IDENTITIES, identities_in, identity_interval, student_interval
+from voiceface.scores.deletion import jackknife_influence, without_each
+from voiceface.scores.many import CANDIDATES, match_many
 from voiceface.scores.matching import Counts, accuracy, count
 from voiceface.scores.retrieval import Ranks, available_k, mean_average_precision, median_rank, recall_at
 from voiceface.scores.similarity import Rows, matrix_rows, similarity_rows
 from voiceface.scores.strata import default_strata, stratum_mask
+from voiceface.scores.verification import verify
 
 __all__ = ["score"]
 
@@ -29,14 +32,19 @@ def score(
     similarity: Literal["cosine", "euclidean"] | NDArray[Any] = "cosine",
     strata: Sequence[str] | None = None,
     level: float = 0.95,
+    candidates: Sequence[int] = CANDIDATES,
 ) -> list[dict[str, Any]]:
-    """Score the embeddings of voices and faces: matching and retrieval, in both directions.
+    """Score the embeddings of voices and faces: matching and retrieval in both directions, and verification.
 
     Matching (1:2) is exact: every triplet of a query, an item of its identity and an item of another one is counted.
     Protocol `exact` weighs all ordered pairs of identities alike, `clip_weighted` all triplets alike. It takes the
     identities that have both modalities. In retrieval (protocol `whole_split`) each query of such an identity ranks the
     whole gallery, in which faces (or voices) of identities without the other modality stay as distractors. Ties count
     half in matching and are in random order in retrieval.
+
+    1:N matching (protocol `exact`, strata U and G) averages over all draws of N - 1 other identities; tied items share
+    the win. A record of N > 2 has no interval. Verification (protocol `exact`) weighs identities and pairs of
+    identities alike; under a stratum, which is symmetric, it is the same both ways, so its direction is `both`.
 
     Args:
         voices: float (Nv, D): embeddings; None where `similarity` is a matrix.
@@ -49,19 +57,26 @@ def score(
             alike.
         strata: Names of strata (see `voiceface.scores.strata`); None: U and those whose attributes are known.
         level: Confidence level of the intervals, in (0, 1).
+        candidates: The N of 1:N matching; 1:2 is always scored, and an N that exceeds the identities is left out.
 
     Returns:
         Records with the keys task, direction, stratum, n, metric, value, ci_low, ci_high, ci_level, ci_method, chance,
         identities, trials, ties, protocol. Values are fractions (median rank: a rank from 1); None is what does not
-        exist, such as the accuracy of a stratum without a pair. n is the number of candidates. trials and ties count
-        triplets in matching; in retrieval queries, and queries in which a relevant and an irrelevant item tie.
+        exist, such as the accuracy of a stratum without a pair. n is the number of candidates, 1 in verification.
+        trials and ties count triplets in 1:2 matching; in 1:N the pairs of a query and an item of its identity, and
+        those that tie with another identity's item; in retrieval queries, and those in which a relevant and an
+        irrelevant item tie; in verification pairs of a voice and a face, and those whose similarity occurs in both
+        classes. ci_method is `identity`, or in retrieval `jackknife` (delete one identity).
 
     Raises:
         UserError: Empty or mismatched input, values that are not finite, a zero vector under cosine, fewer than two
-            identities with both modalities, an unknown stratum or similarity, or a table that holds none of the people.
+            identities with both modalities, an unknown stratum or similarity, an N below 2, or a table that holds
+            none of the people.
     """
     if not 0.0 < level < 1.0:
         raise UserError(f"level: {level} is not between 0 and 1; use a fraction such as 0.95")
+    if any(n != int(n) or n < 2 for n in candidates):
+        raise UserError(f"candidates: {list(candidates)} are not all whole numbers from 2 up")
     voice_names, face_names = _names(voice_identity, "voice_identity"), _names(face_identity, "face_identity")
     both = sorted(set(voice_names.tolist()) & set(face_names.tolist()))
     if len(both) < 2:
@@ -76,8 +91,14 @@ def score(
         rows = similarities(direction, query_order, gallery_order)
         counts = count(rows, query_code, gallery_sizes)
         records += _matching_records(counts, masks, direction, level)
-        records += _retrieval_records(counts.ranks, direction, len(both))
-    return records
+        records += _many_records(rows, query_code, gallery_sizes, masks, direction, candidates)
+        without = None
+        if len(gallery_sizes) >= LEAST_IDENTITIES:
+            without = without_each(rows, query_code, gallery_sizes, available_k(counts.ranks.items))
+        records += _retrieval_records(counts.ranks, without, direction, len(both), level)
+        if direction == "v2f":
+            verification = _verification_records(rows, query_code, gallery_sizes, masks, level)
+    return records + verification
 
 
 def _matching_records(
@@ -90,7 +111,6 @@ def _matching_records(
         for stratum, mask in masks.items():
             weights = mask if protocol == "exact" else mask * triplets
             interval = identity_interval(win_rates, weights, level)
-            low, high = interval or (None, None)
             records.append(
                 {
                     "task": "matching",
@@ -99,10 +119,7 @@ def _matching_records(
                     "n": 2,
                     "metric": "accuracy",
                     "value": accuracy(win_rates, weights),
-                    "ci_low": low,
-                    "ci_high": high,
-                    "ci_level": level if interval else None,
-                    "ci_method": "identity" if interval else None,
+                    **_interval(interval, level, "identity"),
                     "chance": 0.5,
                     "identities": identities_in(mask),
                     "trials": int(triplets[mask].sum()),
@@ -113,9 +130,50 @@ def _matching_records(
     return records
 
 
-def _retrieval_records(ranks: Ranks, direction: str, identities: int) -> list[dict[str, Any]]:
+def _many_records(
+    rows: Rows,
+    query_code: NDArray[np.int64],
+    gallery_sizes: NDArray[np.int64],
+    masks: Mapping[str, NDArray[np.bool_]],
+    direction: str,
+    candidates: Sequence[int],
+) -> list[dict[str, Any]]:
+    wanted = {s: mask for s, mask in masks.items() if s in ("U", "G")}
+    numbers = sorted({int(n) for n in candidates if 2 < n <= int(query_code[-1]) + 1})
+    if not wanted or not numbers:
+        return []
+    found = match_many(rows, query_code, gallery_sizes, np.stack(list(wanted.values())), numbers)
+    return [
+        {
+            "task": "matching",
+            "direction": direction,
+            "stratum": stratum,
+            "n": n,
+            "metric": "accuracy",
+            "value": result.accuracy,
+            **_interval(None, 0.0, ""),
+            "chance": 1.0 / n,
+            "identities": result.identities,
+            "trials": result.pairs,
+            "ties": result.ties,
+            "protocol": "exact",
+        }
+        for stratum, results in zip(wanted, found, strict=True)
+        for n, result in zip(numbers, results, strict=True)
+        if result.accuracy is not None
+    ]
+
+
+def _retrieval_records(
+    ranks: Ranks, without: NDArray[np.float64] | None, direction: str, identities: int, level: float
+) -> list[dict[str, Any]]:
     metrics = {"mAP": mean_average_precision(ranks)}
     metrics |= {f"R@{k}": recall_at(ranks, k) for k in available_k(ranks.items)}
+    intervals: dict[str, tuple[float, float] | None] = {}
+    if without is not None:
+        for column, metric in enumerate(metrics):
+            effect = jackknife_influence(without[:, column])
+            intervals[metric] = student_interval(metrics[metric][0], effect, level)
     metrics["median_rank"] = median_rank(ranks)
     return [
         {
@@ -125,10 +183,7 @@ def _retrieval_records(ranks: Ranks, direction: str, identities: int) -> list[di
             "n": ranks.items,
             "metric": metric,
             "value": value,
-            "ci_low": None,
-            "ci_high": None,
-            "ci_level": None,
-            "ci_method": None,
+            **_interval(intervals.get(metric), level, "jackknife"),
             "chance": chance,
             "identities": identities,
             "trials": len(ranks.relevant),
@@ -137,6 +192,47 @@ def _retrieval_records(ranks: Ranks, direction: str, identities: int) -> list[di
         }
         for metric, (value, chance) in metrics.items()
     ]
+
+
+def _verification_records(
+    rows: Rows,
+    query_code: NDArray[np.int64],
+    gallery_sizes: NDArray[np.int64],
+    masks: Mapping[str, NDArray[np.bool_]],
+    level: float,
+) -> list[dict[str, Any]]:
+    if not masks:
+        return []
+    records = []
+    for stratum, result in zip(
+        masks, verify(rows, query_code, gallery_sizes, np.stack(list(masks.values()))), strict=True
+    ):
+        intervals = {"AUC": result.interval(level) if result else None, "EER": None}
+        values = {"AUC": result.auc, "EER": result.eer} if result else {}
+        for metric, interval in intervals.items():
+            records.append(
+                {
+                    "task": "verification",
+                    "direction": "both",
+                    "stratum": stratum,
+                    "n": 1,
+                    "metric": metric,
+                    "value": values.get(metric),
+                    **_interval(interval, level, "identity"),
+                    "chance": 0.5,
+                    "identities": len(result.influence) if result else 0,
+                    "trials": result.pairs if result else 0,
+                    "ties": result.ties if result else 0,
+                    "protocol": "exact",
+                }
+            )
+    return records
+
+
+def _interval(interval: tuple[float, float] | None, level: float, method: str) -> dict[str, Any]:
+    if interval is None:
+        return dict.fromkeys(("ci_low", "ci_high", "ci_level", "ci_method"))
+    return {"ci_low": interval[0], "ci_high": interval[1], "ci_level": level, "ci_method": method}
 
 
 def _masks(

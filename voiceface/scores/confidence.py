@@ -1,12 +1,15 @@
 """Confidence intervals: what a score would be on other people, or on other trials."""
 
 import math
+from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtrit
+from scipy.special import stdtr, stdtrit
+
+from voiceface.errors import UserError
 
 LEAST_IDENTITIES = 3  # two people are one pair, which has no spread
 
@@ -31,16 +34,133 @@ def identity_interval(
     Returns:
         Lower and upper end, or None with fewer than 3 identities in pairs.
     """
-    weights = weights.astype(np.float64)
-    identities = identities_in(weights)
-    if identities < LEAST_IDENTITIES:
+    estimate = _mean_and_influence(win_rates, weights)
+    return None if estimate is None else student_interval(*estimate, level)
+
+
+def student_interval(
+    value: float, influence: NDArray[np.float64], level: float = 0.95, least: float = 0.0
+) -> tuple[float, float] | None:
+    """Interval of a score from the first-order effect of each identity on it (the infinitesimal jackknife).
+
+    The standard error is sqrt(I/(I-1) sum e(a)^2), the quantile Student's with I - 1 degrees of freedom.
+
+    Args:
+        value: The score.
+        influence: float64 (I,): e(a), the effect of each identity on the score; their sum is 0.
+        level: Confidence level in (0, 1).
+        least: The least possible score; 1 is the largest.
+
+    Returns:
+        Lower and upper end, cut at `least` and 1; None with fewer than 3 identities.
+    """
+    if len(influence) < LEAST_IDENTITIES:
         return None
-    total = weights.sum()
-    theta = float((weights * win_rates).sum() / total)
-    deviation = weights * (win_rates - theta)
-    influence = deviation.sum(axis=1) + deviation.sum(axis=0)
-    error = math.sqrt(identities / (identities - 1) * float((influence**2).sum())) / float(total)
-    return _around(theta, float(stdtrit(identities - 1, 0.5 + level / 2)) * error)
+    half = float(stdtrit(len(influence) - 1, 0.5 + level / 2)) * _standard_error(influence)
+    return _around(value, half, least)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How much more accurate one model is than another on the same clips.
+
+    Attributes:
+        value: Difference of the accuracies, in [-1, 1].
+        low: Lower end of its interval.
+        high: Upper end.
+        p_value: Two-sided p-value of "no difference".
+    """
+
+    value: float
+    low: float
+    high: float
+    p_value: float
+
+
+def paired_difference(
+    first: NDArray[np.float64], second: NDArray[np.float64], weights: NDArray[Any], level: float = 0.95
+) -> Difference | None:
+    """Compare two models on the same clips: the U-statistic formula of `identity_interval` applied to W1 - W2.
+
+    What makes a person easy or hard for both models cancels, so it is far sharper than two intervals side by side.
+
+    Args:
+        first: float64 (I, I): W of the first model.
+        second: float64 (I, I): W of the second one, with the identities in the same order.
+        weights: (I, I): a mask or weights, 0 on the diagonal.
+        level: Confidence level in (0, 1).
+
+    Returns:
+        The difference first - second, or None with fewer than 3 identities in pairs.
+    """
+    estimate = _mean_and_influence(first - second, weights)
+    if estimate is None:
+        return None
+    value, influence = estimate
+    error = _standard_error(influence)
+    low, high = student_interval(value, influence, level, least=-1.0) or (-1.0, 1.0)
+    p_value = 2.0 * float(stdtr(len(influence) - 1, -abs(value) / error)) if error > 0.0 else float(value == 0.0)
+    return Difference(value, low, high, p_value)
+
+
+@dataclass(frozen=True)
+class Subsets:
+    """Accuracy over repeated subsets of the identities.
+
+    Attributes:
+        mean: Mean accuracy over the subsets.
+        low: Lower end of the t-interval of that mean.
+        high: Upper end. Both speak of this data set only: more repeats make the interval as narrow as one likes.
+        spread: Standard deviation of a single subset's accuracy.
+    """
+
+    mean: float
+    low: float
+    high: float
+    spread: float
+
+
+def repeated_subsets(
+    win_rates: NDArray[np.float64],
+    weights: NDArray[Any],
+    size: int,
+    repeats: int = 30,
+    seed: int = 0,
+    level: float = 0.95,
+) -> Subsets:
+    """Accuracy on repeated random subsets of the identities (TriNet section 5.4 and figure 4b).
+
+    Args:
+        win_rates: float64 (I, I): W.
+        weights: (I, I): a mask or weights, 0 on the diagonal. A subset in which no pair has a weight is drawn anew.
+        size: Identities in a subset, 2 to I.
+        repeats: Subsets, at least 2.
+        seed: Seed of the draws.
+        level: Confidence level in (0, 1).
+
+    Returns:
+        The mean with its t-interval, and the spread of a single subset.
+
+    Raises:
+        UserError: `size` or `repeats` is out of range, or no pair has a weight in any of many subsets.
+    """
+    identities = len(win_rates)
+    if not 2 <= size <= identities or repeats < 2:
+        raise UserError(f"subsets: need 2 to {identities} identities and at least 2 repeats, not {size} and {repeats}")
+    rng = np.random.default_rng(seed)
+    values: list[float] = []
+    for _ in range(100 * repeats):
+        chosen = rng.choice(identities, size, replace=False)
+        part = weights[np.ix_(chosen, chosen)].astype(np.float64)
+        if part.any():
+            values.append(float((part * win_rates[np.ix_(chosen, chosen)]).sum() / part.sum()))
+        if len(values) == repeats:
+            break
+    else:
+        raise UserError(f"subsets: subsets of {size} identities hardly ever hold a pair of the stratum; enlarge them")
+    mean, spread = float(np.mean(values)), float(np.std(values, ddof=1))
+    low, high = _around(mean, float(stdtrit(repeats - 1, 0.5 + level / 2)) * spread / math.sqrt(repeats))
+    return Subsets(mean, low, high, spread)
 
 
 def binomial_interval(accuracy: float, trials: int, level: float = 0.95) -> tuple[float, float]:
@@ -66,5 +186,21 @@ def identities_in(weights: NDArray[Any]) -> int:
     return int((used.any(axis=0) | used.any(axis=1)).sum())
 
 
-def _around(centre: float, half: float) -> tuple[float, float]:
-    return max(0.0, centre - half), min(1.0, centre + half)
+def _mean_and_influence(values: NDArray[np.float64], weights: NDArray[Any]) -> tuple[float, NDArray[np.float64]] | None:
+    """The weighted mean of (I, I) values, and the effect on it of each identity in pairs; None with fewer than 3."""
+    weights = weights.astype(np.float64)
+    used = (weights > 0).any(axis=0) | (weights > 0).any(axis=1)
+    if used.sum() < LEAST_IDENTITIES:
+        return None
+    total = float(weights.sum())
+    mean = float((weights * values).sum()) / total
+    deviation = weights * (values - mean)
+    return mean, ((deviation.sum(axis=1) + deviation.sum(axis=0)) / total)[used]
+
+
+def _standard_error(influence: NDArray[np.float64]) -> float:
+    return math.sqrt(len(influence) / (len(influence) - 1) * float((influence**2).sum()))
+
+
+def _around(centre: float, half: float, least: float = 0.0) -> tuple[float, float]:
+    return max(least, centre - half), min(1.0, centre + half)

@@ -6,21 +6,17 @@ nothing is sampled and nothing is computed twice. The same pass ranks every rele
 `voiceface.scores.retrieval`).
 """
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from threading import Lock
 from typing import Any, no_type_check
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from voiceface.scores.compiled import compiled, usable_threads
+from voiceface.scores.blocks import for_blocks
+from voiceface.scores.compiled import compiled
 from voiceface.scores.retrieval import Ranks, summarise_ranks
 from voiceface.scores.similarity import Rows
-
-BLOCK_SCORES = 1 << 21  # similarities that a thread holds at once
-BLOCK_ROWS = 32  # the least number of rows of a block: the matrix product is slow below it
 
 
 @dataclass(frozen=True)
@@ -100,11 +96,7 @@ def count(
             wins[owners] += np.add.reduceat(row_wins, owner_rows)
             ties[owners] += np.add.reduceat(row_ties, owner_rows)
 
-    size = max(BLOCK_ROWS, BLOCK_SCORES // items)
-    blocks = [np.arange(first, min(first + size, queries)) for first in range(0, queries, size)]
-    # Each thread multiplies its own block: faster than to take turns, and the product is the same with any threads.
-    with threadpool_limits(1, "blas"), ThreadPoolExecutor(threads or usable_threads()) as pool:
-        list(pool.map(add_block, blocks))
+    for_blocks(add_block, queries, items, threads)
     return Counts(wins, ties, np.bincount(query_identity), gallery_sizes, ranks)
 
 

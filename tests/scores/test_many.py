@@ -1,0 +1,114 @@
+"""Exact 1:N against all draws of impostors and of their items."""
+
+from itertools import combinations, product
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from voiceface.scores.many import CANDIDATES, match_many
+from voiceface.scores.matching import accuracy, count
+
+SIZES = st.lists(st.tuples(st.integers(1, 2), st.integers(1, 3)), min_size=3, max_size=5)
+
+
+def draw(seed, sizes, levels, distractors=1):
+    rng = np.random.default_rng(seed)
+    queries, items = np.array(sizes).T
+    items = np.append(items, np.full(distractors, 2))
+    shape = queries.sum(), items.sum()
+    scores = rng.normal(size=shape) if levels is None else rng.integers(0, levels, shape) / 7
+    group = rng.integers(0, 2, len(queries))
+    everybody = ~np.eye(len(queries), dtype=bool)
+    masks = np.array([everybody, everybody & (group[:, None] == group)])
+    return scores.astype(np.float32), np.repeat(np.arange(len(queries)), queries), items, masks
+
+
+def run(scores, query_identity, items, masks, candidates, threads=1):
+    return match_many(lambda rows: scores[rows], query_identity, items, masks, candidates, threads)
+
+
+def brute_force(scores, query_identity, items, mask, n):
+    """Each query, each relevant item, each set of N - 1 impostors, each choice of an item of every one of them."""
+    owner = np.repeat(np.arange(len(items)), items)
+    total, weight = 0.0, 0
+    for a in range(len(mask)):
+        impostors = np.flatnonzero(mask[a])
+        if len(impostors) < n - 1:
+            continue
+        shares = []
+        for q in np.flatnonzero(query_identity == a):
+            for positive in np.flatnonzero(owner == a):
+                wins = []
+                for chosen in combinations(impostors, n - 1):
+                    draws = product(*[scores[q, owner == b] for b in chosen])
+                    wins.append(np.mean([_share(scores[q, positive], others) for others in draws]))
+                shares.append(np.mean(wins))
+        total += len(impostors) * np.mean(shares)
+        weight += len(impostors)
+    return total / weight if weight else None
+
+
+def _share(own, others):
+    return 0.0 if max(others) > own else 1.0 / (1 + sum(other == own for other in others))
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 10**6), SIZES, st.sampled_from([None, 1, 2, 4]))
+def test_equals_all_draws(seed, sizes, levels):
+    scores, query_identity, items, masks = draw(seed, sizes, levels)
+    candidates = [2, 3, 4, 5]
+    for found, mask in zip(run(scores, query_identity, items, masks, candidates), masks, strict=True):
+        for result, n in zip(found, candidates, strict=True):
+            expected = brute_force(scores, query_identity, items, mask, n)
+            assert (result.accuracy is None) == (expected is None)
+            assert result.accuracy == pytest.approx(expected, abs=1e-12)
+            enough = mask.sum(axis=1) >= n - 1
+            assert result.identities == enough.sum()
+            assert result.pairs == (np.bincount(query_identity) * items[: len(mask)])[enough].sum()
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(0, 10**6), st.sampled_from([None, 5]))
+def test_two_candidates_are_the_mean_of_w(seed, levels):
+    sizes = np.random.default_rng(seed).integers(1, 6, (12, 2))
+    scores, query_identity, items, masks = draw(seed, sizes, levels)
+    win_rates = count(lambda rows: scores[rows], query_identity, items, threads=1).win_rates
+    for found, mask in zip(run(scores, query_identity, items, masks, [2]), masks, strict=True):
+        assert found[0].accuracy == pytest.approx(accuracy(win_rates, mask), abs=1e-12)
+
+
+def test_a_constant_model_scores_one_in_n_and_a_perfect_one_scores_one():
+    sizes = [(1, 1 + a % 3) for a in range(120)]
+    scores, query_identity, items, masks = draw(0, sizes, 1)
+    for result, n in zip(run(scores, query_identity, items, masks, CANDIDATES)[0], CANDIDATES, strict=True):
+        assert result.accuracy == pytest.approx(1 / n, rel=1e-12)
+        assert result.ties == result.pairs == items[:120].sum()
+    perfect = (query_identity[:, None] == np.repeat(np.arange(len(items)), items)).astype(np.float32)
+    for result in run(perfect, query_identity, items, masks, CANDIDATES)[0]:
+        assert result.accuracy == pytest.approx(1.0, abs=1e-12)
+        assert result.ties == 0
+    assert all(r.accuracy == 0.0 for r in run(1 - perfect, query_identity, items, masks, CANDIDATES)[0])
+
+
+def test_everybody_as_candidate_is_the_chance_to_be_the_best():
+    rng = np.random.default_rng(4)
+    scores, items = rng.normal(size=(60, 60)), np.ones(60, int)
+    everybody = ~np.eye(60, dtype=bool)[None]
+    found = run(scores, np.arange(60), items, everybody, [60, 50, 61])[0]
+    best = scores.argmax(axis=1) == np.arange(60)
+    assert found[0].accuracy == pytest.approx(best.mean())
+    above = (scores > np.diag(scores)[:, None]).sum(axis=1)  # the impostors that beat it are all left out
+    chance = [np.prod([(10 - i) / (59 - i) for i in range(m)]) if m <= 10 else 0.0 for m in above]
+    assert found[1].accuracy == pytest.approx(np.mean(chance), abs=1e-12)
+    assert found[2].accuracy is None
+    assert found[2].identities == 0
+
+
+def test_blocks_threads_and_monotone_transforms_change_nothing(monkeypatch):
+    scores, query_identity, items, masks = draw(3, [(20, 3), (15, 2), (40, 4)], 9)
+    expected = run(scores, query_identity, items, masks, [2, 3])
+    monkeypatch.setattr("voiceface.scores.blocks.BLOCK_SCORES", 1)
+    assert run(scores, query_identity, items, masks, [2, 3], threads=3) == expected
+    assert run(np.exp(scores), query_identity, items, masks, [2, 3]) == expected

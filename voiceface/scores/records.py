@@ -1,0 +1,67 @@
+"""One score with everything that says what it is: the row that every task gives."""
+
+from typing import Any
+
+
+def record(
+    task: str,
+    direction: str,
+    metric: str,
+    value: float | None,
+    *,
+    n: int,
+    chance: float | None,
+    identities: int,
+    trials: int,
+    ties: int,
+    protocol: str,
+    stratum: str = "U",
+    interval: tuple[float, float] | None = None,
+    level: float | None = None,
+    method: str | None = None,
+    error_bound: float = 0.0,
+) -> dict[str, Any]:
+    """Make a record.
+
+    Args:
+        task: matching, verification, retrieval, joint_matching, joint_retrieval or probe.
+        direction: v2f (a voice picks among faces), f2v or both.
+        metric: accuracy, AUC, EER, mAP, R@K, median_rank.
+        value: A fraction (median rank: a rank from 1); None: the score does not exist, such as that of a stratum
+            without a pair.
+        n: Candidates of a trial: N of 1:N, the gallery's size in retrieval, 1 in verification.
+        chance: The value of a model that knows nothing.
+        identities: People who take part.
+        trials: What was averaged over: triplets, pairs or queries.
+        ties: Those of the trials that a tie leaves open.
+        protocol: How the trials came to be: `exact`, `clip_weighted`, `whole_split`, or the name of a sampling.
+        stratum: Name of a stratum (see `voiceface.scores.strata`).
+        interval: Lower and upper end; None: there is none.
+        level: Confidence level of the interval, in (0, 1).
+        method: What the interval speaks of: identity, jackknife, binomial, subsets.
+        error_bound: The value lies within this of the exact one; 0 where it is exact.
+
+    Returns:
+        A dict with the keys task, direction, stratum, n, metric, value, ci_low, ci_high, ci_level, ci_method, chance,
+        identities, trials, ties, protocol, error_bound.
+    """
+    known = interval is not None and value is not None
+    low, high = interval if interval is not None and known else (None, None)
+    return {
+        "task": task,
+        "direction": direction,
+        "stratum": stratum,
+        "n": n,
+        "metric": metric,
+        "value": value,
+        "ci_low": low,
+        "ci_high": high,
+        "ci_level": level if known else None,
+        "ci_method": method if known else None,
+        "chance": chance,
+        "identities": identities,
+        "trials": trials,
+        "ties": ties,
+        "protocol": protocol,
+        "error_bound": error_bound,
+    }
