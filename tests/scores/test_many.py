@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from voiceface.scores.confidence import identity_interval
 from voiceface.scores.many import CANDIDATES, match_many
 from voiceface.scores.matching import accuracy, count
 
@@ -108,7 +109,56 @@ def test_everybody_as_candidate_is_the_chance_to_be_the_best():
 
 def test_blocks_threads_and_monotone_transforms_change_nothing(monkeypatch):
     scores, query_identity, items, masks = draw(3, [(20, 3), (15, 2), (40, 4)], 9)
-    expected = run(scores, query_identity, items, masks, [2, 3])
+    expected = told(run(scores, query_identity, items, masks, [2, 3]))
     monkeypatch.setattr("voiceface.scores.blocks.BLOCK_SCORES", 1)
-    assert run(scores, query_identity, items, masks, [2, 3], threads=3) == expected
-    assert run(np.exp(scores), query_identity, items, masks, [2, 3]) == expected
+    for other in (scores, np.exp(scores)):
+        found = told(run(other, query_identity, items, masks, [2, 3], threads=3))
+        np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+def told(scores):
+    return [[s.accuracy, s.pairs, s.ties, *s.influence] for stratum in scores for s in stratum]
+
+
+@pytest.mark.parametrize("levels", [None, 12])
+def test_the_interval_of_two_candidates_is_that_of_w(levels):
+    scores, query_identity, items, masks = draw(5, [(2, 3)] * 60, levels)
+    win_rates = count(lambda rows: scores[rows], query_identity, items, threads=1).win_rates
+    for found, mask in zip(run(scores, query_identity, items, masks, [2]), masks, strict=True):
+        low, high = found[0].interval(0.95)
+        expected = identity_interval(win_rates, mask)
+        assert high - low == pytest.approx(expected[1] - expected[0], rel=0.04)
+
+
+def test_the_influence_is_the_effect_of_a_person():
+    """Against leaving each person out of a set large enough for the first-order effect to be all of it."""
+    rng = np.random.default_rng(6)
+    people, n = 80, 6
+    ability, hardness = rng.normal(size=(2, people))
+    scores = rng.normal(size=(people, people)) - hardness + np.diag(2 * ability)
+    mask = ~np.eye(people, dtype=bool)[None]
+    whole = run(scores, np.arange(people), np.ones(people, int), mask, [n])[0][0]
+    change = []
+    for gone in range(people):
+        kept = np.delete(np.delete(scores, gone, 0), gone, 1)
+        left = run(kept, np.arange(people - 1), np.ones(people - 1, int), mask[:, 1:, 1:], [n])[0][0]
+        change.append(whole.accuracy - left.accuracy)
+    assert np.corrcoef(change, whole.influence)[0, 1] > 0.999
+    assert np.std(whole.influence) * people / (people - n) == pytest.approx(np.std(change), rel=0.01)
+
+
+def test_items_that_take_no_part_are_as_if_they_were_not_there():
+    scores, query_identity, items, masks = draw(7, [(2, 3)] * 8, None)
+    without_item = np.delete(scores, 4, 1)
+    scores[query_identity == 1, 4] = np.nan
+    found = run(scores, query_identity, items, masks[:1], [2, 5])[0]
+    # For the person's own queries the item is gone; to others it still is an impostor's item.
+    own = run(without_item, query_identity, items - (np.arange(len(items)) == 1), masks[:1], [2, 5])[0]
+    assert found[0].pairs == own[0].pairs
+    mine = masks[:1] & (np.arange(len(masks[0]))[:, None] == 1)
+    for a, b in zip(
+        run(scores, query_identity, items, mine, [2, 5])[0],
+        run(without_item, query_identity, items - (np.arange(len(items)) == 1), mine, [2, 5])[0],
+        strict=True,
+    ):
+        assert a.accuracy == pytest.approx(b.accuracy, abs=1e-12)

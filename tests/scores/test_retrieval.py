@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from voiceface.scores.matching import count
+from voiceface.scores.ranking import rank
 from voiceface.scores.retrieval import available_k, mean_average_precision, median_rank, recall_at
 
 
 def ranks_of(scores, query_identity, items):
-    return count(lambda rows: scores[rows], np.asarray(query_identity), np.asarray(items), threads=1).ranks
+    return rank(lambda rows: scores[rows], np.asarray(query_identity), np.asarray(items), threads=1)[0].ranks
 
 
 def orders(line):

@@ -7,7 +7,9 @@ from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from voiceface.errors import UserError
-from voiceface.scores.verification import auc, eer, verify
+from voiceface.scores.confidence import student_interval
+from voiceface.scores.roc import auc, eer
+from voiceface.scores.verification import verify
 
 SIZES = st.lists(st.tuples(st.integers(1, 3), st.integers(1, 4)), min_size=3, max_size=6)
 
@@ -98,6 +100,8 @@ def trials_of(scores, voice_identity, faces, mask):
 def test_strata_equal_loops_over_all_pairs(seed, sizes, levels):
     scores, voice_identity, faces, masks = draw(seed, sizes, levels)
     found = verify(lambda rows: scores[rows], voice_identity, faces, masks, threads=1)
+    owner = np.repeat(np.arange(len(faces)), faces)
+    positives = set(scores[voice_identity[:, None] == owner])
     for result, mask in zip(found, masks, strict=True):
         trials = trials_of(scores, voice_identity, faces, mask)
         assert (result is None) == (trials is None)
@@ -107,16 +111,17 @@ def test_strata_equal_loops_over_all_pairs(seed, sizes, levels):
         assert result.auc == pytest.approx(roc_auc_score(labels, values, sample_weight=weights), abs=1e-12)
         assert result.eer == pytest.approx(slow_eer(values, labels, weights), abs=1e-9)
         assert result.pairs == len(values)
-        shared = set(values[labels]) & set(values[~labels])
-        assert result.ties == sum(value in shared for value in values)
+        assert result.ties == sum(value in positives for value in values[~labels])
+        assert result.auc_bound == result.eer_bound == 0.0
         # The effect of a person is the derivative of the AUC by that person's weight.
         step = 1e-6
         people = np.unique(a)
-        for person, effect in zip(people, result.influence, strict=True):
+        for person, effect in zip(people, result.auc_influence, strict=True):
             involved = (a == person).astype(float) + ((b == person) & (a != b))
             ends = [roc_auc_score(labels, values, sample_weight=weights * (1 + s * involved)) for s in (step, -step)]
             assert effect == pytest.approx((ends[0] - ends[1]) / (2 * step), abs=1e-6)
-        assert result.influence.sum() == pytest.approx(0.0, abs=1e-12)
+        assert result.auc_influence.sum() == pytest.approx(0.0, abs=1e-6)
+        assert result.eer_influence.sum() == pytest.approx(0.0, abs=1e-9)
 
 
 def test_one_person_a_voice_and_a_face_is_the_plain_score():
@@ -159,6 +164,39 @@ def test_the_interval_covers_the_population():
         )
         scores = voices @ faces.T
         results.append(verify(lambda rows, scores=scores: scores[rows], identity, counts, mask, threads=1)[0])
-    truth = np.mean([r.auc for r in results])  # unbiased; its own error is a twentieth of an interval's half width
-    covered = np.mean([low <= truth <= high for low, high in (r.interval(0.95) for r in results)])
-    assert 0.913 <= covered <= 0.987
+    for kind in ("auc", "eer"):
+        values = [getattr(r, kind) for r in results]
+        truth = np.mean(values)  # its own error is a twentieth of an interval's half width
+        intervals = [student_interval(v, getattr(r, f"{kind}_influence")) for v, r in zip(values, results, strict=True)]
+        covered = np.mean([low <= truth <= high for low, high in intervals])
+        assert 0.913 <= covered <= 0.987, (kind, covered)
+
+
+@pytest.mark.parametrize("levels", [None, 50])
+def test_with_few_cuts_the_exact_value_lies_within_the_bound(levels, monkeypatch):
+    scores, voice_identity, faces, masks = draw(4, [(6, 8)] * 12, levels)
+    exact = verify(lambda rows: scores[rows], voice_identity, faces, masks[:2], threads=1)
+    for cuts in (1, 7, 40):
+        monkeypatch.setattr("voiceface.scores.verification.MOST_CUTS", cuts)
+        found = verify(lambda rows: scores[rows], voice_identity, faces, masks[:2], threads=1)
+        for result, expected in zip(found, exact, strict=True):
+            assert 0.0 < result.auc_bound <= 0.5
+            assert abs(result.auc - expected.auc) <= result.auc_bound + 1e-12
+            assert abs(result.eer - expected.eer) <= result.eer_bound + 1e-12
+            assert result.ties >= expected.ties
+
+
+def test_positives_that_take_no_part_are_left_out():
+    scores, voice_identity, faces, masks = draw(8, [(3, 4)] * 6, 9)
+    owner = np.repeat(np.arange(len(faces)), faces)
+    gone = (voice_identity[:, None] == owner) & (np.random.default_rng(0).random(scores.shape) < 0.4)
+    result = verify(lambda rows: np.where(gone, np.nan, scores)[rows], voice_identity, faces, masks[:1], threads=1)[0]
+    labels = (voice_identity[:, None] == owner)[:, owner < 6]
+    weights = np.full(labels.shape, 1 / 12)
+    for a in range(6):
+        own = (voice_identity == a)[:, None] & (owner[owner < 6] == a)
+        weights[own] = 1 / (own & ~gone[:, owner < 6]).sum()
+    kept = ~gone[:, owner < 6]
+    truth = labels[kept], scores[:, owner < 6][kept]
+    assert result.auc == pytest.approx(roc_auc_score(*truth, sample_weight=weights[kept]), abs=1e-12)
+    assert result.pairs == kept.sum()

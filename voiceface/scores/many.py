@@ -12,17 +12,20 @@ Gauss-Legendre rule with half as many nodes is exact, and without ties one node 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import no_type_check
+from typing import Any, no_type_check
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import gammaln
 
-from voiceface.scores.blocks import for_blocks
+from voiceface.scores.blocks import map_blocks
 from voiceface.scores.compiled import compiled
+from voiceface.scores.confidence import student_interval
 from voiceface.scores.places import place_items
 from voiceface.scores.similarity import Rows
 
 CANDIDATES = (*range(2, 11), 20, 50, 100)
+INTERVAL_PAIRS = 100_000  # pairs of a query and an item that the impostors' part of the interval is estimated from
 
 
 @dataclass(frozen=True)
@@ -31,15 +34,21 @@ class ManyScore:
 
     Attributes:
         accuracy: In [0, 1]; None where nobody has N - 1 impostors.
+        influence: float64: first-order effect of each identity that takes part, as probe or as impostor.
         identities: Identities that have N - 1 impostors or more.
         pairs: Pairs of a query and a relevant item of theirs; each meets all draws of impostors.
         ties: Those that tie with some impostor's item.
     """
 
     accuracy: float | None
+    influence: NDArray[np.float64]
     identities: int
     pairs: int
     ties: int
+
+    def interval(self, level: float) -> tuple[float, float] | None:
+        """Interval of the accuracy when people are the sampling unit; None with fewer than 3 people."""
+        return None if self.accuracy is None else student_interval(self.accuracy, self.influence, level)
 
 
 def match_many(
@@ -56,8 +65,13 @@ def match_many(
     of W under any mask. Within an identity all pairs of a query and a relevant item weigh alike. Cost: pairs x
     identities x the largest N, times half of N where everything ties.
 
+    The influence is the first-order one of a U-statistic of order N: that of the probes exact, that of the impostors
+    with the chance that c is drawn given a win, z q_c / (1 + z q_c) with z = e_{N-2} / e_{N-1}, in place of its
+    exact value, which would cost another recurrence per person.
+
     Args:
         similarity_rows: Gives the similarities (B, N) of B queries (by index) to the gallery, identity by identity.
+            They are finite, or NaN for an item of the query's own identity that takes no part.
         query_identity: int64 (Q,), ascending: each query's identity; all of 0 .. I - 1 occur.
         gallery_sizes: int64 (J,), J >= I: items of each identity, at least 1 for the first I; the others' are not used.
         masks: bool (S, I, I): the identities that may be impostors to each; False on the diagonal.
@@ -68,32 +82,82 @@ def match_many(
         For each stratum one score per N.
     """
     identities = masks.shape[1]
-    queries = len(query_identity)
-    starts = np.concatenate([[0], np.cumsum(gallery_sizes)])
+    starts = np.concatenate([[0], np.cumsum(gallery_sizes)])[: identities + 1]
     chosen = np.array(sorted(set(candidates)), np.int64) - 1
     nodes, weights = _rules(int(chosen.max()))
-    wins = np.zeros((len(masks), queries, len(chosen)))
-    tied = np.zeros((len(masks), queries), np.int64)
-
-    def add_block(rows: NDArray[np.intp]) -> None:
-        scores = np.ascontiguousarray(similarity_rows(rows))
-        _win_rows(scores, rows, query_identity, starts[: identities + 1], masks, chosen, nodes, weights, wins, tied)
-
-    for_blocks(add_block, queries, int(starts[-1]), threads)
-    pairs = np.bincount(query_identity) * gallery_sizes[:identities]
     impostors = masks.sum(axis=2)
+    scales = _scales(chosen, identities)
+    wins = np.zeros((len(masks), identities, len(chosen)))
+    tied, pairs = np.zeros((len(masks), identities), np.int64), np.zeros(identities, np.int64)
+    drawn = np.zeros((len(masks), len(chosen), identities))
+    own_pairs = np.bincount(query_identity, minlength=identities) * gallery_sizes[:identities]
+    stride = max(1, int(own_pairs.sum()) // INTERVAL_PAIRS)
+    # Where strata let a person meet the same impostors (as male and G), they are computed once.
+    twin = np.array(
+        [
+            [np.flatnonzero((masks[: s + 1, a] == masks[s, a]).all(axis=1))[0] for a in range(identities)]
+            for s in range(len(masks))
+        ]
+    )
+
+    def match_block(rows: NDArray[np.intp], scores: NDArray[Any]) -> tuple[slice, NDArray[Any], ...]:
+        own = query_identity[rows]
+        owners = slice(int(own[0]), int(own[-1]) + 1)
+        part = np.zeros((len(masks), owners.stop - owners.start, len(chosen)))
+        part_tied = np.zeros(part.shape[:2], np.int64)
+        part_pairs = np.zeros(part.shape[1], np.int64)
+        part_drawn = np.zeros((len(masks), len(chosen), identities))
+        share = impostors / np.maximum(own_pairs, 1)
+        _win_rows(
+            scores, rows, own, starts, masks, twin, chosen, scales, nodes, weights, share, stride,
+            part, part_tied, part_pairs, part_drawn,
+        )  # fmt: skip
+        return owners, part, part_tied, part_pairs, part_drawn
+
+    items = int(gallery_sizes.sum())
+    for owners, part, part_tied, part_pairs, part_drawn in map_blocks(
+        match_block, similarity_rows, len(query_identity), items, threads
+    ):
+        wins[:, owners] += part
+        tied[:, owners] += part_tied
+        pairs[owners] += part_pairs
+        drawn += part_drawn
+    everybody = np.arange(identities)
+    wins, tied = wins[twin, everybody], tied[twin, everybody]
     results = []
-    for s in range(len(masks)):
-        tied_pairs = np.bincount(query_identity, tied[s], identities)
+    for s, mask in enumerate(masks):
         found = {}
         for i, n in enumerate((chosen + 1).tolist()):
-            enough = impostors[s] >= n - 1
-            mean = np.bincount(query_identity, wins[s, :, i], identities) / pairs
-            shares = impostors[s] * enough
-            value = float((shares * mean).sum() / shares.sum()) if enough.any() else None
-            found[n] = ManyScore(value, int(enough.sum()), int(pairs[enough].sum()), int(tied_pairs[enough].sum()))
+            enough = (impostors[s] >= n - 1) & (pairs > 0)
+            share = impostors[s] * enough
+            mean = wins[s, :, i] / np.maximum(pairs, 1)
+            if not enough.any():
+                found[n] = ManyScore(None, np.empty(0), 0, 0, 0)
+                continue
+            value = float((share * mean).sum() / share.sum())
+            influence = _influence(mask[enough], share, mean, drawn[s, i], value, n)
+            takes_part = enough | mask[enough].any(axis=0)
+            found[n] = ManyScore(
+                value, influence[takes_part], int(enough.sum()), int(pairs[enough].sum()), int(tied[s, enough].sum())
+            )
         results.append([found[n] for n in candidates])
     return results
+
+
+def _influence(
+    mask: NDArray[np.bool_],
+    share: NDArray[np.int64],
+    mean: NDArray[np.float64],
+    drawn: NDArray[np.float64],
+    value: float,
+    n: int,
+) -> NDArray[np.float64]:
+    """e(c) = [m_c (A(c) - theta) + sum over a of m_a P(win, c drawn | a) - (N-1) theta m(a, c)] / sum of m."""
+    expected = (n - 1) * value * mask.sum(axis=0)
+    total = drawn.sum()
+    estimated = drawn * ((n - 1) * value * share.sum() / total) if total > 0 else expected
+    effect: NDArray[np.float64] = (share * (mean - value) + estimated - expected) / share.sum()
+    return effect
 
 
 def _rules(degree: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -106,43 +170,92 @@ def _rules(degree: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     return nodes, weights
 
 
+def _scales(chosen: NDArray[np.int64], identities: int) -> NDArray[np.float64]:
+    """float64 (identities, K): 1 / (C(M, k) u^k) for M impostors; u = (largest k) / M keeps e_k in range."""
+    impostors = np.arange(identities)[:, None]
+    k = chosen[None, :]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        log_number = gammaln(impostors + 1) - gammaln(k + 1) - gammaln(impostors - k + 1)
+        scale = np.exp(-log_number - k * np.log(chosen[-1] / np.maximum(impostors, 1)))
+    return np.where(impostors >= k, scale, 0.0)
+
+
 @compiled
 @no_type_check
-def _win_rows(scores, rows, query_identity, starts, masks, chosen, nodes, weights, wins, tied):
+def _win_rows(
+    scores, rows, own, starts, masks, twin, chosen, scales, nodes, weights, share, stride, wins, tied, pairs, drawn
+):
     identities = len(starts) - 1
     most = chosen[-1]
-    one = np.uint64(1)
-    order = np.empty(most + 1)  # the k that belongs to each place of `mean`
-    for place in range(most + 1):
-        order[place] = most - place
-    mean = np.empty(most + 1)  # e_k / C(m, k) of the first m values, the largest k first
-    beaten, level = np.empty((2, identities))
+    polynomial = np.zeros(most + 5)  # e_most .. e_0, and zeros
+    beaten, level, value = np.empty(identities), np.empty(identities), np.zeros(identities + 4)
+    who, kept = np.empty(identities, np.int64), np.empty(identities, np.int64)
     for index in range(len(rows)):
-        row = rows[index]
-        own = query_identity[row]
-        copies, below, ties = place_items(scores[index, : starts[identities]], starts, own)
-        for stratum in range(len(masks)):
-            for item in range(len(copies)):
+        me = own[index]
+        owner = me - own[0]
+        copies, below, ties = place_items(scores[index], starts, me)
+        pairs[owner] += copies.sum()
+        for item in range(len(copies)):
+            sampled = (rows[index] + item) % stride == 0
+            for stratum in range(len(masks)):
+                if twin[stratum, me] < stratum:
+                    continue
                 impostors, tying = 0, 0
                 for identity in range(identities):
-                    if masks[stratum, own, identity]:
+                    if masks[stratum, me, identity]:
                         size = starts[identity + 1] - starts[identity]
                         beaten[impostors] = below[identity, item] / size
                         level[impostors] = ties[identity, item] / size
+                        who[impostors] = identity
                         tying += ties[identity, item] > 0
                         impostors += 1
+                if impostors < chosen[0]:
+                    continue
                 if tying > 0:
-                    tied[stratum, row] += copies[item]
-                rule = min(most, tying, impostors) // 2
+                    tied[stratum, owner] += copies[item]
+                unit = most / impostors
+                rule = min(most, tying) // 2
                 for node in range(rule + 1):
-                    x = nodes[rule, node]
-                    mean[:most] = 0.0
-                    mean[most] = 1.0
+                    filled = 0
                     for number in range(impostors):
-                        value = beaten[number] + level[number] * x
-                        share = 1.0 / (number + 1)
-                        for place in range(np.uint64(most - min(most, number + 1)), np.uint64(most)):
-                            mean[place] += order[place] * share * (value * mean[place + one] - mean[place])
+                        q = (beaten[number] + level[number] * nodes[rule, node]) * unit
+                        if q > 0.0:
+                            value[filled] = q
+                            kept[filled] = who[number]
+                            filled += 1
+                    value[filled : filled + 4] = 0.0
+                    _expand(value, filled, most, polynomial)
                     for i in range(len(chosen)):
-                        if chosen[i] <= impostors:
-                            wins[stratum, row, i] += copies[item] * weights[rule, node] * mean[most - chosen[i]]
+                        place = most - chosen[i]
+                        if chosen[i] > impostors or polynomial[place] == 0.0:
+                            break
+                        win = copies[item] * weights[rule, node] * polynomial[place] * scales[impostors, i]
+                        wins[stratum, owner, i] += win
+                        if sampled:
+                            z = polynomial[place + 1] / polynomial[place]
+                            for other in range(stratum, len(masks)):
+                                if twin[other, me] == stratum:
+                                    for number in range(filled):
+                                        odds = value[number] * z
+                                        drawn[other, i, kept[number]] += win * share[other, me] * odds / (1.0 + odds)
+
+
+@compiled
+@no_type_check
+def _expand(value, filled, most, polynomial):
+    """Write e_most .. e_0 of the first `filled` values, four of them at a time: every step is a vector operation."""
+    polynomial[:] = 0.0
+    polynomial[most] = 1.0
+    for first in range(0, filled, 4):
+        a, b, c, d = value[first], value[first + 1], value[first + 2], value[first + 3]
+        one = a + b + c + d
+        two = (a + b) * (c + d) + a * b + c * d
+        three = a * b * (c + d) + (a + b) * c * d
+        four = a * b * c * d
+        for place in range(np.uint64(max(0, most - first - 4)), np.uint64(most + 1)):
+            polynomial[place] += (
+                one * polynomial[place + np.uint64(1)]
+                + two * polynomial[place + np.uint64(2)]
+                + three * polynomial[place + np.uint64(3)]
+                + four * polynomial[place + np.uint64(4)]
+            )

@@ -24,7 +24,7 @@ class Ranks:
     """Where the relevant items of each of Q queries stand.
 
     Attributes:
-        items: Size N of the gallery.
+        items: Size N of the gallery; int64 (Q,) where the queries have galleries of their own.
         relevant: int64 (Q,): relevant items R of the query, at least 1.
         average_precision: float64 (Q,) in (0, 1]: expected AP under random order of tied items.
         above: int64 (Q,): irrelevant items strictly above the best relevant one.
@@ -34,7 +34,7 @@ class Ranks:
         open: bool (Q,): some relevant item ties with an irrelevant one.
     """
 
-    items: int
+    items: int | Integers
     relevant: Integers
     average_precision: NDArray[np.float64]
     above: Integers
@@ -43,7 +43,7 @@ class Ranks:
     open: NDArray[np.bool_]
 
     @classmethod
-    def empty(cls, relevant: Integers, items: int) -> "Ranks":
+    def empty(cls, relevant: Integers, items: int | Integers) -> "Ranks":
         """Ranks still to be filled by `summarise_ranks`, for queries with `relevant` (Q,) of `items` items."""
         above, tied_relevant, tied_irrelevant = np.zeros((3, len(relevant)), np.int64)
         is_open = np.zeros(len(relevant), np.bool_)
@@ -97,7 +97,8 @@ def _summarise(above, tied, rows, relevant, average_precision, first_above, firs
             for place in range(size):
                 precision += group / size * (rank + 1 + place * others) / (before + place + 1)
             rank += group
-        average_precision[row] = precision / relevant[row]
+        if rank > 0:
+            average_precision[row] = precision / rank
 
 
 def hit_probability(above: Integers, relevant: Integers, irrelevant: Integers, k: int) -> NDArray[np.float64]:
@@ -132,9 +133,10 @@ def mean_average_precision(ranks: Ranks) -> tuple[float, float]:
     Returns:
         The mean over queries of the expected average precision, and chance, both in (0, 1].
     """
-    items, relevant = ranks.items, ranks.relevant
-    harmonic = float((1.0 / np.arange(1, items + 1)).sum())
-    chance = ((relevant - 1) / (items - 1) * (items - harmonic) + harmonic) / items
+    relevant = ranks.relevant
+    items = np.broadcast_to(ranks.items, relevant.shape)
+    harmonic = np.cumsum(1.0 / np.arange(1, items.max() + 1))[items - 1]
+    chance = ((relevant - 1) / np.maximum(items - 1, 1) * (items - harmonic) + harmonic) / items
     return float(ranks.average_precision.mean()), float(chance.mean())
 
 
@@ -159,9 +161,9 @@ def median_rank(ranks: Ranks) -> tuple[float, float]:
     return _median(ranks, _first_hit), _median(ranks, _random_hit)
 
 
-def available_k(items: int) -> Sequence[int]:
-    """The K of `RECALL_AT` that a gallery of `items` items has."""
-    return [k for k in RECALL_AT if k <= items]
+def available_k(items: int | Integers) -> Sequence[int]:
+    """The K of `RECALL_AT` that a gallery of `items` items has (the largest gallery where they differ)."""
+    return [k for k in RECALL_AT if k <= np.max(items)]
 
 
 def _first_hit(ranks: Ranks, k: int) -> NDArray[np.float64]:
@@ -173,7 +175,7 @@ def _random_hit(ranks: Ranks, k: int) -> NDArray[np.float64]:
 
 
 def _median(ranks: Ranks, hit: Callable[[Ranks, int], NDArray[np.float64]]) -> float:
-    ks = range(1, ranks.items + 1)
+    ks = range(1, int(np.max(ranks.items)) + 1)
     rounding = 1e-12
     lower = bisect_left(ks, 0.5 - rounding, key=lambda k: float(hit(ranks, k).mean()))
     upper = bisect_right(ks, 0.5 + rounding, key=lambda k: float(hit(ranks, k).mean()))

@@ -2,26 +2,25 @@
 
 Positives are pairs of one identity, negatives pairs of two identities that agree on the stratum. A pair (v, f) of
 identities (a, b) weighs 1 / (voices of a x faces of b), so every identity weighs alike among the positives and every
-ordered pair of identities alike among the negatives. Only the positives are sorted; a negative is put between two of
-them. Between two positives the ROC is a horizontal line, so these counts hold the exact ROC, whatever the number of
-negatives, and nothing is binned.
+ordered pair of identities alike among the negatives. The similarities of the positives cut the scale: each distinct one
+is a place of its own and so is each gap between two. Where there are more than `MOST_CUTS`, every so many of them cuts,
+and the positives and negatives that share a gap count as ties; how far that can move a score is its error bound.
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, no_type_check
 
 import numpy as np
 from numpy.typing import NDArray
 
-from voiceface.errors import UserError
-from voiceface.scores.blocks import for_blocks
+from voiceface.scores.blocks import map_blocks
 from voiceface.scores.compiled import compiled
-from voiceface.scores.confidence import student_interval
+from voiceface.scores.roc import Curve, Floats
 from voiceface.scores.similarity import Rows
 
-Floats = NDArray[np.float64]
+MOST_CUTS = (1 << 15) - 1  # their numbers fit 16 bits, and the tables a processor's cache
+INTERVALS = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -31,54 +30,22 @@ class Verification:
     Attributes:
         auc: Area under the ROC, in [0, 1].
         eer: Equal error rate, in [0, 1].
-        influence: float64 (J,): first-order effect of each of the J identities on the AUC; it sums to 0.
+        auc_bound: The exact AUC lies within this of `auc`; 0 where it is exact.
+        eer_bound: Likewise of `eer`.
+        auc_influence: float64 (J,): first-order effect of each of the J identities on the AUC; it sums to 0.
+        eer_influence: float64 (J,): likewise on the EER.
         pairs: Positive and negative pairs of a voice and a face.
-        ties: Those whose similarity both a positive and a negative pair have.
+        ties: Negative pairs that tie with a positive one (an upper bound where the scores are not exact).
     """
 
     auc: float
     eer: float
-    influence: Floats
+    auc_bound: float
+    eer_bound: float
+    auc_influence: Floats
+    eer_influence: Floats
     pairs: int
     ties: int
-
-    def interval(self, level: float) -> tuple[float, float] | None:
-        """Interval of the AUC when people are the sampling unit; None with fewer than 3 people."""
-        return student_interval(self.auc, self.influence, level)
-
-
-def auc(scores: Sequence[float], labels: Sequence[bool], weights: Sequence[float] | None = None) -> float:
-    """Area under the ROC: P(positive > negative) + 1/2 P(=), never a grid of thresholds.
-
-    Args:
-        scores: n finite numbers, larger = more alike.
-        labels: n truth values: whether the trial is a positive one.
-        weights: n numbers, at least 0; None: all alike.
-
-    Returns:
-        The area, in [0, 1].
-
-    Raises:
-        UserError: Lengths differ, a score is not finite, a weight is negative, or a class has no weight.
-    """
-    return _area(*_list_curve(scores, labels, weights))
-
-
-def eer(scores: Sequence[float], labels: Sequence[bool], weights: Sequence[float] | None = None) -> float:
-    """Equal error rate: where the line through the points of the exact ROC has as many false alarms as misses.
-
-    Args:
-        scores: n finite numbers, larger = more alike.
-        labels: n truth values: whether the trial is a positive one.
-        weights: n numbers, at least 0; None: all alike.
-
-    Returns:
-        The rate, in [0, 1].
-
-    Raises:
-        UserError: Lengths differ, a score is not finite, a weight is negative, or a class has no weight.
-    """
-    return _equal_error(*_list_curve(scores, labels, weights))
 
 
 def verify(
@@ -88,163 +55,195 @@ def verify(
     masks: NDArray[np.bool_],
     threads: int | None = None,
 ) -> list[Verification | None]:
-    """Verification scores of several strata in one pass over the similarities.
+    """Verification scores of several strata in three passes over the similarities.
 
     Args:
         similarity_rows: Gives the similarities (B, N) of B voices (by index) to all faces, which lie identity by
-            identity.
+            identity. They are finite, or NaN for a face of the voice's own identity that takes no part.
         voice_identity: int64 (Nv,), ascending: each voice's identity; all of 0 .. I - 1 occur.
         face_counts: int64 (J,), J >= I: faces of each identity, at least 1 for the first I; the faces of the others
             are not used.
         masks: bool (S, I, I): the pairs (identity of the voice, of the face) of each stratum; False on the diagonal.
             The positives of a stratum are those of the identities that its pairs hold.
-        threads: Threads that count; None: as many as numba may use.
+        threads: Threads; None: as many as numba may use.
 
     Returns:
-        One `Verification` per stratum, None for a stratum without a pair. Memory: the positives' similarities and, per
-        stratum, 20 bytes for each distinct one, beside one block of similarities per thread.
+        One `Verification` per stratum, None for a stratum without a pair. Memory: 6 bytes for each positive pair and,
+        per stratum, 24 for each of at most `MOST_CUTS` cuts, beside one block of similarities per thread.
     """
     identities = masks.shape[1]
+    voices, items = len(voice_identity), int(face_counts.sum())
     voice_counts = np.bincount(voice_identity)
     starts = np.concatenate([[0], np.cumsum(face_counts)])
-    own_scores: list[NDArray[Any]] = [np.empty(0)] * len(voice_identity)
 
-    def keep_positives(rows: NDArray[np.intp]) -> None:
-        for row, line in zip(rows, similarity_rows(rows), strict=True):
-            own_scores[row] = line[starts[voice_identity[row]] : starts[voice_identity[row] + 1]].copy()
-
-    for_blocks(keep_positives, len(voice_identity), int(starts[-1]), threads)
-    values, place = np.unique(np.concatenate(own_scores), return_inverse=True)
-    owner = np.repeat(voice_identity, face_counts[voice_identity])
-    weight = 1.0 / (voice_counts * face_counts[:identities])[owner]
-    used: NDArray[np.bool_] = np.logical_or(masks.any(axis=1), masks.any(axis=2))
-    positives = np.array([np.bincount(place, weight * u[owner], len(values)) for u in used])
-    positive_counts = np.array([np.bincount(place[u[owner]], minlength=len(values)) for u in used])
-    # Weight of the positives above each of the 2 U + 1 places: before, at, between ... the U distinct similarities.
-    survival = np.zeros((len(masks), 2 * len(values) + 1))
-    upwards = np.cumsum(positives[:, ::-1], axis=1)[:, ::-1]
-    survival[:, 0:-1:2] = upwards
-    survival[:, 1::2] = upwards - positives / 2
-
-    table, low, scale = _interval_table(values)
-    pairs_at = np.ascontiguousarray(masks.transpose(1, 2, 0))
-    negatives = np.zeros_like(survival)
-    tie_counts = np.zeros((len(masks), len(values)), np.int64)
-    effect = np.zeros((len(masks), identities))
-
-    def add_block(rows: NDArray[np.intp]) -> None:
-        scores = np.ascontiguousarray(similarity_rows(rows))
-        places = np.empty((len(rows), int(starts[identities])), np.int32)
-        _find_places(scores, values, table, low, scale, places)
+    def own_scores(rows: NDArray[np.intp], scores: NDArray[Any]) -> list[NDArray[Any]]:
         own = voice_identity[rows]
-        _add_negatives(places, own, voice_counts, starts, pairs_at, survival, negatives, tie_counts, effect)
+        return [line[starts[a] : starts[a + 1]].copy() for a, line in zip(own, scores, strict=True)]
 
-    # One thread, for a sum of fractions depends on its order, and a result must not change from run to run.
-    for_blocks(add_block, len(voice_identity), int(starts[-1]), threads=1)
+    lines = [line for part in map_blocks(own_scores, similarity_rows, voices, items, threads) for line in part]
+    positive_scores = np.concatenate(lines)
+    owner = np.repeat(voice_identity, face_counts[voice_identity])
+    valid = ~np.isnan(positive_scores)
+    positive_scores, owner = positive_scores[valid], owner[valid]
+    own_pairs = np.bincount(owner, minlength=identities)
+    used: NDArray[np.bool_] = np.logical_or(masks.any(axis=1), masks.any(axis=2)) & (own_pairs > 0)
+
+    distinct = np.unique(positive_scores)
+    cuts = distinct[:: -(-len(distinct) // MOST_CUTS)]
+    table = _CutTable(cuts)
+    place = np.empty(len(positive_scores), np.int64)
+    _find_places(positive_scores, *table.parts, place)
+    weight = 1.0 / own_pairs[owner]
+    positives = np.array([np.bincount(place, weight * u[owner], 2 * len(cuts) + 1) for u in used])
+    higher = np.cumsum(positives[:, ::-1], axis=1)[:, ::-1] - positives / 2  # weight above each place, ties half
+    # Pairs that take part in the same strata share one histogram.
+    kinds, kind = np.unique(masks.reshape(len(masks), -1), axis=1, return_inverse=True)
+    kind = kind.reshape(identities, identities)
+
+    def add_block(rows: NDArray[np.intp], scores: NDArray[Any]) -> tuple[Floats, NDArray[np.int64], Floats]:
+        weights, numbers = np.zeros((kinds.shape[1], higher.shape[1])), np.zeros(kinds.shape[1], np.int64)
+        effect = np.zeros((len(masks), identities))
+        _add_negatives(
+            scores, voice_identity[rows], voice_counts, starts, kind, kinds.T, *table.parts, positives.any(axis=0),
+            higher.astype(np.float32), weights, numbers, effect,
+        )  # fmt: skip
+        return weights, numbers, effect
+
+    weights, numbers = np.zeros((kinds.shape[1], higher.shape[1])), np.zeros(kinds.shape[1], np.int64)
+    effect = np.zeros((len(masks), identities))
+    for block_weights, tied, moved in map_blocks(add_block, similarity_rows, voices, items, threads):
+        weights += block_weights
+        numbers += tied
+        effect += moved
+    negatives, ties = kinds @ weights, kinds @ numbers
+
+    curves = [Curve(p, n) if n.any() and p.any() else None for p, n in zip(positives, negatives, strict=True)]
+    thresholds = np.array([cuts[min(c.threshold // 2, len(cuts) - 1)] if c else 0.0 for c in curves])
+
+    pairs_at = np.ascontiguousarray(masks.transpose(1, 2, 0))
+
+    def alarms_of(rows: NDArray[np.intp], scores: NDArray[Any]) -> Floats:
+        alarms = np.zeros((len(masks), identities))
+        _add_alarms(scores, voice_identity[rows], voice_counts, starts, pairs_at, thresholds, alarms)
+        return alarms
+
+    alarms = sum(map_blocks(alarms_of, similarity_rows, voices, items, threads), np.zeros((len(masks), identities)))
     results: list[Verification | None] = []
-    for s, mask in enumerate(masks):
-        if not mask.any():
+    for s, (mask, curve) in enumerate(zip(masks, curves, strict=True)):
+        if curve is None:
             results.append(None)
             continue
-        curve = positives[s], negatives[s, 1::2], negatives[s, 0::2]
-        area = _area(*curve)
+        # The effect of a person: as the owner of positives, and in the pairs of negatives, as voice and as face.
         people, pairs = float(used[s].sum()), float(mask.sum())
-        # weight of the negatives below each positive, summed per identity
-        below = np.cumsum(negatives[s])[0:-1:2] + negatives[s, 1::2] / 2
-        own_effect = np.bincount(owner, weight * used[s][owner] * below[place], identities)
-        influence = (own_effect / pairs - area * used[s]) / people
-        influence += (effect[s] / people - area * (mask.sum(axis=0) + mask.sum(axis=1))) / pairs
-        both = tie_counts[s] > 0
-        trials = int(positive_counts[s].sum()) + int((voice_counts @ mask @ face_counts[:identities]).sum())
-        ties = int(positive_counts[s][both].sum() + tie_counts[s][positive_counts[s] > 0].sum())
-        results.append(Verification(area, _equal_error(*curve), influence[used[s]], trials, ties))
+        in_pairs = mask.sum(axis=0) + mask.sum(axis=1)
+        own_below = np.bincount(owner, weight * curve.lower[place], identities)
+        area = (own_below - curve.auc) * used[s] / people
+        area += (effect[s] / people - curve.auc * in_pairs) / pairs
+        share = (positive_scores < thresholds[s]) + 0.5 * (positive_scores == thresholds[s])
+        missed = np.bincount(owner, weight * share, identities)
+        miss = (missed - missed[used[s]].mean()) * used[s] / people
+        alarm = (alarms[s] - alarms[s].sum() / 2 / pairs * in_pairs) / pairs
+        error = curve.miss_share * miss + (1.0 - curve.miss_share) * alarm
+        takes_part = used[s] | (in_pairs > 0)
+        trials = int(own_pairs[used[s]].sum()) + int((voice_counts @ mask @ face_counts[:identities]).sum())
+        results.append(
+            Verification(
+                curve.auc,
+                curve.eer,
+                curve.auc_bound,
+                curve.eer_bound,
+                area[takes_part],
+                error[takes_part],
+                trials,
+                int(ties[s]),
+            )
+        )
     return results
 
 
-def _list_curve(
-    scores: Sequence[float], labels: Sequence[bool], weights: Sequence[float] | None
-) -> tuple[Floats, Floats, Floats]:
-    values, truth = np.asarray(scores, np.float64), np.asarray(labels).astype(np.bool_)
-    shares = np.ones(len(values)) if weights is None else np.asarray(weights, np.float64)
-    if values.ndim != 1 or values.shape != truth.shape or values.shape != shares.shape:
-        raise UserError(f"scores, labels and weights have shapes {values.shape}, {truth.shape}, {shares.shape}")
-    if not np.isfinite(values).all() or not np.isfinite(shares).all() or (shares < 0).any():
-        raise UserError("scores and weights must be finite and weights not negative; drop or mend those trials")
-    distinct, place = np.unique(values, return_inverse=True)
-    sides = [np.bincount(place, shares * side, len(distinct)) for side in (truth, ~truth)]
-    positive, negative = (side.astype(np.float64) for side in sides)
-    if not positive.sum() or not negative.sum():
-        raise UserError("labels: both positive and negative trials (with a weight) are needed")
-    return positive, negative, np.zeros(len(distinct) + 1)
+class _CutTable:
+    """Finds the place of a score: equal intervals of the scale, of which most lie between two cuts."""
 
-
-def _area(positive: Floats, equal: Floats, between: Floats) -> float:
-    """AUC from the weights at U ascending values and of negatives at them and between them (U + 1, ends included)."""
-    below = np.cumsum(between)[:-1] + np.cumsum(equal) - equal / 2
-    return min(1.0, float(positive @ below) / float(positive.sum() * (equal.sum() + between.sum())))
-
-
-def _equal_error(positive: Floats, equal: Floats, between: Floats) -> float:
-    """EER from the same: false alarms grow from 0 to 1 and misses fall from 1 to 0 as the threshold falls."""
-    steps = len(positive)
-    alarms, hits = np.zeros((2, 2 * steps + 2))
-    alarms[1::2], alarms[2::2] = between[::-1], equal[::-1]
-    hits[2::2] = positive[::-1]
-    alarms, hits = np.cumsum(alarms) / alarms.sum(), np.cumsum(hits) / hits.sum()
-    excess = alarms - (1.0 - hits)
-    after = min(max(int(np.searchsorted(excess, 0.0)), 1), len(excess) - 1)
-    step = excess[after] - excess[after - 1]
-    share = -excess[after - 1] / step if step > 0 else 0.0
-    return float(alarms[after - 1] + share * (alarms[after] - alarms[after - 1]))
-
-
-def _interval_table(values: NDArray[Any]) -> tuple[NDArray[np.int32], float, float]:
-    """First value of each of many equal intervals, so that few values remain to be compared with a score."""
-    intervals = min(4 * len(values), 1 << 24)
-    low, high = float(values[0]), float(values[-1])
-    scale = intervals / max(high - low, 1e-300)
-    if scale == 0.0 or not math.isfinite(scale) or not math.isfinite(high - low):
-        low, scale = 0.0, 0.0
-    position = np.clip((values.astype(np.float64) - low) * scale + 1.0, 0.0, intervals + 1.0).astype(np.int64)
-    return np.concatenate([[0], np.cumsum(np.bincount(position, minlength=intervals + 2))]).astype(np.int32), low, scale
+    def __init__(self, cuts: NDArray[Any]) -> None:
+        intervals = min(16 * len(cuts), INTERVALS)
+        low, high = float(cuts[0]), float(cuts[-1])
+        scale = intervals / max(high - low, 1e-300)
+        if scale == 0.0 or not math.isfinite(scale) or not math.isfinite(high - low):
+            low, scale = 0.0, 0.0
+        position = np.clip((cuts.astype(np.float64) - low) * scale + 1.0, 0.0, intervals + 1.0).astype(np.int64)
+        first = np.concatenate([[0], np.cumsum(np.bincount(position, minlength=intervals + 2))])
+        self.parts = np.append(cuts, np.inf).astype(cuts.dtype), first.astype(np.uint16), low, scale
 
 
 @compiled
 @no_type_check
-def _find_places(scores, values, table, low, scale, places):
-    """Write the place of each score among the U ascending values: 2 i at a gap before value i, 2 i + 1 at the value."""
+def _find_places(scores, cuts, table, low, scale, places):
+    """Write the place of each score among the U ascending cuts: 2 i in the gap before cut i, 2 i + 1 at the cut.
+
+    `cuts` ends with infinity; `table` (intervals + 3,) holds the first cut of each interval.
+    """
     most = np.float64(len(table) - 2)
-    for row in range(len(places)):
-        for item in range(places.shape[1]):
-            score = scores[row, item]
-            index = np.int64(min(max((np.float64(score) - low) * scale + 1.0, 0.0), most))
-            place, end = table[index], table[index + 1]
+    one = np.uint64(1)
+    for item in range(len(scores)):
+        score = scores[item]
+        index = np.uint64(min(max((np.float64(score) - low) * scale + 1.0, 0.0), most))
+        place = np.uint64(table[index])
+        place += np.uint64(cuts[place] < score)
+        if cuts[place] < score:
+            end = np.uint64(table[index + one])
             while place < end:
-                middle = (place + end) >> 1
-                if values[middle] < score:
-                    place = middle + 1
+                middle = (place + end) >> one
+                if cuts[middle] < score:
+                    place = middle + one
                 else:
                     end = middle
-            hit = place < len(values) and values[place] == score
-            places[row, item] = 2 * place + hit
+        places[item] = (place << one) + np.uint64(cuts[place] == score)
 
 
 @compiled
 @no_type_check
-def _add_negatives(places, own, voice_counts, starts, pairs_at, survival, negatives, tie_counts, effect):
-    for row in range(len(places)):
+def _add_negatives(
+    scores, own, voice_counts, starts, kind, kinds, cuts, table, low, scale, positive, higher, negatives, ties, effect
+):
+    places = np.empty(np.max(starts[1:] - starts[:-1]), np.int64)
+    for row in range(len(scores)):
+        voice = own[row]
+        for face in range(len(kind)):
+            group = kind[voice, face]
+            if not kinds[group].any():
+                continue
+            first, last = starts[face], starts[face + 1]
+            _find_places(scores[row, first:last], cuts, table, low, scale, places)
+            weight = 1.0 / (voice_counts[voice] * (last - first))
+            tied = 0
+            for item in range(np.uint64(last - first)):
+                place = np.uint64(places[item])
+                negatives[group, place] += weight
+                tied += positive[place]
+            ties[group] += tied
+            for stratum in range(kinds.shape[1]):
+                if kinds[group, stratum]:
+                    won = np.float32(0.0)
+                    for item in range(np.uint64(last - first)):
+                        won += higher[stratum, np.uint64(places[item])]
+                    effect[stratum, voice] += weight * won
+                    effect[stratum, face] += weight * won
+
+
+@compiled
+@no_type_check
+def _add_alarms(scores, own, voice_counts, starts, pairs_at, thresholds, alarms):
+    for row in range(len(scores)):
         voice = own[row]
         for face in range(pairs_at.shape[1]):
-            weight = 1.0 / (voice_counts[voice] * (starts[face + 1] - starts[face]))
+            first, last = starts[face], starts[face + 1]
             for stratum in range(pairs_at.shape[2]):
-                if not pairs_at[voice, face, stratum]:
-                    continue
-                won = 0.0
-                for item in range(starts[face], starts[face + 1]):
-                    place = places[row, item]
-                    negatives[stratum, place] += weight
-                    won += survival[stratum, place]
-                    if place & 1:
-                        tie_counts[stratum, place >> 1] += 1
-                effect[stratum, voice] += weight * won
-                effect[stratum, face] += weight * won
+                if pairs_at[voice, face, stratum]:
+                    high = 0
+                    for item in range(np.uint64(first), np.uint64(last)):
+                        high += 2 * (scores[row, item] > thresholds[stratum]) + (
+                            scores[row, item] == thresholds[stratum]
+                        )
+                    share = high / (2.0 * voice_counts[voice] * (last - first))
+                    alarms[stratum, voice] += share
+                    alarms[stratum, face] += share

@@ -6,8 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from voiceface.scores.confidence import student_interval
-from voiceface.scores.deletion import jackknife_influence, without_each
-from voiceface.scores.matching import count
+from voiceface.scores.ranking import jackknife_influence, rank
 from voiceface.scores.retrieval import mean_average_precision, recall_at
 
 SIZES = st.lists(st.tuples(st.integers(1, 3), st.integers(1, 5)), min_size=3, max_size=6)
@@ -15,7 +14,11 @@ KS = (1, 2, 5)
 
 
 def ranks_of(scores, query_identity, items):
-    return count(lambda rows: scores[rows], query_identity, items, threads=1).ranks
+    return rank(lambda rows: scores[rows], query_identity, items, threads=1)[0].ranks
+
+
+def without_each(rows, query_identity, items, ks, threads=None):
+    return rank(rows, query_identity, items, None, ks, threads)[0].without
 
 
 @settings(max_examples=60, deadline=None)
@@ -84,3 +87,53 @@ def test_the_interval_covers_the_expected_score():
     assert (covered >= 0.917).all(), covered
     assert covered[0] <= 0.983
     assert (bounds[..., 1] - bounds[..., 0]).mean() < 0.3  # and says something
+
+
+def test_a_stratum_ranks_its_own_gallery():
+    """Against cutting the gallery of each identity's queries by hand."""
+    rng = np.random.default_rng(3)
+    items = np.array([2, 3, 1, 2, 4, 3])
+    query_identity, owner = np.repeat(np.arange(5), 3), np.repeat(np.arange(6), items)
+    scores = rng.integers(0, 9, (15, items.sum())).astype(np.float32)
+    mask = rng.random((5, 6)) < 0.5
+    mask[np.arange(5), np.arange(5)] = False
+    mask[2] = False  # nobody to meet: no query of this person is ranked
+    found = rank(lambda rows: scores[rows], query_identity, items, mask[None], KS, threads=1)[0]
+    precision = []
+    for a in np.flatnonzero(mask.any(axis=1)):
+        inside = np.flatnonzero(np.isin(owner, [a, *np.flatnonzero(mask[a])]))
+        sizes = np.array([(owner[inside] == a).sum(), (owner[inside] != a).sum()])
+        order = np.argsort(owner[inside] != a, kind="stable")
+        part = scores[np.ix_(query_identity == a, inside[order])]
+        precision += rank(lambda rows, part=part: part[rows], np.zeros(3, int), sizes, threads=1)[
+            0
+        ].ranks.average_precision.tolist()
+    np.testing.assert_allclose(found.ranks.average_precision, precision, atol=1e-12)
+    assert found.identities == mask.any(axis=1).sum()
+    assert rank(lambda rows: scores[rows], query_identity, items, np.zeros((1, 5, 6), bool), threads=1) == [None]
+    gone = 1
+    left = query_identity[query_identity != gone]
+    smaller = rank(
+        lambda rows: scores[query_identity != gone][:, owner != gone][rows],
+        left - (left > gone),
+        np.delete(items, gone),
+        np.delete(np.delete(mask, gone, 0), gone, 1)[None],
+        threads=1,
+    )[0]
+    taking_part = np.flatnonzero(np.append(mask.any(axis=1), False) | mask.any(axis=0))
+    row = found.without[taking_part.tolist().index(gone)]
+    if (
+        mask[np.arange(5) != gone][:, np.arange(6) != gone].any(axis=1).sum()
+        == mask[np.arange(5) != gone].any(axis=1).sum()
+    ):
+        assert row[0] == pytest.approx(mean_average_precision(smaller.ranks)[0], abs=1e-12)
+
+
+def test_queries_without_a_relevant_item_are_left_out():
+    scores = np.random.default_rng(0).normal(size=(4, 5)).astype(np.float32)
+    query_identity, items = np.array([0, 0, 1, 1]), np.array([2, 3])
+    scores[1, :2] = np.nan
+    scores[2, 3] = np.nan
+    found = rank(lambda rows: scores[rows], query_identity, items, threads=1)[0]
+    assert found.ranks.relevant.tolist() == [2, 2, 3]
+    assert np.asarray(found.ranks.items).tolist() == [5, 4, 5]

@@ -1,0 +1,207 @@
+"""Rank every relevant item of every query, in every stratum, with all people and without each of them.
+
+Deleting a person takes their queries away, and their items from every other query's gallery, which moves the relevant
+items up. The counts of how many items of each person stand above each relevant item give the exact score of every such
+deletion, and with them the delete-one-identity jackknife.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, no_type_check
+
+import numpy as np
+from numpy.typing import NDArray
+
+from voiceface.scores.blocks import map_blocks
+from voiceface.scores.compiled import compiled
+from voiceface.scores.places import place_items
+from voiceface.scores.retrieval import Ranks, summarise_ranks
+from voiceface.scores.similarity import Rows
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """The rankings of one stratum.
+
+    Attributes:
+        ranks: Where the relevant items stand, for the queries that have a rival in the stratum.
+        identities: Identities that these queries are of.
+        without: float64 (J', 1 + K): mAP and each R@K without each of the J' identities that take part, in the order
+            of their numbers.
+    """
+
+    ranks: Ranks
+    identities: int
+    without: NDArray[np.float64]
+
+
+def rank(
+    similarity_rows: Rows,
+    query_identity: NDArray[np.int64],
+    gallery_sizes: NDArray[np.int64],
+    masks: NDArray[np.bool_] | None = None,
+    ks: Sequence[int] = (),
+    threads: int | None = None,
+) -> list[Ranking | None]:
+    """Rank the gallery for every query.
+
+    Args:
+        similarity_rows: Gives the similarities (B, N) of B queries (by index) to the gallery, identity by identity.
+            They are finite, or NaN for an item of the query's own identity that takes no part.
+        query_identity: int64 (Q,), ascending: each query's identity; all of 0 .. I - 1 occur.
+        gallery_sizes: int64 (J,), J >= I: items of each identity, at least 1 for the first I.
+        masks: bool (S, I, J): the identities whose items each identity's queries meet beside their own; None: one
+            stratum, all identities.
+        ks: The K of R@K whose values without each identity are wanted.
+        threads: Threads; None: as many as numba may use.
+
+    Returns:
+        The rankings of each stratum; None where no query has both a relevant and an irrelevant item. Memory: 57 bytes
+        for each query and stratum, beside one block of similarities per thread.
+    """
+    people, queries = len(gallery_sizes), len(query_identity)
+    identities = int(query_identity[-1]) + 1
+    if masks is None:
+        masks = np.ones((1, identities, people), np.bool_)
+    masks = masks & (np.arange(identities)[:, None] != np.arange(people))
+    starts = np.concatenate([[0], np.cumsum(gallery_sizes)])
+    harmonic = np.concatenate([[0.0], np.cumsum(1.0 / np.arange(1, starts[-1] + 1))])
+    tops = np.array(ks, np.int64)
+    rivals = masks @ gallery_sizes
+    relevant = np.zeros(queries, np.int64)
+    found = [Ranks.empty(relevant, rivals[s][query_identity]) for s in range(len(masks))]
+    totals = np.zeros((len(masks), identities, 1 + len(tops)))
+    changes = np.zeros((len(masks), people, 1 + len(tops)))
+    most_relevant = int(gallery_sizes[:identities].max())
+
+    def rank_block(rows: NDArray[np.intp], scores: NDArray[Any]) -> tuple[slice, NDArray[np.float64], ...]:
+        own = query_identity[rows]
+        owners = slice(int(own[0]), int(own[-1]) + 1)
+        above, tied = np.zeros((2, len(masks), len(rows), most_relevant), np.int64)
+        total = np.zeros((len(masks), owners.stop - owners.start, 1 + len(tops)))
+        change = np.zeros_like(changes)
+        _rank_rows(scores, own, starts, masks, harmonic, tops, relevant[rows[0] :], above, tied, total, change)
+        for s in range(len(masks)):
+            summarise_ranks(above[s], tied[s], found[s], rows)
+        return owners, total, change
+
+    for owners, total, change in map_blocks(rank_block, similarity_rows, queries, int(starts[-1]), threads):
+        totals[:, owners] += total
+        changes += change
+    return [_ranking(found[s], relevant, query_identity, masks[s], totals[s], changes[s]) for s in range(len(masks))]
+
+
+def jackknife_influence(without: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Effect of each of J identities on a score, from its values without each; for `student_interval`.
+
+    The variance (J-1)/J sum (theta_j - mean)^2 of the jackknife is that function's J/(J-1) sum e^2.
+
+    Args:
+        without: float64 (J,): the score without each identity.
+
+    Returns:
+        float64 (J,), with the sum 0.
+    """
+    count = len(without)
+    effect: NDArray[np.float64] = (count - 1) / count * (without.mean() - without)
+    return effect
+
+
+def _ranking(
+    ranks: Ranks,
+    relevant: NDArray[np.int64],
+    query_identity: NDArray[np.int64],
+    mask: NDArray[np.bool_],
+    totals: NDArray[np.float64],
+    changes: NDArray[np.float64],
+) -> Ranking | None:
+    rivals = np.asarray(ranks.items)
+    used = (rivals > 0) & (relevant > 0)
+    if not used.any():
+        return None
+    chosen = Ranks(
+        (rivals + relevant)[used],
+        relevant[used],
+        ranks.average_precision[used],
+        ranks.above[used],
+        ranks.tied_relevant[used],
+        ranks.tied_irrelevant[used],
+        ranks.open[used],
+    )
+    own_queries = np.bincount(query_identity[used], minlength=len(changes))
+    own_totals = np.zeros_like(changes)
+    own_totals[: len(totals)] = totals
+    left = own_queries.sum() - own_queries
+    without = (own_totals.sum(axis=0) - own_totals + changes) / np.maximum(left, 1)[:, None]
+    takes_part = mask[own_queries[: len(mask)] > 0].any(axis=0) | (own_queries > 0)
+    return Ranking(chosen, int((own_queries > 0).sum()), without[takes_part])
+
+
+@compiled
+@no_type_check
+def _rank_rows(scores, own, starts, masks, harmonic, tops, relevant, above, tied, totals, changes):
+    """Write `relevant` (B,), `above` and `tied` (S, B, P), best relevant item first, and add the sums of the scores."""
+    sizes = starts[1:] - starts[:-1]
+    kept = np.zeros(1 + len(tops))
+    for row in range(len(scores)):
+        copies, below, level = place_items(scores[row], starts, own[row])
+        number = len(copies)
+        relevant[row] = copies.sum()
+        above_left, level_left = np.zeros(number, np.int64), np.zeros(number, np.int64)
+        for stratum in range(len(masks)):
+            mask = masks[stratum, own[row]]
+            above_all, level_all = np.zeros(number, np.int64), np.zeros(number, np.int64)
+            rivals = 0
+            for identity in range(len(mask)):
+                if mask[identity]:
+                    rivals += sizes[identity]
+                    for place in range(number):
+                        above_all[place] += sizes[identity] - below[identity, place] - level[identity, place]
+                        level_all[place] += level[identity, place]
+            if rivals == 0 or number == 0:
+                continue
+            index = 0
+            for place in range(number - 1, -1, -1):
+                for _ in range(copies[place]):
+                    above[stratum, row, index] = above_all[place]
+                    tied[stratum, row, index] = level_all[place]
+                    index += 1
+            kept[:] = 0.0
+            _add_scores(copies, above_all, level_all, harmonic, tops, kept)
+            totals[stratum, own[row] - own[0]] += kept
+            if len(tops) == 0:
+                continue
+            for identity in range(len(mask)):
+                if mask[identity]:
+                    for place in range(number):
+                        level_left[place] = level_all[place] - level[identity, place]
+                        above_left[place] = above_all[place] + below[identity, place] + level[identity, place]
+                        above_left[place] -= sizes[identity]
+                    changes[stratum, identity] -= kept
+                    _add_scores(copies, above_left, level_left, harmonic, tops, changes[stratum, identity])
+
+
+@compiled
+@no_type_check
+def _add_scores(copies, above, level, harmonic, tops, sums):
+    """Add the expected average precision and the probabilities of a hit in each top K of one ranking to `sums`."""
+    rank, precision = 0, 0.0
+    for place in range(len(copies) - 1, -1, -1):
+        before = above[place] + rank
+        group = copies[place] + level[place]
+        if group == 1:
+            precision += (rank + 1) / (before + 1)
+        else:
+            # The sum over the group's places of `_summarise` in voiceface.scores.retrieval, in closed form.
+            others = (copies[place] - 1) / (group - 1)
+            inverse = harmonic[before + group] - harmonic[before]
+            precision += copies[place] / group * (others * group + (rank + 1 - others * (before + 1)) * inverse)
+        if rank == 0:
+            for i in range(len(tops)):
+                drawn = min(max(tops[i] - above[place], 0), group)
+                miss = 1.0
+                for item in range(copies[place]):
+                    miss *= max(group - drawn - item, 0) / (group - item)
+                sums[1 + i] += 1.0 - miss
+        rank += copies[place]
+    sums[0] += precision / rank
