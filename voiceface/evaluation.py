@@ -1,9 +1,9 @@
 """CrossModalMetrics, the one metrics callback.
 
-It gathers the embeddings of an evaluation, calls the scores, logs them and writes the result file.
+It keeps the embeddings of an evaluation in a `CrossModalScores`, logs its scores and writes the result file.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,53 +14,81 @@ import torch.distributed as dist
 from numpy.typing import NDArray
 
 from voiceface import results as result_file
-from voiceface.data.shards import Corpus
+from voiceface.data.shards import Corpus, seeded
 from voiceface.data.synthetic import log_likelihood_ratio
 from voiceface.method import Method
+from voiceface.metric import CrossModalScores
 from voiceface.scores import score
 
 LOGGED = {("matching", "accuracy", "exact"), ("retrieval", "mAP", "whole_split"), ("retrieval", "R@10", "whole_split")}
 
 
 class EmbeddingTable:
-    """Embeddings of one evaluation: both modalities, with identities, keys, and what an ideal observer knows."""
+    """The clips of one evaluation: embeddings in a metric, and beside it what only the end of a test asks for.
 
-    def __init__(self) -> None:
-        self._parts: dict[str, list[Any]] = {}
+    Args:
+        metric: Receives the embeddings. A clip's number there is a hash of its key, 63 bits long, so that every process
+            knows it without a word to the others.
+    """
+
+    def __init__(self, metric: CrossModalScores) -> None:
+        self.metric = metric
+        self._clips: dict[str, list[tuple[str, int, tuple[float, ...] | None]]] = {"voice": [], "face": []}
+        self._skipped = 0
 
     def add(self, outputs: Mapping[str, torch.Tensor], batch: Mapping[str, Any]) -> None:
-        """Add a batch's embeddings.
+        """Add a batch.
 
         Args:
             outputs: `voices` of shape (Nv, D) and `faces` of shape (Nf, D).
             batch: The batch that they come from.
         """
-        self._append("skipped", np.array([len(batch["skipped"])]))
-        for kind in ("voice", "face"):
-            if len(batch[f"{kind}_keys"]):
-                self._append(f"{kind}s", outputs[f"{kind}s"].detach().float().cpu().numpy())
-            self._append(f"{kind}_identity", batch[f"{kind}_identity"].cpu().numpy())
-            self._append(f"{kind}_keys", np.array(batch[f"{kind}_keys"], dtype=object))
-            if all(o is not None for o in batch[f"{kind}_observed"]) and batch[f"{kind}_observed"]:
-                self._append(f"{kind}_observed", np.array(batch[f"{kind}_observed"]))
+        self.metric.update(
+            outputs["voices"],
+            batch["voice_identity"],
+            outputs["faces"],
+            batch["face_identity"],
+            torch.from_numpy(_numbers(batch["voice_keys"])),
+            torch.from_numpy(_numbers(batch["face_keys"])),
+        )
+        for kind, clips in self._clips.items():
+            identity = batch[f"{kind}_identity"].tolist()
+            clips += zip(batch[f"{kind}_keys"], identity, batch[f"{kind}_observed"], strict=True)
+        self._skipped += len(batch["skipped"])
 
-    def _append(self, name: str, value: NDArray[Any]) -> None:
-        self._parts.setdefault(name, []).append(value)
+    def gather_clips(self) -> dict[str, NDArray[Any]]:
+        """All clips of all processes, without their embeddings, in the order of their keys.
+
+        Returns:
+            For `voice` and `face`: `_keys`, `_identity` int64 (n,) and, where every clip has it, `_observed` float64
+            (n, traits); and the number of clips that each process `skipped`.
+        """
+        tables: list[Any] = [(self._clips, self._skipped)]
+        if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
+            tables = [None] * dist.get_world_size()
+            dist.all_gather_object(tables, (self._clips, self._skipped))
+        joined: dict[str, NDArray[Any]] = {"skipped": np.array([skipped for _, skipped in tables])}
+        for kind in ("voice", "face"):
+            clips = {key: (number, seen) for table, _ in tables for key, number, seen in table[kind]}
+            keys = sorted(clips)
+            joined[f"{kind}_keys"] = np.array(keys, dtype=object)
+            joined[f"{kind}_identity"] = np.array([clips[key][0] for key in keys], np.int64)
+            observed = [clips[key][1] for key in keys]
+            if observed and None not in observed:
+                joined[f"{kind}_observed"] = np.array(observed)
+        return joined
 
     def gather(self) -> dict[str, NDArray[Any]]:
-        """Join all batches of all processes, in the order of their keys; ranks may hold different numbers."""
-        tables = [self._parts]
-        if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
-            tables = [{} for _ in range(dist.get_world_size())]
-            dist.all_gather_object(tables, self._parts)
-        names = dict.fromkeys(name for table in tables for name in table)
-        joined = {name: np.concatenate([part for table in tables for part in table.get(name, [])]) for name in names}
-        for kind in ("voice", "face"):
-            order = np.argsort(joined[f"{kind}_keys"].astype(str), kind="stable")
-            for name in (f"{kind}s", f"{kind}_identity", f"{kind}_keys", f"{kind}_observed"):
-                if name in joined:
-                    joined[name] = joined[name][order]
+        """`gather_clips`, and the embeddings in the same order: `voices` and `faces`, float32 (n, D)."""
+        joined = self.gather_clips()
+        for kind, clips in self.metric.clips().items():
+            place = np.searchsorted(clips.number, _numbers(joined[f"{kind}_keys"]))
+            joined[f"{kind}s"] = clips.embeddings[place]
         return joined
+
+
+def _numbers(keys: Iterable[str]) -> NDArray[np.int64]:
+    return np.array([seeded(key) % 2**63 for key in keys], np.int64)
 
 
 class CrossModalMetrics(pl.Callback):
@@ -72,16 +100,33 @@ class CrossModalMetrics(pl.Callback):
         level: Confidence level of the intervals, between 0 and 1.
     """
 
+    table: EmbeddingTable
+    """The clips of the evaluation that runs, or ran last."""
+
     def __init__(self, out: str | None = None, recipe: str = "", level: float = 0.95) -> None:
         self.out, self.recipe, self.level = out, recipe, level
-        self.table = EmbeddingTable()
         self.results: dict[str, Any] | None = None
 
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start an empty table."""
-        self.table = EmbeddingTable()
+        self._start(trainer, pl_module, trainer.val_dataloaders)
 
-    on_test_epoch_start = on_predict_epoch_start = on_validation_epoch_start
+    def on_test_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start an empty table."""
+        self._start(trainer, pl_module, trainer.test_dataloaders)
+
+    def on_predict_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start an empty table."""
+        self._start(trainer, pl_module, trainer.predict_dataloaders)
+
+    def _start(self, trainer: pl.Trainer, method: Any, loader: Any) -> None:
+        metric = CrossModalScores(
+            trainer.datamodule.corpus.identities,  # type: ignore[attr-defined]
+            loader.batches.names,
+            method.space,
+            level=self.level,
+        )
+        self.table = EmbeddingTable(metric.to(method.device))
 
     def on_validation_batch_end(
         self,
@@ -100,49 +145,34 @@ class CrossModalMetrics(pl.Callback):
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Score and log."""
         if not trainer.sanity_checking:
-            self._score(trainer, pl_module, "val")
+            self._score(pl_module, "val")
 
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Score, log, write the result file."""
-        split = trainer.datamodule.test_split  # type: ignore[attr-defined]
-        scores, gathered = self._score(trainer, pl_module, "test")
+        scores = self._score(pl_module, "test")
+        gathered = self.table.gather_clips()
         corpus: Corpus = trainer.datamodule.corpus  # type: ignore[attr-defined]
+        split = trainer.datamodule.test_split  # type: ignore[attr-defined]
         self.results = describe(pl_module, self.recipe, corpus, split, gathered, scores)
-        ideal = ideal_observer(corpus, gathered, _names(trainer, "test"), self.level)
+        names = np.array(trainer.test_dataloaders.batches.names)  # type: ignore[union-attr]
+        ideal = ideal_observer(corpus, gathered, names, self.level)
         if ideal is not None:
             self.results["ideal_observer"] = ideal
         if trainer.is_global_zero and self.out is not None:
             result_file.write_results(Path(self.out), self.results)
 
-    def _score(
-        self, trainer: pl.Trainer, method: Any, stage: str
-    ) -> tuple[list[dict[str, Any]], dict[str, NDArray[Any]]]:
-        gathered = self.table.gather()
-        names = _names(trainer, stage)
-        records = score(
-            gathered["voices"],
-            names[gathered["voice_identity"]].tolist(),
-            gathered["faces"],
-            names[gathered["face_identity"]].tolist(),
-            identities=trainer.datamodule.corpus.identities,  # type: ignore[attr-defined]
-            similarity=method.space,
-            level=self.level,
-        )
+    def _score(self, method: pl.LightningModule, stage: str) -> list[dict[str, Any]]:
+        records = self.table.metric.records()
         logged = {
             f"{record['metric']}_{record['direction']}_{record['stratum']}": float(record["value"])
             for record in records
             if (record["task"], record["metric"], record["protocol"]) in LOGGED
             and record["value"] is not None
-            and (record["task"] != "matching" or record["n"] == 2)
+            and (record["n"] == 2 if record["task"] == "matching" else record["stratum"] == "U")
         }
         logged["accuracy"] = (logged["accuracy_v2f_U"] + logged["accuracy_f2v_U"]) / 2
         method.log_dict({f"{stage}/{name}": value for name, value in logged.items()}, rank_zero_only=False)
-        return records, gathered
-
-
-def _names(trainer: pl.Trainer, stage: str) -> NDArray[Any]:
-    loader = trainer.val_dataloaders if stage == "val" else trainer.test_dataloaders
-    return np.array(loader.batches.names)  # type: ignore[union-attr]
+        return records
 
 
 def ideal_observer(
@@ -152,7 +182,7 @@ def ideal_observer(
 
     Args:
         corpus: The corpus.
-        gathered: A gathered `EmbeddingTable`.
+        gathered: What `EmbeddingTable.gather_clips` gives.
         names: Identity names by number.
         level: Confidence level.
 

@@ -60,6 +60,30 @@ def student_interval(
     return _around(value, half, least)
 
 
+def rate_interval(value: float, influence: NDArray[np.float64], level: float = 0.95) -> tuple[float, float] | None:
+    """Interval of a share of queries: `student_interval`, on the logit scale within a tenth of 0 or 1.
+
+    There the plain interval, cut at 0 or 1, covers as little as 71 % (benchmarks/interval_coverage.py).
+
+    Args:
+        value: The share, in [0, 1].
+        influence: float64 (I,): the effect of each identity on it; their sum is 0.
+        level: Confidence level in (0, 1).
+
+    Returns:
+        Lower and upper end; None with fewer than 3 identities, or where every query or none hits, which says nothing
+        of the next one.
+    """
+    if len(influence) < LEAST_IDENTITIES or not 0.0 < value < 1.0:
+        return None
+    if 0.1 <= value <= 0.9:
+        return student_interval(value, influence, level)
+    error = _standard_error(influence) / (value * (1.0 - value))
+    half = float(stdtrit(len(influence) - 1, 0.5 + level / 2)) * error
+    low, high = (1.0 / (1.0 + math.exp(-(math.log(value / (1.0 - value)) + side))) for side in (-half, half))
+    return low, high
+
+
 @dataclass(frozen=True)
 class Difference:
     """How much more accurate one model is than another on the same clips.

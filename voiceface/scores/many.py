@@ -22,6 +22,7 @@ from voiceface.scores.blocks import map_blocks
 from voiceface.scores.compiled import compiled
 from voiceface.scores.confidence import student_interval
 from voiceface.scores.places import place_items
+from voiceface.scores.ranking import jackknife_influence
 from voiceface.scores.similarity import Rows
 
 CANDIDATES = (*range(2, 11), 20, 50, 100)
@@ -34,7 +35,8 @@ class ManyScore:
 
     Attributes:
         accuracy: In [0, 1]; None where nobody has N - 1 impostors.
-        influence: float64: first-order effect of each identity that takes part, as probe or as impostor.
+        influence: float64: effect of each identity that takes part, as probe or as impostor, for `student_interval`;
+            empty where more than a tenth of the weight lies on identities with no impostor to spare.
         identities: Identities that have N - 1 impostors or more.
         pairs: Pairs of a query and a relevant item of theirs; each meets all draws of impostors.
         ties: Those that tie with some impostor's item.
@@ -65,9 +67,9 @@ def match_many(
     of W under any mask. Within an identity all pairs of a query and a relevant item weigh alike. Cost: pairs x
     identities x the largest N, times half of N where everything ties.
 
-    The influence is the first-order one of a U-statistic of order N: that of the probes exact, that of the impostors
-    with the chance that c is drawn given a win, z q_c / (1 + z q_c) with z = e_{N-2} / e_{N-1}, in place of its
-    exact value, which would cost another recurrence per person.
+    The influence is that of the delete-one-identity jackknife, with the chance that an impostor c is drawn given a win,
+    z q_c / (1 + z q_c) with z = e_{N-2} / e_{N-1}, in place of its exact value, which would cost another recurrence per
+    person.
 
     Args:
         similarity_rows: Gives the similarities (B, N) of B queries (by index) to the gallery, identity by identity.
@@ -92,6 +94,7 @@ def match_many(
     drawn = np.zeros((len(masks), len(chosen), identities))
     own_pairs = np.bincount(query_identity, minlength=identities) * gallery_sizes[:identities]
     stride = max(1, int(own_pairs.sum()) // INTERVAL_PAIRS)
+    share = np.stack([impostors * _left_out(impostors, k + 1) for k in chosen], axis=1) / np.maximum(own_pairs, 1)
     # Where strata let a person meet the same impostors (as male and G), they are computed once.
     twin = np.array(
         [
@@ -107,7 +110,6 @@ def match_many(
         part_tied = np.zeros(part.shape[:2], np.int64)
         part_pairs = np.zeros(part.shape[1], np.int64)
         part_drawn = np.zeros((len(masks), len(chosen), identities))
-        share = impostors / np.maximum(own_pairs, 1)
         _win_rows(
             scores, rows, own, starts, masks, twin, chosen, scales, nodes, weights, share, stride,
             part, part_tied, part_pairs, part_drawn,
@@ -135,29 +137,47 @@ def match_many(
                 found[n] = ManyScore(None, np.empty(0), 0, 0, 0)
                 continue
             value = float((share * mean).sum() / share.sum())
-            influence = _influence(mask[enough], share, mean, drawn[s, i], value, n)
+            without = _without(mask & enough[:, None], mean, drawn[s, i], value, n)
             takes_part = enough | mask[enough].any(axis=0)
+            spare = impostors[s] > n - 1
+            effect = jackknife_influence(without[takes_part])
+            if (share * spare).sum() < 0.9 * share.sum():
+                effect = effect[:0]
             found[n] = ManyScore(
-                value, influence[takes_part], int(enough.sum()), int(pairs[enough].sum()), int(tied[s, enough].sum())
+                value,
+                effect,
+                int(enough.sum()),
+                int(pairs[enough].sum()),
+                int(tied[s, enough].sum()),
             )
         results.append([found[n] for n in candidates])
     return results
 
 
-def _influence(
-    mask: NDArray[np.bool_],
-    share: NDArray[np.int64],
-    mean: NDArray[np.float64],
-    drawn: NDArray[np.float64],
-    value: float,
-    n: int,
+def _left_out(impostors: NDArray[np.int64], n: NDArray[np.int64] | int) -> NDArray[np.float64]:
+    """How much more leaving one of M impostors out moves a mean over sets of N - 1: M / (M - N + 1); 0 where M < N."""
+    factor: NDArray[np.float64] = np.where(impostors >= n, impostors / np.maximum(impostors - n + 1, 1), 0.0)
+    return factor
+
+
+def _without(
+    mask: NDArray[np.bool_], mean: NDArray[np.float64], drawn: NDArray[np.float64], value: float, n: int
 ) -> NDArray[np.float64]:
-    """e(c) = [m_c (A(c) - theta) + sum over a of m_a P(win, c drawn | a) - (N-1) theta m(a, c)] / sum of m."""
-    expected = (n - 1) * value * mask.sum(axis=0)
+    """The accuracy without each identity c.
+
+    Without c their own queries go, m_c (A(c) - theta); every a who could meet c weighs less, A(a) - theta, and loses
+    the sets with c, whose accuracy is B_a(c): (N-1) f_a (B_a(c) - A(a)), with f_a of `_left_out`; an a with no impostor
+    to spare goes as well.
+    """
+    share = mask.sum(axis=1)
+    factor = _left_out(share, n)
     total = drawn.sum()
-    estimated = drawn * ((n - 1) * value * share.sum() / total) if total > 0 else expected
-    effect: NDArray[np.float64] = (share * (mean - value) + estimated - expected) / share.sum()
-    return effect
+    expected = (n - 1) * float((factor * share * mean).sum())
+    with_each = drawn * (expected / total) if total > 0 else np.zeros(len(mask))
+    weight = np.where(share == n - 1, share, 1.0)
+    effect = share * (mean - value) + with_each + (weight * (mean - value) - (n - 1) * factor * mean) @ mask
+    accuracy: NDArray[np.float64] = value - effect / share.sum()
+    return accuracy
 
 
 def _rules(degree: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -237,7 +257,7 @@ def _win_rows(
                                 if twin[other, me] == stratum:
                                     for number in range(filled):
                                         odds = value[number] * z
-                                        drawn[other, i, kept[number]] += win * share[other, me] * odds / (1.0 + odds)
+                                        drawn[other, i, kept[number]] += win * share[other, i, me] * odds / (1.0 + odds)
 
 
 @compiled

@@ -1,10 +1,14 @@
 """Rank every relevant item of every query, in every stratum, with all people and without each of them.
 
 Deleting a person takes their queries away, and their items from every other query's gallery, which moves the relevant
-items up. The counts of how many items of each person stand above each relevant item give the exact score of every such
-deletion, and with them the delete-one-identity jackknife.
+items up. The counts of how many items of each person stand above each relevant item give the mAP of every such
+deletion exactly, and with them the delete-one-identity jackknife. R@K moves in steps, whose jackknife is a fifth to a
+quarter too wide; it takes the slope of the bootstrap-smoothed step instead (Efron, Estimation and accuracy after model
+selection, 2014): with x_j items of person j above the best relevant one, their sum under a bootstrap of people is about
+normal with mean sum x_j and variance sum x_j^2, and P(hit) falls by its density at K - 1/2 times x_j for each j.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, no_type_check
@@ -26,8 +30,8 @@ class Ranking:
     Attributes:
         ranks: Where the relevant items stand, for the queries that have a rival in the stratum.
         identities: Identities that these queries are of.
-        without: float64 (J', 1 + K): mAP and each R@K without each of the J' identities that take part, in the order
-            of their numbers.
+        without: float64 (J', 1 + K): mAP and each (smoothed) R@K without each of the J' identities that take part, in
+            the order of their numbers.
     """
 
     ranks: Ranks
@@ -171,14 +175,36 @@ def _rank_rows(scores, own, starts, masks, harmonic, tops, relevant, above, tied
             totals[stratum, own[row] - own[0]] += kept
             if len(tops) == 0:
                 continue
+            _add_slopes(mask, sizes, below[:, number - 1], level[:, number - 1], tops, changes[stratum])
             for identity in range(len(mask)):
                 if mask[identity]:
                     for place in range(number):
                         level_left[place] = level_all[place] - level[identity, place]
                         above_left[place] = above_all[place] + below[identity, place] + level[identity, place]
                         above_left[place] -= sizes[identity]
-                    changes[stratum, identity] -= kept
-                    _add_scores(copies, above_left, level_left, harmonic, tops, changes[stratum, identity])
+                    changes[stratum, identity, 0] -= kept[0]
+                    _add_scores(copies, above_left, level_left, harmonic, tops[:0], changes[stratum, identity])
+
+
+@compiled
+@no_type_check
+def _add_slopes(mask, sizes, below, level, tops, changes):
+    """Add what each identity's absence adds to the chance of a hit in each top K, its step smoothed."""
+    above = sizes - below - 0.5 * level
+    centre, variance = 0.0, 0.0
+    for identity in range(len(mask)):
+        if mask[identity]:
+            centre += above[identity]
+            variance += above[identity] ** 2
+    if variance == 0.0:
+        return
+    for i in range(len(tops)):
+        z = (tops[i] - 0.5 - centre) / math.sqrt(variance)
+        density = math.exp(-0.5 * z * z) / math.sqrt(2.0 * math.pi * variance)
+        if density > 0.0:
+            for identity in range(len(mask)):
+                if mask[identity]:
+                    changes[identity, 1 + i] += density * above[identity]
 
 
 @compiled

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from voiceface.scores.confidence import identities_in, identity_interval, student_interval
+from voiceface.scores.confidence import identities_in, identity_interval, rate_interval, student_interval
 from voiceface.scores.inputs import Sorted
 from voiceface.scores.many import match_many
 from voiceface.scores.matching import Counts, accuracy, count
@@ -84,7 +84,7 @@ def many_records(
             stratum=stratum,
             interval=result.interval(level),
             level=level,
-            method="identity",
+            method="jackknife",
         )
         for stratum, results in zip(masks, found, strict=True)
         for n, result in zip(numbers, results, strict=True)
@@ -121,7 +121,8 @@ def _retrieval(ranking: Ranking | None, direction: str, level: float, protocol: 
     for column, (metric, (value, chance)) in enumerate(metrics.items()):
         interval = None
         if metric != "median_rank":
-            interval = student_interval(value, jackknife_influence(ranking.without[:, column]), level)
+            spread = student_interval if metric == "mAP" else rate_interval
+            interval = spread(value, jackknife_influence(ranking.without[:, column]), level)
         records.append(
             record(
                 "retrieval",

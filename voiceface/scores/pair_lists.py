@@ -1,0 +1,217 @@
+"""AUC of pair lists as the PINs authors drew them: sampled, and over all lists that could have been drawn.
+
+Every voice stands in one row of the list. A random half of the rows has a face of the voice's own person, the other
+half a face of somebody whom the stratum lets that person meet; all such faces are alike. So people with more clips
+weigh more, which the AUC of `voiceface.scores.verification` avoids.
+"""
+
+from dataclasses import dataclass
+from typing import Any, no_type_check
+
+import numpy as np
+from numpy.typing import NDArray
+
+from voiceface.scores.blocks import map_blocks
+from voiceface.scores.clips import Scorer, Side
+from voiceface.scores.compiled import compiled
+from voiceface.scores.roc import Floats
+from voiceface.scores.similarity import Rows
+
+MOST_CUTS = 1 << 15  # their tables stay in the processor's cache
+
+
+@dataclass(frozen=True)
+class ListAuc:
+    """The AUC over all lists of one stratum.
+
+    Attributes:
+        auc: Expected share of pairs of a positive and a negative row in which the positive one scores higher, ties
+            counted half.
+        bound: The exact AUC lies within this of `auc`; 0 with at most `MOST_CUTS` distinct positive similarities.
+        influence: float64 (J,): first-order effect of each of the J people on it; their sum is 0.
+        pairs: Pairs of a voice and a face that a list can hold.
+        ties: Negative ones whose similarity a positive one has; where `bound` is not 0, those at a cut only.
+    """
+
+    auc: float
+    bound: float
+    influence: NDArray[np.float64]
+    pairs: int
+    ties: int
+
+
+def sample_pairs(
+    scorer: Scorer,
+    voices: Side,
+    faces: Side,
+    allowed: NDArray[np.bool_],
+    rng: np.random.Generator,
+    rows: int | None = None,
+) -> tuple[NDArray[Any], NDArray[np.bool_]]:
+    """Draw a list and score it.
+
+    Args:
+        scorer: Gives the similarities (B, 1) of voices and faces by their places.
+        voices: The voices.
+        faces: The faces.
+        allowed: bool (I, I): whose faces a person's voices may meet, with at least one True.
+        rng: Source of the draws.
+        rows: Rows of the list, at least 2; None, or more than there are voices: every voice of those who may meet
+            somebody.
+
+    Returns:
+        The similarity of each row, and whether it is a positive one.
+    """
+    usable = np.flatnonzero(np.logical_or.reduce(allowed, axis=1)[voices.owner])
+    number = len(usable) if rows is None else min(rows, len(usable))
+    places = np.sort(rng.choice(usable, number, replace=False))
+    owner = voices.owner[places]
+    positive = np.zeros(number, np.bool_)
+    positive[rng.permutation(number)[: (number + 1) // 2]] = True
+    pools = np.where(allowed, faces.sizes, 0)
+    pools[np.arange(len(pools)), np.arange(len(pools))] = 0
+    # The faces that each person may meet, one person's pool after the other: a random one of them, and whose it is.
+    ends = np.cumsum(pools).reshape(pools.shape)
+    first = ends[:, -1] - pools.sum(axis=1)
+    drawn = first[owner] + (rng.random(number) * pools.sum(axis=1)[owner]).astype(np.int64)
+    cell = np.searchsorted(ends.ravel(), drawn, side="right")
+    other = cell % len(pools)
+    negative_face = faces.starts[other] + drawn - (ends.ravel() - pools.ravel())[cell]
+    own_face = faces.starts[owner] + (rng.random(number) * faces.sizes[owner]).astype(np.int64)
+    scores = scorer(places, np.where(positive, own_face, negative_face)[:, None])
+    return scores[:, 0], positive
+
+
+def list_auc(
+    similarity_rows: Rows,
+    voice_identity: NDArray[np.int64],
+    face_counts: NDArray[np.int64],
+    masks: NDArray[np.bool_],
+    threads: int | None = None,
+) -> list[ListAuc | None]:
+    """The AUC over all lists of several strata, in two passes over the similarities.
+
+    The similarities of the positives cut the scale, every so many of them where there are more than `MOST_CUTS`; what
+    shares a gap between two cuts counts as a tie.
+
+    Args:
+        similarity_rows: Gives the similarities (B, N) of B voices (by index) to all faces, which lie person by person.
+        voice_identity: int64 (Nv,), ascending: whose voice each is; all of 0 .. I - 1 occur.
+        face_counts: int64 (I,): faces of each person, at least 1.
+        masks: bool (S, I, I): whose faces a person's voices may meet; symmetric, False on the diagonal.
+        threads: Threads; None: as many as numba may use.
+
+    Returns:
+        One AUC per stratum; None where nobody may meet anybody.
+    """
+    voices, items = len(voice_identity), int(face_counts.sum())
+    starts = np.concatenate([[0], np.cumsum(face_counts)])
+    voice_counts = np.bincount(voice_identity)
+
+    def own_scores(rows: NDArray[np.intp], scores: NDArray[Any]) -> NDArray[Any]:
+        own = voice_identity[rows]
+        return np.concatenate([line[starts[a] : starts[a + 1]] for line, a in zip(scores, own, strict=True)])
+
+    positive_scores = np.concatenate(list(map_blocks(own_scores, similarity_rows, voices, items, threads)))
+    distinct = np.unique(positive_scores)
+    cuts = distinct[:: -(-len(distinct) // MOST_CUTS)]
+    table, low, scale = _intervals(cuts)
+    place = _places(positive_scores, cuts, table, low, scale)
+    owner = np.repeat(voice_identity, face_counts[voice_identity])
+    used: NDArray[np.bool_] = np.logical_or.reduce(masks, axis=2)
+    voice_weights = used / np.maximum(used @ voice_counts, 1)[:, None]
+    own_weights = voice_weights / face_counts  # of one positive pair of a person
+    other_weights = voice_weights / np.maximum(masks @ face_counts, 1)  # of one negative pair of a person's voice
+    positives = np.array([np.bincount(place, own[owner], 2 * len(cuts) + 1) for own in own_weights])
+    higher = np.cumsum(positives[:, ::-1], axis=1)[:, ::-1] - positives / 2  # weight above each place, ties half
+
+    def add_block(rows: NDArray[np.intp], scores: NDArray[Any]) -> tuple[slice, Floats, Floats, NDArray[np.int64]]:
+        own = voice_identity[rows]
+        owners = slice(int(own[0]), int(own[-1]) + 1)
+        part, tied = np.zeros_like(higher), np.zeros(len(masks), np.int64)
+        gained = np.zeros((len(masks), owners.stop - owners.start, len(face_counts)))
+        _add(scores, own, starts, masks, other_weights, cuts, table, low, scale, positives, higher, part, gained, tied)
+        return owners, part, gained, tied
+
+    negatives, won, ties = np.zeros_like(higher), np.zeros(masks.shape), np.zeros(len(masks), np.int64)
+    for owners, part, gained, tied in map_blocks(add_block, similarity_rows, voices, items, threads):
+        negatives += part
+        won[:, owners] += gained
+        ties += tied
+    pairs = voice_counts[:, None] * face_counts
+    results: list[ListAuc | None] = []
+    for s, mask in enumerate(masks):
+        if not mask.any():
+            results.append(None)
+            continue
+        auc = float(won[s].sum())
+        lower = np.cumsum(negatives[s]) - negatives[s] / 2
+        influence = (
+            np.bincount(owner, own_weights[s][owner] * lower[place], len(mask)) - auc * voice_weights[s] * voice_counts
+        )
+        others = won[s] - auc * other_weights[s][:, None] * pairs * mask
+        influence += others.sum(axis=0) + others.sum(axis=1)
+        bound = float((positives[s] * negatives[s])[0::2].sum()) / 2
+        number = int(pairs.diagonal()[used[s]].sum() + pairs[mask].sum())
+        results.append(ListAuc(auc, bound, influence[used[s]], number, int(ties[s])))
+    return results
+
+
+def _intervals(cuts: NDArray[Any]) -> tuple[NDArray[np.int64], float, float]:
+    """First cut of each of many equal intervals, so that few cuts remain to be compared with a similarity."""
+    number = 4 * len(cuts)
+    low, spread = float(cuts[0]), float(cuts[-1]) - float(cuts[0])
+    scale = number / max(spread, 1e-300)
+    if not 0.0 < scale < 1e300:  # no usable spread: one interval for all
+        low, scale = 0.0, 0.0
+    position = np.clip((cuts.astype(np.float64) - low) * scale, 0.0, number).astype(np.int64)
+    return np.concatenate([[0], np.cumsum(np.bincount(position, minlength=number + 1))]), low, scale
+
+
+@compiled
+@no_type_check
+def _place(score, cuts, table, low, scale):
+    """The place of a similarity among U ascending cuts: 2 i in the gap before cut i, 2 i + 1 at the cut."""
+    interval = np.int64(min(max((np.float64(score) - low) * scale, 0.0), np.float64(len(table) - 2)))
+    place, end = table[interval], table[interval + 1]
+    while place < end:
+        middle = (place + end) >> 1
+        if cuts[middle] < score:
+            place = middle + 1
+        else:
+            end = middle
+    return 2 * place + (place < len(cuts) and cuts[place] == score)
+
+
+@compiled
+@no_type_check
+def _places(scores, cuts, table, low, scale):
+    places = np.empty(len(scores), np.int64)
+    for item in range(len(scores)):
+        places[item] = _place(scores[item], cuts, table, low, scale)
+    return places
+
+
+@compiled
+@no_type_check
+def _add(scores, own, starts, masks, weights, cuts, table, low, scale, positives, higher, negatives, won, tied):
+    places = np.empty(np.max(starts[1:] - starts[:-1]), np.int64)
+    for row in range(len(scores)):
+        me = own[row]
+        for other in range(masks.shape[2]):
+            first, last = starts[other], starts[other + 1]
+            placed = False
+            for stratum in range(len(masks)):
+                if masks[stratum, me, other]:
+                    if not placed:
+                        for item in range(first, last):
+                            places[item - first] = _place(scores[row, item], cuts, table, low, scale)
+                        placed = True
+                    weight, above, ties = weights[stratum, me], 0.0, 0
+                    for item in range(last - first):
+                        place = places[item]
+                        negatives[stratum, place] += weight
+                        above += higher[stratum, place]
+                        ties += place & 1 and positives[stratum, place] > 0.0
+                    won[stratum, me - own[0], other] += weight * above
+                    tied[stratum] += ties

@@ -1,0 +1,116 @@
+"""Scorers that see all candidates at once, such as SVHF's network, which scores a voice against two faces together.
+
+They give no similarity of a voice and a face, so nothing can be counted exactly and only matching exists: it is scored
+on seeded random trials. Verification and retrieval have no record, as in the literature.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from voiceface.errors import UserError
+from voiceface.scores.clips import Places, Scorer, both_sides
+from voiceface.scores.confidence import binomial_interval, student_interval
+from voiceface.scores.records import record
+from voiceface.scores.sampling import draw_counts, sample_matching
+from voiceface.scores.strata import default_strata, stratum_mask
+
+
+def relative_records(
+    scorer: Scorer,
+    voice_identity: Sequence[str],
+    face_identity: Sequence[str],
+    identities: Mapping[str, Mapping[str, str]] | None,
+    direction: str,
+    n: int = 2,
+    trials: int = 1_000_000,
+    strata: Sequence[str] | None = None,
+    seed: int = 0,
+    level: float = 0.95,
+) -> list[dict[str, Any]]:
+    """1:N accuracy on sampled trials of a scorer that compares candidates with each other.
+
+    The trials are those over which the exact accuracy averages (`voiceface.scores.many`): a person by the number of
+    impostors they have, which in U is anybody alike, then N - 1 impostors without replacement, then one clip of each,
+    all alike. Candidates are in random order, and those that share the best score share the win.
+
+    Args:
+        scorer: Takes queries, intp (B,), and candidates, intp (B, N), as indices of the two tables (for `v2f` voices
+            and faces), and gives scores (B, N), larger = more likely the same person. A call has up to 2 million
+            candidates, its queries person by person.
+        voice_identity: Nv names: whose voice each is.
+        face_identity: Nf names: whose face each is.
+        identities: Attributes of each identity, for the strata.
+        direction: v2f or f2v.
+        n: Candidates N, at least 2.
+        trials: Trials of each stratum.
+        strata: Names of strata (see `voiceface.scores.strata`); None: U and those whose attributes are known.
+        seed: Seed of the draws; each stratum starts from it.
+        level: Confidence level, in (0, 1).
+
+    Returns:
+        One record per stratum, protocol `sampled`. Its interval is about people: the effects of all who take part on
+        the mean credit, with Student's quantile, so it holds the sampling too. `error_bound` is the half width of the
+        binomial 95 % interval, which is the sampling error alone. The value is None where nobody has N - 1 impostors.
+
+    Raises:
+        UserError: The direction, N or number of trials is out of range, fewer than two people have both modalities, an
+            unknown stratum, or the scorer gives a wrong shape or values that are not finite.
+    """
+    if direction not in ("v2f", "f2v"):
+        raise UserError(f"direction: {direction!r} is not known; use v2f or f2v")
+    if n < 2 or trials < 1:
+        raise UserError(f"n and trials: need at least 2 candidates and 1 trial, not {n} and {trials}")
+    people, voices, faces = both_sides(voice_identity, face_identity)
+    asking, asked = (voices, faces) if direction == "v2f" else (faces, voices)
+    attributes = [(identities or {}).get(name, {}) for name in people]
+    records = []
+    for stratum in default_strata(attributes) if strata is None else strata:
+        allowed = stratum_mask(stratum, attributes)
+        impostors = allowed.sum(axis=1)
+        weights = impostors * (impostors >= n - 1)
+        same: dict[str, Any] = {"n": n, "chance": 1.0 / n, "stratum": stratum, "protocol": "sampled"}
+        if not weights.any():
+            records.append(record("matching", direction, "accuracy", None, identities=0, trials=0, ties=0, **same))
+            continue
+        rng = np.random.default_rng(seed)
+        counts = draw_counts(asking, weights, trials, rng)
+        tables = _in_random_order(_of_tables(scorer, asking.order, asked.order), rng)
+        sampled = sample_matching(tables, asking, asked, counts, allowed, rng, n)
+        low, high = binomial_interval(sampled.accuracy, trials, 0.95)
+        records.append(
+            record(
+                "matching",
+                direction,
+                "accuracy",
+                sampled.accuracy,
+                identities=len(sampled.influence),
+                trials=trials,
+                ties=sampled.ties,
+                interval=student_interval(sampled.accuracy, sampled.influence, level),
+                level=level,
+                method="identity",
+                error_bound=(high - low) / 2,
+                **same,
+            )
+        )
+    return records
+
+
+def _of_tables(scorer: Scorer, queries: Places, items: Places) -> Scorer:
+    return lambda asking, asked: scorer(queries[asking], items[asked])
+
+
+def _in_random_order(scorer: Scorer, rng: np.random.Generator) -> Scorer:
+    def score(queries: Places, candidates: Places) -> NDArray[Any]:
+        slots = rng.permuted(np.tile(np.arange(candidates.shape[1]), (len(queries), 1)), axis=1)
+        shuffled = np.asarray(scorer(queries, np.take_along_axis(candidates, slots, axis=1)))
+        if shuffled.shape != slots.shape:
+            return shuffled  # refused by the caller
+        scores = np.empty_like(shuffled)
+        np.put_along_axis(scores, slots, shuffled, axis=1)
+        return scores
+
+    return score

@@ -1,0 +1,94 @@
+"""Trial lists: which voice meets which face, read from the files that fix it for everybody.
+
+What is right comes from a label column or from the people's identities; the order of rows and of candidates means
+nothing.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from voiceface.errors import UserError
+from voiceface.scores.clip_keys import people_aliases
+from voiceface.scores.trial_formats import Table, Trials, read_file, retrieval
+
+__all__ = ["Trials", "disagreements", "people_aliases", "read_trial_files", "read_trials"]
+
+DIRECTIONS: tuple[Literal["v2f", "f2v"], ...] = ("v2f", "f2v")
+
+
+def read_trials(path: Path, people: Mapping[str, str] | None = None) -> Trials:
+    """Read one trial list.
+
+    Args:
+        path: The file, in any of the formats of docs/trial-lists.md; recognised by its content.
+        people: Any alias of a person to the canonical name (`people_aliases`); needed where voices and faces name
+            people in two ways.
+
+    Returns:
+        The list.
+
+    Raises:
+        UserError: The file cannot be read or has no known format, a line does not fit it, a label contradicts the
+            identities, a matching row does not hold exactly one candidate of the probe's person, or the file is one
+            half of a retrieval task (see `read_trial_files`).
+    """
+    found = read_file(path, people or {})
+    if isinstance(found, Table):
+        raise UserError(_unpaired([found]))
+    return found
+
+
+def read_trial_files(paths: Iterable[Path], people: Mapping[str, str] | None = None) -> list[Trials]:
+    """Read trial lists, among them a table of voices and a table of faces, which together are a retrieval task.
+
+    Each side of the two tables asks the other. Clips of a person whom the other table lacks do not ask; they stay in
+    the gallery as distractors.
+
+    Args:
+        paths: The files.
+        people: As in `read_trials`.
+
+    Returns:
+        The lists in the order of their files, then retrieval v2f and f2v of the two tables.
+
+    Raises:
+        UserError: As `read_trials`, or the tables are not one of voices and one of faces.
+    """
+    found = [read_file(path, people or {}) for path in paths]
+    lists = [item for item in found if isinstance(item, Trials)]
+    tables = sorted((item for item in found if isinstance(item, Table)), key=lambda table: table.kind)
+    if not tables:
+        return lists
+    if [table.kind for table in tables] != ["face", "voice"]:
+        raise UserError(_unpaired(tables))
+    faces, voices = tables
+    source, name = f"{voices.path} and {faces.path}", f"{voices.path.stem}+{faces.path.stem}"
+    return lists + [retrieval(source, name, direction, voices.clips, faces.clips) for direction in DIRECTIONS]
+
+
+def disagreements(trials: Trials, attributes: Mapping[str, Mapping[str, str]], attribute: str) -> list[tuple[str, str]]:
+    """Negative pairs whose two people differ in what the list's stratum says that they share.
+
+    Args:
+        trials: A list of verification or matching.
+        attributes: What is known of each person, by the canonical name.
+        attribute: The attribute, such as gender.
+
+    Returns:
+        The two people of each such pair, once per row; nobody whose value is unknown.
+    """
+    row, column = np.nonzero(~trials.labels)
+    pairs = [
+        (trials.queries[query].person, trials.gallery[item].person)
+        for query, item in zip(trials.query[row], trials.candidates[row, column], strict=True)
+    ]
+    value = {person: attributes.get(person, {}).get(attribute) for pair in pairs for person in pair}
+    return [(a, b) for a, b in pairs if value[a] and value[b] and value[a] != value[b]]
+
+
+def _unpaired(tables: Sequence[Table]) -> str:
+    files = ", ".join(f"{table.path} ({table.kind}s)" for table in tables)
+    return f"{files}: such a table is one half of a retrieval task; give one table of voices and one of faces together"
