@@ -103,7 +103,7 @@ def match_many(
         ]
     )
 
-    def match_block(rows: NDArray[np.intp], scores: NDArray[Any]) -> tuple[slice, NDArray[Any], ...]:
+    def match_block(rows: NDArray[np.intp], scores: NDArray[Any]) -> tuple[Any, ...]:
         own = query_identity[rows]
         owners = slice(int(own[0]), int(own[-1]) + 1)
         part = np.zeros((len(masks), owners.stop - owners.start, len(chosen)))

@@ -77,7 +77,7 @@ def count(
     wins = np.zeros((identities, len(gallery_sizes)), np.int64)
     ties, pairs = np.zeros_like(wins), np.zeros(identities, np.int64)
 
-    def count_block(rows: NDArray[np.intp], scores: NDArray[Any]) -> tuple[slice, NDArray[Any], ...]:
+    def count_block(rows: NDArray[np.intp], scores: NDArray[Any]) -> tuple[Any, ...]:
         own = query_identity[rows]
         owners = slice(int(own[0]), int(own[-1]) + 1)
         won, tied = np.zeros((2, owners.stop - owners.start, len(gallery_sizes)), np.int64)

@@ -78,7 +78,7 @@ def rank(
     changes = np.zeros((len(masks), people, 1 + len(tops)))
     most_relevant = int(gallery_sizes[:identities].max())
 
-    def rank_block(rows: NDArray[np.intp], scores: NDArray[Any]) -> tuple[slice, NDArray[np.float64], ...]:
+    def rank_block(rows: NDArray[np.intp], scores: NDArray[Any]) -> tuple[Any, ...]:
         own = query_identity[rows]
         owners = slice(int(own[0]), int(own[-1]) + 1)
         above, tied = np.zeros((2, len(masks), len(rows), most_relevant), np.int64)

@@ -110,8 +110,21 @@ def retrieval_records(
 
 def _retrieval(ranking: Ranking | None, direction: str, level: float, protocol: str, stratum: str) -> Records:
     if ranking is None:
-        nothing = {"n": 0, "chance": None, "identities": 0, "trials": 0, "ties": 0}
-        return [record("retrieval", direction, "mAP", None, protocol=protocol, stratum=stratum, **nothing)]
+        return [
+            record(
+                "retrieval",
+                direction,
+                "mAP",
+                None,
+                n=0,
+                chance=None,
+                identities=0,
+                trials=0,
+                ties=0,
+                protocol=protocol,
+                stratum=stratum,
+            )
+        ]
     ranks = ranking.ranks
     gallery = int(np.max(ranks.items))
     metrics = {"mAP": mean_average_precision(ranks)}
