@@ -104,11 +104,12 @@ def retrieval_records(
     return [
         r
         for s, ranking in zip(masks, rankings, strict=True)
-        for r in _retrieval(ranking, direction, level, protocol, s)
+        for r in ranking_records(ranking, direction, level, protocol, s)
     ]
 
 
-def _retrieval(ranking: Ranking | None, direction: str, level: float, protocol: str, stratum: str) -> Records:
+def ranking_records(ranking: Ranking | None, direction: str, level: float, protocol: str, stratum: str) -> Records:
+    """MAP, R@K and median rank of one ranking."""
     if ranking is None:
         return [
             record(

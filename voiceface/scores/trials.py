@@ -12,8 +12,9 @@ from voiceface.scores.clip_keys import Clip, locate
 from voiceface.scores.confidence import student_interval
 from voiceface.scores.ranking import rank
 from voiceface.scores.records import record
-from voiceface.scores.retrieval import available_k, hit_probability, mean_average_precision, median_rank, recall_at
+from voiceface.scores.retrieval import available_k
 from voiceface.scores.roc import Curve
+from voiceface.scores.tasks import ranking_records
 from voiceface.scores.trial_formats import Trials
 from voiceface.scores.trial_similarity import ListSimilarity
 
@@ -219,23 +220,12 @@ def _retrieval(
     items = np.flatnonzero(met >= 0)
     items = items[np.argsort(number[met[items]], kind="stable")]
     person, sizes = number[asks[query]], np.bincount(number[met[items]])
-    (ranking,) = rank(similar.rows(trials.direction == "v2f", query, items), person, sizes)
+    rows = similar.rows(trials.direction == "v2f", query, items)
+    (ranking,) = rank(rows, person, sizes, ks=available_k(len(items)))
     if ranking is None:
         raise UserError(f"{trials.source}: all items are of one person; give a gallery of at least two people")
-    ranks = ranking.ranks
-    each = {"mAP": (*mean_average_precision(ranks), ranks.average_precision)}
-    for k in available_k(len(items)):
-        hits = hit_probability(ranks.above, ranks.tied_relevant, ranks.tied_irrelevant, k)
-        each[f"R@{k}"] = (*recall_at(ranks, k), hits)
-    common: dict[str, Any] = {"n": len(items), "identities": len(sizes), "trials": len(query)}
-    common |= {"ties": int(ranks.open.sum()), "protocol": trials.name, "level": level, "method": "identity (queries)"}
-    records = []
-    for metric, (value, chance, values) in each.items():
-        interval = student_interval(value, _sums(person, (values - value) / len(values)), level)
-        records.append(record("retrieval", trials.direction, metric, value, chance=chance, interval=interval, **common))
-    value, chance = median_rank(ranks)
-    records.append(record("retrieval", trials.direction, "median_rank", value, chance=chance, **common))
-    return records, int(ranks.relevant.sum())
+    records = ranking_records(ranking, trials.direction, level, trials.name, "U")
+    return records, int(ranking.ranks.relevant.sum())
 
 
 def _find(
