@@ -240,7 +240,8 @@ def test_retrieval_equals_plain_rankings(seed, direction):
         if 0 < value < 1:
             assert r["ci_low"] < r["value"] < r["ci_high"]
             assert r["ci_method"] == "jackknife"
-        assert (r["n"], r["identities"], r["trials"], r["direction"]) == (12, 4, 8, direction)
+        people = len({trials.queries[q].person for q in of_query})
+        assert (r["n"], r["identities"], r["trials"], r["direction"]) == (12, people, 8, direction)
     assert (result.rows, result.scored, result.positives) == (8, 8, 24)
 
 
