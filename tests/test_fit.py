@@ -71,7 +71,7 @@ def test_a_run_leaves_all_its_files_and_prints_its_table(run: Path, corpus: Path
         "trinet on synthetic",
         "same gender",
         "ideal",
-        "retrieval mAP",
+        "retrieval over the whole split",
         "chance",
         "no number here is one about people",
     ):

@@ -26,7 +26,7 @@ from voiceface.scores.ranking import jackknife_influence
 from voiceface.scores.similarity import Rows
 
 CANDIDATES = (*range(2, 11), 20, 50, 100)
-INTERVAL_PAIRS = 100_000  # pairs of a query and an item that the impostors' part of the interval is estimated from
+INTERVAL_PAIRS = 30_000  # pairs of a query and an item that the impostors' part of the interval is estimated from
 
 
 @dataclass(frozen=True)
@@ -209,55 +209,65 @@ def _win_rows(
     most = chosen[-1]
     polynomial = np.zeros(most + 5)  # e_most .. e_0, and zeros
     beaten, level, value = np.empty(identities), np.empty(identities), np.zeros(identities + 4)
-    who, kept = np.empty(identities, np.int64), np.empty(identities, np.int64)
+    kept = np.empty(identities, np.int64)
+    inverse = 1.0 / (starts[1:] - starts[:-1])
+    who, impostors = np.empty((len(masks), identities), np.int64), np.zeros(len(masks), np.int64)
+    last = -1
     for index in range(len(rows)):
         me = own[index]
         owner = me - own[0]
+        if me != last:
+            last = me
+            for stratum in range(len(masks)):
+                impostors[stratum] = 0
+                for identity in range(identities):
+                    if masks[stratum, me, identity]:
+                        who[stratum, impostors[stratum]] = identity
+                        impostors[stratum] += 1
         copies, below, ties = place_items(scores[index], starts, me)
         pairs[owner] += copies.sum()
         for item in range(len(copies)):
             sampled = (rows[index] + item) % stride == 0
+            any_tie = False
+            for identity in range(identities):
+                beaten[identity] = below[identity, item] * inverse[identity]
+                level[identity] = ties[identity, item] * inverse[identity]
+                any_tie |= ties[identity, item] > 0
             for stratum in range(len(masks)):
-                if twin[stratum, me] < stratum:
+                number = impostors[stratum]
+                if twin[stratum, me] < stratum or number < chosen[0]:
                     continue
-                impostors, tying = 0, 0
-                for identity in range(identities):
-                    if masks[stratum, me, identity]:
-                        size = starts[identity + 1] - starts[identity]
-                        beaten[impostors] = below[identity, item] / size
-                        level[impostors] = ties[identity, item] / size
-                        who[impostors] = identity
-                        tying += ties[identity, item] > 0
-                        impostors += 1
-                if impostors < chosen[0]:
-                    continue
+                tying = 0
+                if any_tie:
+                    for place in range(number):
+                        tying += level[who[stratum, place]] > 0.0
                 if tying > 0:
                     tied[stratum, owner] += copies[item]
-                unit = most / impostors
+                unit = most / number
                 rule = min(most, tying) // 2
                 for node in range(rule + 1):
                     filled = 0
-                    for number in range(impostors):
-                        q = (beaten[number] + level[number] * nodes[rule, node]) * unit
-                        if q > 0.0:
-                            value[filled] = q
-                            kept[filled] = who[number]
-                            filled += 1
+                    for place in range(number):
+                        identity = who[stratum, place]
+                        q = (beaten[identity] + level[identity] * nodes[rule, node]) * unit
+                        value[filled] = q
+                        kept[filled] = identity
+                        filled += q > 0.0
                     value[filled : filled + 4] = 0.0
                     _expand(value, filled, most, polynomial)
                     for i in range(len(chosen)):
                         place = most - chosen[i]
-                        if chosen[i] > impostors or polynomial[place] == 0.0:
+                        if chosen[i] > number or polynomial[place] == 0.0:
                             break
-                        win = copies[item] * weights[rule, node] * polynomial[place] * scales[impostors, i]
+                        win = copies[item] * weights[rule, node] * polynomial[place] * scales[number, i]
                         wins[stratum, owner, i] += win
                         if sampled:
                             z = polynomial[place + 1] / polynomial[place]
                             for other in range(stratum, len(masks)):
                                 if twin[other, me] == stratum:
-                                    for number in range(filled):
-                                        odds = value[number] * z
-                                        drawn[other, i, kept[number]] += win * share[other, i, me] * odds / (1.0 + odds)
+                                    for j in range(filled):
+                                        odds = value[j] * z
+                                        drawn[other, i, kept[j]] += win * share[other, i, me] * odds / (1.0 + odds)
 
 
 @compiled

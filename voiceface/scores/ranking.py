@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voiceface.scores.blocks import map_blocks
-from voiceface.scores.compiled import compiled
+from voiceface.scores.compiled import compiled, compiled_reordered
 from voiceface.scores.places import place_items
 from voiceface.scores.retrieval import Ranks, summarise_ranks
 from voiceface.scores.similarity import Rows
@@ -152,6 +152,7 @@ def _rank_rows(scores, own, starts, masks, harmonic, tops, relevant, above, tied
         number = len(copies)
         relevant[row] = copies.sum()
         above_left, level_left = np.zeros(number, np.int64), np.zeros(number, np.int64)
+        order = np.arange(number, 0, -1).astype(np.float64)
         for stratum in range(len(masks)):
             mask = masks[stratum, own[row]]
             above_all, level_all = np.zeros(number, np.int64), np.zeros(number, np.int64)
@@ -176,14 +177,28 @@ def _rank_rows(scores, own, starts, masks, harmonic, tops, relevant, above, tied
             if len(tops) == 0:
                 continue
             _add_slopes(mask, sizes, below[:, number - 1], level[:, number - 1], tops, changes[stratum])
+            distinct = number == relevant[row] and not level_all.any()
             for identity in range(len(mask)):
                 if mask[identity]:
+                    changes[stratum, identity, 0] -= kept[0]
+                    if distinct:
+                        changes[stratum, identity, 0] += _precision(order, above_all, sizes[identity], below[identity])
+                        continue
                     for place in range(number):
                         level_left[place] = level_all[place] - level[identity, place]
                         above_left[place] = above_all[place] + below[identity, place] + level[identity, place]
                         above_left[place] -= sizes[identity]
-                    changes[stratum, identity, 0] -= kept[0]
                     _add_scores(copies, above_left, level_left, harmonic, tops[:0], changes[stratum, identity])
+
+
+@compiled_reordered
+@no_type_check
+def _precision(order, above, size, below):
+    """Average precision where nothing ties, without an identity's items: the usual case, and a vector operation."""
+    total = 0.0
+    for place in range(len(order)):
+        total += order[place] / (order[place] + (above[place] - size + below[place]))
+    return total / len(order)
 
 
 @compiled

@@ -205,29 +205,37 @@ def _find_places(scores, cuts, table, low, scale, places):
 def _add_negatives(
     scores, own, voice_counts, starts, kind, kinds, cuts, table, low, scale, positive, higher, negatives, ties, effect
 ):
+    """One kind of pairs after the other, for all voices of an identity: its histogram stays in the cache."""
     places = np.empty(np.max(starts[1:] - starts[:-1]), np.int64)
-    for row in range(len(scores)):
-        voice = own[row]
-        for face in range(len(kind)):
+    last_row = 0
+    for first_row in range(len(scores)):
+        if first_row < last_row:
+            continue
+        voice = own[first_row]
+        last_row = first_row
+        while last_row < len(scores) and own[last_row] == voice:
+            last_row += 1
+        for face in np.argsort(kind[voice]):
             group = kind[voice, face]
             if not kinds[group].any():
                 continue
             first, last = starts[face], starts[face + 1]
-            _find_places(scores[row, first:last], cuts, table, low, scale, places)
             weight = 1.0 / (voice_counts[voice] * (last - first))
-            tied = 0
-            for item in range(np.uint64(last - first)):
-                place = np.uint64(places[item])
-                negatives[group, place] += weight
-                tied += positive[place]
-            ties[group] += tied
-            for stratum in range(kinds.shape[1]):
-                if kinds[group, stratum]:
-                    won = np.float32(0.0)
-                    for item in range(np.uint64(last - first)):
-                        won += higher[stratum, np.uint64(places[item])]
-                    effect[stratum, voice] += weight * won
-                    effect[stratum, face] += weight * won
+            for row in range(first_row, last_row):
+                _find_places(scores[row, first:last], cuts, table, low, scale, places)
+                tied = 0
+                for item in range(np.uint64(last - first)):
+                    place = np.uint64(places[item])
+                    negatives[group, place] += weight
+                    tied += positive[place]
+                ties[group] += tied
+                for stratum in range(kinds.shape[1]):
+                    if kinds[group, stratum]:
+                        won = np.float32(0.0)
+                        for item in range(np.uint64(last - first)):
+                            won += higher[stratum, np.uint64(places[item])]
+                        effect[stratum, voice] += weight * won
+                        effect[stratum, face] += weight * won
 
 
 @compiled
