@@ -18,10 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import gammaln
 
-from voiceface.scores.blocks import map_blocks
 from voiceface.scores.compiled import compiled
 from voiceface.scores.confidence import student_interval
-from voiceface.scores.places import place_items
+from voiceface.scores.places import Placed, Score, run_pass
 from voiceface.scores.ranking import jackknife_influence
 from voiceface.scores.similarity import Rows
 
@@ -72,8 +71,7 @@ def match_many(
     person.
 
     Args:
-        similarity_rows: Gives the similarities (B, N) of B queries (by index) to the gallery, identity by identity.
-            They are finite, or NaN for an item of the query's own identity that takes no part.
+        similarity_rows: See `voiceface.scores.places.run_pass`.
         query_identity: int64 (Q,), ascending: each query's identity; all of 0 .. I - 1 occur.
         gallery_sizes: int64 (J,), J >= I: items of each identity, at least 1 for the first I; the others' are not used.
         masks: bool (S, I, I): the identities that may be impostors to each; False on the diagonal.
@@ -83,8 +81,19 @@ def match_many(
     Returns:
         For each stratum one score per N.
     """
+    score = winning(query_identity, gallery_sizes, masks, candidates)
+    scores: list[list[ManyScore]] = run_pass([score], similarity_rows, query_identity, gallery_sizes, threads)[0]
+    return scores
+
+
+def winning(
+    query_identity: NDArray[np.int64],
+    gallery_sizes: NDArray[np.int64],
+    masks: NDArray[np.bool_],
+    candidates: Sequence[int],
+) -> Score:
+    """`match_many` as a part of a pass."""
     identities = masks.shape[1]
-    starts = np.concatenate([[0], np.cumsum(gallery_sizes)])[: identities + 1]
     chosen = np.array(sorted(set(candidates)), np.int64) - 1
     nodes, weights = _rules(int(chosen.max()))
     impostors = masks.sum(axis=2)
@@ -103,33 +112,54 @@ def match_many(
         ]
     )
 
-    def match_block(rows: NDArray[np.intp], scores: NDArray[Any]) -> tuple[Any, ...]:
-        own = query_identity[rows]
-        owners = slice(int(own[0]), int(own[-1]) + 1)
+    def block(placed: Placed) -> tuple[Any, ...]:
+        owners = placed.owners
         part = np.zeros((len(masks), owners.stop - owners.start, len(chosen)))
         part_tied = np.zeros(part.shape[:2], np.int64)
         part_pairs = np.zeros(part.shape[1], np.int64)
         part_drawn = np.zeros((len(masks), len(chosen), identities))
         _win_rows(
-            scores, rows, own, starts, masks, twin, chosen, scales, nodes, weights, share, stride,
+            placed.rows, *placed.counts, gallery_sizes, masks, twin, chosen, scales, nodes, weights, share, stride,
             part, part_tied, part_pairs, part_drawn,
         )  # fmt: skip
         return owners, part, part_tied, part_pairs, part_drawn
 
-    items = int(gallery_sizes.sum())
-    for owners, part, part_tied, part_pairs, part_drawn in map_blocks(
-        match_block, similarity_rows, len(query_identity), items, threads
-    ):
-        wins[:, owners] += part
+    def add(part: tuple[Any, ...]) -> None:
+        owners, won, part_tied, part_pairs, part_drawn = part
+        wins[:, owners] += won
         tied[:, owners] += part_tied
         pairs[owners] += part_pairs
-        drawn += part_drawn
-    everybody = np.arange(identities)
-    wins, tied = wins[twin, everybody], tied[twin, everybody]
+        np.add(drawn, part_drawn, out=drawn)
+
+    def result() -> list[list[ManyScore]]:
+        everybody = np.arange(identities)
+        return _scores(
+            wins[twin, everybody],
+            tied[twin, everybody],
+            pairs,
+            drawn,
+            masks,
+            [k + 1 for k in chosen.tolist()],
+            candidates,
+        )
+
+    return Score(block, add, result)
+
+
+def _scores(
+    wins: NDArray[np.float64],
+    tied: NDArray[np.int64],
+    pairs: NDArray[np.int64],
+    drawn: NDArray[np.float64],
+    masks: NDArray[np.bool_],
+    numbers: Sequence[int],
+    candidates: Sequence[int],
+) -> list[list[ManyScore]]:
+    impostors = masks.sum(axis=2)
     results = []
     for s, mask in enumerate(masks):
         found = {}
-        for i, n in enumerate((chosen + 1).tolist()):
+        for i, n in enumerate(numbers):
             enough = (impostors[s] >= n - 1) & (pairs > 0)
             share = impostors[s] * enough
             mean = wins[s, :, i] / np.maximum(pairs, 1)
@@ -203,14 +233,15 @@ def _scales(chosen: NDArray[np.int64], identities: int) -> NDArray[np.float64]:
 @compiled
 @no_type_check
 def _win_rows(
-    scores, rows, own, starts, masks, twin, chosen, scales, nodes, weights, share, stride, wins, tied, pairs, drawn
-):
-    identities = len(starts) - 1
+    rows, own, numbers, all_copies, all_below, all_level, sizes, masks, twin, chosen, scales, nodes, weights, share,
+    stride, wins, tied, pairs, drawn,
+):  # fmt: skip
+    identities = masks.shape[1]
     most = chosen[-1]
     polynomial = np.zeros(most + 5)  # e_most .. e_0, and zeros
     beaten, level, value = np.empty(identities), np.empty(identities), np.zeros(identities + 4)
     kept = np.empty(identities, np.int64)
-    inverse = 1.0 / (starts[1:] - starts[:-1])
+    inverse = 1.0 / sizes[:identities]
     who, impostors = np.empty((len(masks), identities), np.int64), np.zeros(len(masks), np.int64)
     last = -1
     for index in range(len(rows)):
@@ -224,9 +255,9 @@ def _win_rows(
                     if masks[stratum, me, identity]:
                         who[stratum, impostors[stratum]] = identity
                         impostors[stratum] += 1
-        copies, below, ties = place_items(scores[index], starts, me)
+        copies, below, ties = all_copies[index], all_below[index], all_level[index]
         pairs[owner] += copies.sum()
-        for item in range(len(copies)):
+        for item in range(numbers[index]):
             sampled = (rows[index] + item) % stride == 0
             any_tie = False
             for identity in range(identities):

@@ -11,9 +11,8 @@ from typing import Any, no_type_check
 import numpy as np
 from numpy.typing import NDArray
 
-from voiceface.scores.blocks import map_blocks
 from voiceface.scores.compiled import compiled
-from voiceface.scores.places import place_items
+from voiceface.scores.places import Placed, Score, run_pass
 from voiceface.scores.similarity import Rows
 
 
@@ -62,36 +61,39 @@ def count(
     Integers are counted, and each row apart, so the result depends neither on the block size nor on the threads.
 
     Args:
-        similarity_rows: Gives the similarities (B, N), float32 or float64, of B queries (by index) to the whole
-            gallery, whose N items lie identity by identity. They are finite, or NaN for an item of the query's own
-            identity that is no g+ to it.
+        similarity_rows: See `voiceface.scores.places.run_pass`.
         query_identity: int64 (Q,), ascending: each query's identity; all of 0 .. I - 1 occur.
         gallery_sizes: int64 (J,), J >= I: how many gallery items each identity has, at least 1 for the first I.
         threads: Threads that count; None: as many as numba may use (``NUMBA_NUM_THREADS``).
 
     Returns:
-        The counts. Memory: one block of similarities per thread and the (I, J) counts.
+        The counts. Memory: one block of similarities and places per thread and the (I, J) counts.
     """
-    starts = np.concatenate([[0], np.cumsum(gallery_sizes)])
+    score = counting(query_identity, gallery_sizes)
+    counts: Counts = run_pass([score], similarity_rows, query_identity, gallery_sizes, threads)[0]
+    return counts
+
+
+def counting(query_identity: NDArray[np.int64], gallery_sizes: NDArray[np.int64]) -> Score:
+    """`count` as a part of a pass."""
     identities = int(query_identity[-1]) + 1
     wins = np.zeros((identities, len(gallery_sizes)), np.int64)
     ties, pairs = np.zeros_like(wins), np.zeros(identities, np.int64)
 
-    def count_block(rows: NDArray[np.intp], scores: NDArray[Any]) -> tuple[Any, ...]:
-        own = query_identity[rows]
-        owners = slice(int(own[0]), int(own[-1]) + 1)
+    def block(placed: Placed) -> tuple[Any, ...]:
+        owners = placed.owners
         won, tied = np.zeros((2, owners.stop - owners.start, len(gallery_sizes)), np.int64)
         own_pairs = np.zeros(len(won), np.int64)
-        _count_rows(scores, own, starts, won, tied, own_pairs)
+        _count_rows(*placed.counts, won, tied, own_pairs)
         return owners, won, tied, own_pairs
 
-    for owners, won, tied, own_pairs in map_blocks(
-        count_block, similarity_rows, len(query_identity), int(starts[-1]), threads
-    ):
+    def add(part: tuple[Any, ...]) -> None:
+        owners, won, tied, own_pairs = part
         wins[owners] += won
         ties[owners] += tied
         pairs[owners] += own_pairs
-    return Counts(wins, ties, pairs, gallery_sizes)
+
+    return Score(block, add, lambda: Counts(wins, ties, pairs, gallery_sizes))
 
 
 def accuracy(win_rates: NDArray[np.float64], weights: NDArray[Any]) -> float | None:
@@ -111,15 +113,16 @@ def accuracy(win_rates: NDArray[np.float64], weights: NDArray[Any]) -> float | N
 
 @compiled
 @no_type_check
-def _count_rows(scores, own, starts, wins, ties, pairs):
-    for row in range(len(scores)):
-        copies, below, level = place_items(scores[row], starts, own[row])
+def _count_rows(own, numbers, all_copies, all_below, all_level, wins, ties, pairs):
+    for row in range(len(own)):
+        number = np.uint64(numbers[row])
+        copies, below, level = all_copies[row], all_below[row], all_level[row]
         owner = own[row] - own[0]
         pairs[owner] += copies.sum()
-        for identity in range(len(below)):
+        for identity in range(below.shape[0]):
             won, tied = 0, 0
-            for place in range(len(copies)):
-                won += copies[place] * below[identity, place]
-                tied += copies[place] * level[identity, place]
+            for place in range(number):
+                won += np.int64(copies[place]) * below[identity, place]
+                tied += np.int64(copies[place]) * level[identity, place]
             wins[owner, identity] += won
             ties[owner, identity] += tied

@@ -1,15 +1,114 @@
-"""Where everybody's items stand among the relevant items of one query: the one step that every exact score shares."""
+"""Where everybody's items stand among the relevant items of each query: the one step that every exact score shares."""
 
-from typing import no_type_check
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, no_type_check
 
 import numpy as np
+from numpy.typing import NDArray
 
+from voiceface.scores.blocks import map_blocks
 from voiceface.scores.compiled import compiled
+from voiceface.scores.similarity import Rows
+
+
+@dataclass(frozen=True)
+class Placed:
+    """The places of all items among the relevant ones, for a block of B queries.
+
+    Attributes:
+        rows: intp (B,): the queries' numbers, ascending.
+        own: int64 (B,): their identities, ascending.
+        number: int64 (B,): distinct similarities D of each query's relevant items; 0 where none takes part.
+        copies: int32 (B, P): relevant items of each of them, ascending by similarity; the first D count.
+        below: int32 (B, J, P): items of each identity below them (0 for the own identity).
+        level: int32 (B, J, P): items of each identity level with them (0 for the own identity).
+    """
+
+    rows: NDArray[np.intp]
+    own: NDArray[np.int64]
+    number: NDArray[np.int64]
+    copies: NDArray[np.int32]
+    below: NDArray[np.int32]
+    level: NDArray[np.int32]
+
+    @property
+    def owners(self) -> slice:
+        """The identities of the block's queries."""
+        return slice(int(self.own[0]), int(self.own[-1]) + 1)
+
+    @property
+    def counts(self) -> tuple[NDArray[Any], ...]:
+        """What kernels take: own, number, copies, below, level."""
+        return self.own, self.number, self.copies, self.below, self.level
+
+
+@dataclass(frozen=True)
+class Score:
+    """A score that one pass over the queries gives; several scores share a pass.
+
+    Attributes:
+        block: Takes a block and gives its part; called from several threads at once.
+        add: Takes the parts, one after the other in the order of the queries.
+        result: Gives the score in the end.
+    """
+
+    block: Callable[[Placed], Any]
+    add: Callable[[Any], None]
+    result: Callable[[], Any]
+
+
+def run_pass(
+    scores: Sequence[Score],
+    similarity_rows: Rows,
+    query_identity: NDArray[np.int64],
+    gallery_sizes: NDArray[np.int64],
+    threads: int | None = None,
+) -> list[Any]:
+    """Compute scores in one pass over the similarities.
+
+    Args:
+        scores: What to compute.
+        similarity_rows: Gives the similarities (B, N), float32 or float64, of B queries (by index) to the whole
+            gallery, whose N items lie identity by identity. They are finite, or NaN for an item of the query's own
+            identity that takes no part.
+        query_identity: int64 (Q,), ascending: each query's identity; all of 0 .. I - 1 occur.
+        gallery_sizes: int64 (J,), J >= I: items of each identity, at least 1 for the first I.
+        threads: Threads; None: as many as numba may use (``NUMBA_NUM_THREADS``).
+
+    Returns:
+        The result of each score.
+    """
+    starts = np.concatenate([[0], np.cumsum(gallery_sizes)])
+    people, most = len(gallery_sizes), int(gallery_sizes[query_identity].max())
+
+    def parts(rows: NDArray[np.intp], lines: NDArray[Any]) -> list[Any]:
+        own = query_identity[rows]
+        most_relevant = int(gallery_sizes[own].max())
+        number, copies = np.zeros(len(rows), np.int64), np.zeros((len(rows), most_relevant), np.int32)
+        below, level = np.zeros((2, len(rows), people, most_relevant), np.int32)
+        _place_rows(lines, starts, own, number, copies, below, level)
+        placed = Placed(rows, own, number, copies, below, level)
+        return [score.block(placed) for score in scores]
+
+    # The places take as much memory as the similarities where people have equal numbers of items, else more.
+    items = max(int(starts[-1]), people * most)
+    for found in map_blocks(parts, similarity_rows, len(query_identity), items, threads):
+        for score, part in zip(scores, found, strict=True):
+            score.add(part)
+    return [score.result() for score in scores]
 
 
 @compiled
 @no_type_check
-def place_items(line, starts, own):
+def _place_rows(lines, starts, own, number, copies, below, level):
+    for row in range(len(lines)):
+        number[row] = _place_items(lines[row], starts, own[row], copies[row], below[row], level[row])
+
+
+@compiled
+@no_type_check
+def _place_items(line, starts, own, copies, below, level):
     """Count, for each relevant item of a query, every other identity's items below it and level with it.
 
     The place of an item among the sorted relevant ones starts from a table over equal intervals of the similarity. An
@@ -21,10 +120,12 @@ def place_items(line, starts, own):
             identity: it takes no part.
         starts: int64 (J + 1,): the first item of each identity, and N.
         own: The query's identity.
+        copies: int32 (P,), zeros: receives the relevant items of each of the D distinct similarities, ascending.
+        below: int32 (J, P), zeros: receives the items of each identity below them (0 for the own identity).
+        level: int32 (J, P), zeros: likewise those level with them.
 
     Returns:
-        int64 (D,): relevant items of each of the D distinct similarities, ascending; int32 (J, D): items of each
-        identity below them, and int32 (J, D): items level with them (both 0 for the own identity).
+        D.
     """
     one = np.uint64(1)
     ordered = np.sort(line[starts[own] : starts[own + 1]])  # NaN comes last
@@ -32,7 +133,6 @@ def place_items(line, starts, own):
     while relevant > 0 and np.isnan(ordered[relevant - 1]):
         relevant -= 1
     distinct = np.full(relevant + 1, np.inf, line.dtype)  # the last one is a sentinel
-    copies = np.zeros(relevant, np.int64)
     number = 0
     for place in range(relevant):
         if number == 0 or ordered[place] != distinct[number - 1]:
@@ -42,10 +142,8 @@ def place_items(line, starts, own):
     distinct[number] = np.inf
 
     identities = len(starts) - 1
-    below = np.zeros((identities, number), np.int32)
-    level = np.zeros((identities, number), np.int32)
     if number == 0:
-        return copies[:number], below, level
+        return 0
     intervals = min(32 * number, 8192)
     low = np.float64(distinct[0])
     scale = intervals / max(np.float64(distinct[number - 1]) - low, 1e-300)
@@ -88,4 +186,4 @@ def place_items(line, starts, own):
         for place in range(number):
             total += counts[place]
             below[identity, place] = total
-    return copies[:number], below, level
+    return number

@@ -16,9 +16,8 @@ from typing import Any, no_type_check
 import numpy as np
 from numpy.typing import NDArray
 
-from voiceface.scores.blocks import map_blocks
 from voiceface.scores.compiled import compiled, compiled_reordered
-from voiceface.scores.places import place_items
+from voiceface.scores.places import Placed, Score, run_pass
 from voiceface.scores.retrieval import Ranks, summarise_ranks
 from voiceface.scores.similarity import Rows
 
@@ -50,8 +49,7 @@ def rank(
     """Rank the gallery for every query.
 
     Args:
-        similarity_rows: Gives the similarities (B, N) of B queries (by index) to the gallery, identity by identity.
-            They are finite, or NaN for an item of the query's own identity that takes no part.
+        similarity_rows: See `voiceface.scores.places.run_pass`.
         query_identity: int64 (Q,), ascending: each query's identity; all of 0 .. I - 1 occur.
         gallery_sizes: int64 (J,), J >= I: items of each identity, at least 1 for the first I.
         masks: bool (S, I, J): the identities whose items each identity's queries meet beside their own; None: one
@@ -63,36 +61,54 @@ def rank(
         The rankings of each stratum; None where no query has both a relevant and an irrelevant item. Memory: 57 bytes
         for each query and stratum, beside one block of similarities per thread.
     """
+    score = ranking(query_identity, gallery_sizes, masks, ks)
+    rankings: list[Ranking | None] = run_pass([score], similarity_rows, query_identity, gallery_sizes, threads)[0]
+    return rankings
+
+
+def ranking(
+    query_identity: NDArray[np.int64],
+    gallery_sizes: NDArray[np.int64],
+    masks: NDArray[np.bool_] | None = None,
+    ks: Sequence[int] = (),
+) -> Score:
+    """`rank` as a part of a pass."""
     people, queries = len(gallery_sizes), len(query_identity)
     identities = int(query_identity[-1]) + 1
     if masks is None:
         masks = np.ones((1, identities, people), np.bool_)
-    masks = masks & (np.arange(identities)[:, None] != np.arange(people))
-    starts = np.concatenate([[0], np.cumsum(gallery_sizes)])
-    harmonic = np.concatenate([[0.0], np.cumsum(1.0 / np.arange(1, starts[-1] + 1))])
+    allowed = masks & (np.arange(identities)[:, None] != np.arange(people))
+    harmonic = np.concatenate([[0.0], np.cumsum(1.0 / np.arange(1, gallery_sizes.sum() + 1))])
     tops = np.array(ks, np.int64)
-    rivals = masks @ gallery_sizes
+    rivals = allowed @ gallery_sizes
     relevant = np.zeros(queries, np.int64)
-    found = [Ranks.empty(relevant, rivals[s][query_identity]) for s in range(len(masks))]
-    totals = np.zeros((len(masks), identities, 1 + len(tops)))
-    changes = np.zeros((len(masks), people, 1 + len(tops)))
-    most_relevant = int(gallery_sizes[:identities].max())
+    found = [Ranks.empty(relevant, rivals[s][query_identity]) for s in range(len(allowed))]
+    totals = np.zeros((len(allowed), identities, 1 + len(tops)))
+    changes = np.zeros((len(allowed), people, 1 + len(tops)))
 
-    def rank_block(rows: NDArray[np.intp], scores: NDArray[Any]) -> tuple[Any, ...]:
-        own = query_identity[rows]
-        owners = slice(int(own[0]), int(own[-1]) + 1)
-        above, tied = np.zeros((2, len(masks), len(rows), most_relevant), np.int64)
-        total = np.zeros((len(masks), owners.stop - owners.start, 1 + len(tops)))
+    def block(placed: Placed) -> tuple[Any, ...]:
+        rows, owners = placed.rows, placed.owners
+        above, tied = np.zeros((2, len(allowed), len(rows), placed.copies.shape[1]), np.int64)
+        total = np.zeros((len(allowed), owners.stop - owners.start, 1 + len(tops)))
         change = np.zeros_like(changes)
-        _rank_rows(scores, own, starts, masks, harmonic, tops, relevant[rows[0] :], above, tied, total, change)
-        for s in range(len(masks)):
+        _rank_rows(
+            *placed.counts, gallery_sizes, allowed, harmonic, tops, relevant[rows[0] :], above, tied, total, change
+        )
+        for s in range(len(allowed)):
             summarise_ranks(above[s], tied[s], found[s], rows)
         return owners, total, change
 
-    for owners, total, change in map_blocks(rank_block, similarity_rows, queries, int(starts[-1]), threads):
+    def add(part: tuple[Any, ...]) -> None:
+        owners, total, change = part
         totals[:, owners] += total
-        changes += change
-    return [_ranking(found[s], relevant, query_identity, masks[s], totals[s], changes[s]) for s in range(len(masks))]
+        np.add(changes, change, out=changes)
+
+    def result() -> list[Ranking | None]:
+        return [
+            _ranking(found[s], relevant, query_identity, allowed[s], totals[s], changes[s]) for s in range(len(allowed))
+        ]
+
+    return Score(block, add, result)
 
 
 def jackknife_influence(without: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -143,13 +159,14 @@ def _ranking(
 
 @compiled
 @no_type_check
-def _rank_rows(scores, own, starts, masks, harmonic, tops, relevant, above, tied, totals, changes):
+def _rank_rows(
+    own, numbers, all_copies, all_below, all_level, sizes, masks, harmonic, tops, relevant, above, tied, totals, changes
+):
     """Write `relevant` (B,), `above` and `tied` (S, B, P), best relevant item first, and add the sums of the scores."""
-    sizes = starts[1:] - starts[:-1]
     kept = np.zeros(1 + len(tops))
-    for row in range(len(scores)):
-        copies, below, level = place_items(scores[row], starts, own[row])
-        number = len(copies)
+    for row in range(len(own)):
+        number = numbers[row]
+        copies, below, level = all_copies[row, :number], all_below[row, :, :number], all_level[row, :, :number]
         relevant[row] = copies.sum()
         above_left, level_left = np.zeros(number, np.int64), np.zeros(number, np.int64)
         order = np.arange(number, 0, -1).astype(np.float64)
