@@ -38,7 +38,7 @@ def arrays(people: int = 8, voices: int = 3, faces: int = 2, dimensions: int = 6
 
 
 def identity_csv(people: int = 8) -> str:
-    return "identity,gender,nationality\n" + "".join(f"p{i},{'mf'[i % 2]},{'AB'[i // 4]}\n" for i in range(people))
+    return "identity,gender,nationality\n" + "".join(f"p{i},{'mf'[i % 2]},{'AB'[i // 4 % 2]}\n" for i in range(people))
 
 
 @pytest.fixture
@@ -134,6 +134,16 @@ def test_every_option_reaches_the_scores(here: Path, capsys: pytest.CaptureFixtu
     assert not any(name[0].startswith("joint") for name in matrix)
     reasons = {a["reason"] for a in read_results(here / "m.json")["absent"] if a["protocol"] == "joint"}
     assert reasons == {"a similarity matrix holds no means of clips"}
+
+
+def test_analyze_prints_its_tables_and_writes_its_folder(here: Path, capsys: pytest.CaptureFixture[str]):
+    np.savez("many.npz", **arrays(people=16))
+    Path("people.csv").write_text(identity_csv(16))
+    assert main(["analyze", "many.npz", "--identities", "people.csv", "--points", "40", "--out", "a"]) == 0
+    printed = capsys.readouterr().out
+    assert "gender" in printed
+    assert printed.endswith("analysis: a\n")
+    assert json.loads(Path("a/analysis.json").read_text())["people"] == 16
 
 
 def test_people_may_go_by_two_ids(here: Path):

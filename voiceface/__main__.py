@@ -6,7 +6,7 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import shtab
 
@@ -26,6 +26,17 @@ Every option of the method (--model.*), the data (--data.*) and Lightning's Trai
   voiceface fit --model trinet --help            explains those of the method and the data
   voiceface fit --model trinet --print_config    shows all with their values
   voiceface fit --help_all                       explains all, Lightning's too"""
+
+
+EMBEDDINGS = """an .npz of voices, voice_identity, voice_key, faces, face_identity, face_key, or a folder of voices.npy,
+voices.csv (identity, key), faces.npy and faces.csv, or of voices.parquet and faces.parquet"""
+
+FOLDERS = ("DIR", "CHECKPOINT", "OUT")  # what their metavars say
+
+SCORE_EXAMPLES = """examples:
+  voiceface score emb.npz                                          what `voiceface embed` wrote
+  voiceface score emb.npz --identities vox1_meta.csv --trials veriflist_test_G_unseenunheard.txt
+  voiceface score FOLDER --similarity similarity.npy --strata U,G,GN --out results.json"""
 
 
 class Parser(argparse.ArgumentParser):
@@ -57,6 +68,12 @@ def _given(value: str) -> str:
     return value
 
 
+def _path(parser: Parser, name: str, metavar: str, help: str, **options: Any) -> None:
+    """Add an argument that the shell completes with files, or with folders."""
+    action = parser.add_argument(name, metavar=metavar, help=help, type=_given, **options)
+    action.complete = shtab.DIRECTORY if metavar in FOLDERS else shtab.FILE  # type: ignore[attr-defined]
+
+
 def _add(commands: "argparse._SubParsersAction[Parser]", name: str, help: str, example: str) -> Parser:
     return commands.add_parser(
         name,
@@ -85,9 +102,7 @@ def build_parser() -> Parser:
 
     fit = _add(commands, "fit", "train a method, test it, print its table", FIT_EXAMPLES)
     fit.add_argument("--model", metavar="NAME", choices=list_recipes(), help="recipe: " + ", ".join(list_recipes()))
-    fit.add_argument(
-        "--data", metavar="DIR", help="corpus; without it the built-in synthetic one, made on first use"
-    ).complete = shtab.DIRECTORY  # type: ignore[attr-defined]
+    _path(fit, "--data", "DIR", "corpus; without it the built-in synthetic one, made on first use")
     fit.add_argument(
         "--preset",
         choices=["paper", "demo"],
@@ -96,9 +111,7 @@ def build_parser() -> Parser:
     fit.add_argument(
         "--gpus", metavar="N", help="GPUs to train on; without it the CPU, or what --trainer.accelerator finds"
     )
-    fit.add_argument(
-        "--out", metavar="DIR", help="run folder (default: the next free runs/NAME)"
-    ).complete = shtab.DIRECTORY  # type: ignore[attr-defined]
+    _path(fit, "--out", "DIR", "run folder (default: the next free runs/NAME)")
     fit.add_argument("--ckpt_path", metavar="FILE", help="go on from this last.ckpt; `last`: that of --out")
     fit.add_argument("--help_all", action="store_true", help="explain every option")
 
@@ -115,22 +128,55 @@ def build_parser() -> Parser:
         "voiceface embed runs/trinet/checkpoint --data CORPUS --out emb.npz",
     )
     for command in (test, embed):
-        command.add_argument(
-            "checkpoint", type=_given, metavar="CHECKPOINT", help="checkpoint folder"
-        ).complete = shtab.DIRECTORY  # type: ignore[attr-defined]
-        command.add_argument(
-            "--data", type=_given, metavar="DIR", help="corpus; without it the built-in synthetic one"
-        ).complete = shtab.DIRECTORY  # type: ignore[attr-defined]
+        _path(command, "checkpoint", "CHECKPOINT", "checkpoint folder")
+        _path(command, "--data", "DIR", "corpus; without it the built-in synthetic one")
         command.add_argument("--split", default="test", choices=["train", "val", "test"])
         command.add_argument("--gpus", type=int, default=0, choices=[0, 1], help="1: use a GPU")
         command.add_argument("--workers", type=int, default=2, help="processes that read the corpus")
         command.add_argument(
             "--on-error", default="stop", choices=["stop", "skip"], help="what to do about a damaged clip"
         )
-    test.add_argument(
-        "--out", type=_given, metavar="FILE", default="results.json", help="result file (default: results.json)"
+    _path(test, "--out", "FILE", "result file (default: results.json)", default="results.json")
+    test.add_argument("--all", action="store_true", help="print every score, not the headline alone")
+    _path(embed, "--out", "FILE", "npz file to write", required=True)
+
+    score = _add(commands, "score", "score embeddings, ours or not", SCORE_EXAMPLES)
+    analyze = _add(
+        commands,
+        "analyze",
+        "what embeddings know of people: probes, distance against agreement, t-SNE",
+        "voiceface analyze emb.npz --identities identities.csv --out analysis",
     )
-    embed.add_argument("--out", type=_given, metavar="FILE", required=True, help="npz file to write")
+    for command in (score, analyze):
+        _path(command, "embeddings", "EMB", EMBEDDINGS)
+        _path(command, "faces", "FACES", "the faces' file, where EMB is that of the voices", nargs="?")
+        _path(command, "--identities", "CSV", "what is known of each person: identity or VoxCeleb's ids, gender, ...")
+        command.add_argument(
+            "--similarity",
+            type=_given,
+            metavar="cosine|euclidean|FILE.npy",
+            help="how they compare (default: what EMB says, else cosine); a file holds a matrix, voices by faces",
+        )
+    _path(score, "--trials", "FILE", "trial lists to score as well", nargs="+", default=[])
+    score.add_argument(
+        "--protocol",
+        nargs="+",
+        default=[],
+        choices=["trinet", "kim", "drl", "pins"],
+        metavar="NAME",
+        help="protocols of papers to run beside the exact scores: trinet, kim, drl, pins",
+    )
+    score.add_argument(
+        "--strata", type=_given, metavar="U,G,...", help="who competes (default: all that --identities allows)"
+    )
+    score.add_argument("--level", type=float, default=0.95, help="confidence level (default: 0.95)")
+    score.add_argument("--name", type=_given, help="name of the model (default: what EMB says, else its file name)")
+    _path(score, "--out", "FILE", "result file (default: results.json)", default="results.json")
+    score.add_argument("--all", action="store_true", help="print every score, not the headline alone")
+    _path(analyze, "--out", "DIR", "folder to write", required=True)
+    analyze.add_argument("--seed", type=int, default=0)
+    analyze.add_argument("--level", type=float, default=0.99, help="confidence level of the probes (default: 0.99)")
+    analyze.add_argument("--points", type=int, default=2000, help="clips in a picture (default: 2000)")
 
     prepare = _add(commands, "prepare", "turn raw material into a corpus", "voiceface prepare folder PEOPLE CORPUS")
     kinds = prepare.add_subparsers(dest="kind", metavar="KIND", required=True, parser_class=Parser)
@@ -169,13 +215,11 @@ def build_parser() -> Parser:
     folder.add_argument("--licence", default="", help="licence of the material, kept in the corpus")
     folder.add_argument("--seed", type=int, default=0, help="seed of the split")
     for kind in (synthetic, folder):
-        kind.add_argument("out", type=_given, metavar="OUT", help="folder of the corpus").complete = shtab.DIRECTORY  # type: ignore[attr-defined]
+        _path(kind, "out", "OUT", "folder of the corpus")
         kind.add_argument("--workers", type=int, help="processes (default: one per core)")
 
     check = _add(commands, "check", "is the environment sound; is this corpus whole", "voiceface check CORPUS --deep")
-    check.add_argument(
-        "corpus", metavar="DIR", nargs="?", help="corpus; without it only the environment"
-    ).complete = shtab.DIRECTORY  # type: ignore[attr-defined]
+    _path(check, "corpus", "DIR", "corpus; without it only the environment", nargs="?")
     check.add_argument("--deep", action="store_true", help="decode every voice and face as well")
 
     _add(commands, "list", "recipes and encoders", "voiceface list")

@@ -1,5 +1,6 @@
 """What each command of the front door does; torch is imported by those that need it."""
 
+import sys
 from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     import pytorch_lightning as pl
 
     from voiceface.data.module import VoxVGGDataModule
+    from voiceface.embeddings import Embeddings
     from voiceface.method import Method
     from voiceface.prepare.engine import Summary
 
@@ -144,33 +146,86 @@ def run_test(options: Namespace) -> int:
 
     method, data, trainer = _evaluate(options)
     trainer.test(method, datamodule=data, verbose=False)
-    print_table(trainer.callbacks[0].results)  # type: ignore[attr-defined]
+    print_table(trainer.callbacks[0].results, options.all)  # type: ignore[attr-defined]
     print(f"scores: {options.out}")
     return 0
 
 
 def run_embed(options: Namespace) -> int:
-    """Embed a split and write one npz file: voices, voice_identity, voice_key, faces, face_identity, face_key."""
-    import io
-
-    import numpy as np
-
-    from voiceface.files import write_for_user
+    """Embed a split and write one npz file with all that `score` and `analyze` ask for."""
+    from voiceface.embed import VoiceMeasures, write_embeddings
 
     method, data, trainer = _evaluate(options)
+    metrics, measures = trainer.callbacks[0], VoiceMeasures()  # type: ignore[attr-defined]
+    trainer.callbacks.append(measures)  # type: ignore[attr-defined]
     trainer.predict(method, datamodule=data, return_predictions=False)
-    table = trainer.callbacks[0].table.gather()  # type: ignore[attr-defined]
-    names = np.array(trainer.predict_dataloaders.batches.names)  # type: ignore[union-attr]
-    arrays = {"voices": table["voices"], "faces": table["faces"]}
-    for kind in ("voice", "face"):
-        arrays[f"{kind}_identity"] = names[table[f"{kind}_identity"]]
-        arrays[f"{kind}_key"] = table[f"{kind}_keys"].astype(str)
-    buffer = io.BytesIO()
-    np.savez(buffer, **arrays)
-    out = Path(options.out)
-    write_for_user(out, buffer.getvalue())
-    print(
-        f"{out}: {len(arrays['voices'])} voices and {len(arrays['faces'])} faces, "
-        f"{arrays['voices'].shape[1]} dimensions, compare by {method.space}"
+    names = trainer.predict_dataloaders.batches.names  # type: ignore[union-attr]
+    voices, faces, dimensions = write_embeddings(
+        Path(options.out), method, data.corpus, options.split, names, metrics, measures
     )
+    print(f"{options.out}: {voices} voices and {faces} faces, {dimensions} dimensions, compare by {method.space}")
     return 0
+
+
+def run_score(options: Namespace) -> int:
+    """Score embeddings, print their tables and write the result file."""
+    from voiceface.report import print_table
+    from voiceface.results import write_results
+    from voiceface.scoring import score_embeddings
+
+    identities = _identities(options)
+    embeddings = _embeddings(options)
+    results = score_embeddings(
+        embeddings,
+        options.name or embeddings.about.get("model", {}).get("recipe") or _file_name(options),
+        identities,
+        [Path(path) for path in options.trials],
+        list(dict.fromkeys(options.protocol)),
+        None if options.strata is None else list(dict.fromkeys(options.strata.split(","))),
+        options.level,
+        _note,
+    )
+    write_results(Path(options.out), results)
+    print_table(results, options.all)
+    print(f"scores: {options.out}" + ("" if options.all else " (--all prints all of them)"))
+    return 0
+
+
+def run_analyze(options: Namespace) -> int:
+    """Analyse embeddings, print the tables and write the folder."""
+    from voiceface.analysis import analysis_tables, analyze
+
+    identities = _identities(options)
+    embeddings = _embeddings(options)
+    known = identities if identities is not None else embeddings.about.get("identities")
+    if known is None:
+        raise UserError(f"--identities is missing: {options.embeddings} does not say what is known of the people")
+    result = analyze(embeddings, known, Path(options.out), options.seed, options.level, options.points)
+    console = Console(width=None if Console().is_terminal else 160)
+    console.print(*analysis_tables(result), sep="\n")
+    print(f"analysis: {options.out}")
+    return 0
+
+
+def _identities(options: Namespace) -> dict[str, dict[str, str]] | None:
+    from voiceface.embeddings import read_identities
+
+    return None if options.identities is None else read_identities(Path(options.identities))
+
+
+def _embeddings(options: Namespace) -> "Embeddings":
+    from voiceface.embeddings import read_embeddings
+
+    faces = None if options.faces is None else Path(options.faces)
+    return read_embeddings(Path(options.embeddings), faces, options.similarity)
+
+
+def _file_name(options: Namespace) -> str:
+    path = Path(options.embeddings).resolve()
+    if options.faces is not None:
+        return path.parent.name
+    return path.name if path.is_dir() else path.stem
+
+
+def _note(line: str) -> None:
+    print(f"voiceface: {line}", file=sys.stderr)

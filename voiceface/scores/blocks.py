@@ -14,6 +14,8 @@ from voiceface.scores.similarity import Rows
 BLOCK_SCORES = 1 << 21  # similarities that a thread holds at once
 BLOCK_ROWS = 32  # the least number of rows of a block: the matrix product is slow below it
 
+LANES = 16  # sums that are kept apart, so that they do not depend on the number of threads
+
 Part = TypeVar("Part")
 
 
@@ -42,3 +44,38 @@ def map_blocks(
     # Each thread multiplies its own block: faster than to take turns, and the product is the same with any threads.
     with threadpool_limits(1, "blas"), ThreadPoolExecutor(threads or usable_threads()) as pool:
         yield from pool.map(lambda rows: work(rows, np.ascontiguousarray(similarity_rows(rows))), blocks)
+
+
+def sum_blocks(
+    start: Callable[[], Part],
+    work: Callable[[Part, NDArray[np.intp], NDArray[Any]], None],
+    similarity_rows: Rows,
+    queries: int,
+    items: int,
+    threads: int | None = None,
+) -> Iterator[Part]:
+    """The same for work that adds to sums which are too large to have one for each block.
+
+    Args:
+        start: Makes the empty sums of a lane, of which there are at most `LANES`.
+        work: Takes the sums of a lane, row numbers and their similarities, and adds to the sums.
+        similarity_rows: Gives the similarities of any rows.
+        queries: Number of rows.
+        items: Similarities in a row.
+        threads: Threads; None: as many as numba may use.
+
+    Yields:
+        The sums of each lane, in order.
+    """
+    size = max(BLOCK_ROWS, BLOCK_SCORES // items)
+    blocks = [np.arange(first, min(first + size, queries)) for first in range(0, queries, size)]
+
+    def lane(number: int) -> Part:
+        sums = start()
+        for rows in blocks[number * len(blocks) // lanes : (number + 1) * len(blocks) // lanes]:
+            work(sums, rows, np.ascontiguousarray(similarity_rows(rows)))
+        return sums
+
+    lanes = min(LANES, len(blocks))
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(threads or usable_threads()) as pool:
+        yield from pool.map(lane, range(lanes))

@@ -8,9 +8,10 @@ from numpy.typing import NDArray
 
 from voiceface.scores.confidence import identities_in, identity_interval, rate_interval, student_interval
 from voiceface.scores.inputs import Sorted
-from voiceface.scores.many import match_many
-from voiceface.scores.matching import Counts, accuracy, count
-from voiceface.scores.ranking import Ranking, jackknife_influence, rank
+from voiceface.scores.many import ManyScore, winning
+from voiceface.scores.matching import Counts, accuracy, counting
+from voiceface.scores.places import run_pass
+from voiceface.scores.ranking import Ranking, jackknife_influence, ranking
 from voiceface.scores.records import record
 from voiceface.scores.retrieval import available_k, mean_average_precision, median_rank, recall_at
 from voiceface.scores.similarity import Rows
@@ -20,55 +21,83 @@ Masks = Mapping[str, NDArray[np.bool_]]
 Records = list[dict[str, Any]]
 
 
-def matching_records(
-    rows: Rows, queries: Sorted, items: Sorted, masks: Masks, direction: str, level: float, protocols: Sequence[str]
-) -> Records:
-    """1:2 accuracy: `clip_weighted` weighs all triplets alike, any other protocol all ordered pairs of identities."""
-    counts: Counts = count(rows, queries.identity, items.sizes)
-    win_rates, triplets = counts.win_rates, counts.triplets
-    ties = counts.ties[:, : len(triplets)]
-    records = []
-    for protocol in protocols:
-        for stratum, everybody in masks.items():
-            mask = everybody[:, : len(triplets)] & (triplets > 0)
-            weights = mask * triplets if protocol == "clip_weighted" else mask
-            records.append(
-                record(
-                    "matching",
-                    direction,
-                    "accuracy",
-                    accuracy(win_rates, weights),
-                    n=2,
-                    chance=0.5,
-                    identities=identities_in(mask),
-                    trials=int(triplets[mask].sum()),
-                    ties=int(ties[mask].sum()),
-                    protocol=protocol,
-                    stratum=stratum,
-                    interval=identity_interval(win_rates, weights, level),
-                    level=level,
-                    method="identity",
-                )
-            )
-    return records
-
-
-def many_records(
+def direction_records(
     rows: Rows,
     queries: Sorted,
     items: Sorted,
     masks: Masks,
     direction: str,
     level: float,
-    candidates: Sequence[int],
+    candidates: Sequence[int] = (),
+    video: str | None = None,
 ) -> Records:
-    """1:N accuracy for each N that the people allow."""
-    people = int(queries.identity[-1]) + 1
-    numbers = sorted({int(n) for n in candidates if 2 < n <= people})
-    if not masks or not numbers:
+    """Matching and retrieval of one direction, from one pass over the similarities.
+
+    Args:
+        rows: Gives the similarities of queries to items.
+        queries: The queries.
+        items: The gallery.
+        masks: bool (I, J) by name of stratum.
+        direction: v2f or f2v.
+        level: Confidence level.
+        candidates: The N of 1:N.
+        video: The protocol, where only same-video or cross-video positives take part.
+
+    Returns:
+        1:2 (and clip-weighted) accuracy, 1:N, mAP, R@K and median rank in every stratum.
+    """
+    if not masks:
         return []
-    stacked = np.stack([mask[:, :people] for mask in masks.values()])
-    found = match_many(rows, queries.identity, items.sizes, stacked, numbers)
+    people = int(queries.identity[-1]) + 1
+    meeting = np.stack(list(masks.values()))
+    numbers = sorted({int(n) for n in candidates if 2 < n <= people})
+    ks = available_k(int(items.sizes.sum()))
+    scores = [counting(queries.identity, items.sizes), ranking(queries.identity, items.sizes, meeting, ks)]
+    if numbers:
+        scores.append(winning(queries.identity, items.sizes, meeting[:, :, :people], numbers))
+    counts, rankings, *wins = run_pass(scores, rows, queries.identity, items.sizes)
+    records = []
+    for protocol in (video,) if video else ("exact", "clip_weighted"):
+        records += _pair_records(counts, masks, direction, level, protocol)
+    for found in wins:
+        records += _many_records(found, list(masks), numbers, direction, level)
+    for stratum, result in zip(masks, rankings, strict=True):
+        records += ranking_records(result, direction, level, video or "whole_split", stratum)
+    return records
+
+
+def _pair_records(counts: Counts, masks: Masks, direction: str, level: float, protocol: str) -> Records:
+    """1:2 accuracy: `clip_weighted` weighs all triplets alike, any other protocol all ordered pairs of identities."""
+    win_rates, triplets = counts.win_rates, counts.triplets
+    ties = counts.ties[:, : len(triplets)]
+    records = []
+    for stratum, everybody in masks.items():
+        mask = everybody[:, : len(triplets)] & (triplets > 0)
+        weights = mask * triplets if protocol == "clip_weighted" else mask
+        records.append(
+            record(
+                "matching",
+                direction,
+                "accuracy",
+                accuracy(win_rates, weights),
+                n=2,
+                chance=0.5,
+                identities=identities_in(mask),
+                trials=int(triplets[mask].sum()),
+                ties=int(ties[mask].sum()),
+                protocol=protocol,
+                stratum=stratum,
+                interval=identity_interval(win_rates, weights, level),
+                level=level,
+                method="identity",
+            )
+        )
+    return records
+
+
+def _many_records(
+    found: Sequence[Sequence[ManyScore]], strata: Sequence[str], numbers: Sequence[int], direction: str, level: float
+) -> Records:
     return [
         record(
             "matching",
@@ -86,31 +115,15 @@ def many_records(
             level=level,
             method="jackknife",
         )
-        for stratum, results in zip(masks, found, strict=True)
+        for stratum, results in zip(strata, found, strict=True)
         for n, result in zip(numbers, results, strict=True)
         if result.accuracy is not None
     ]
 
 
-def retrieval_records(
-    rows: Rows, queries: Sorted, items: Sorted, masks: Masks, direction: str, level: float, protocol: str
-) -> Records:
-    """MAP, R@K and median rank; in a stratum the gallery holds the probe's own items and those of its people."""
-    if not masks:
-        return []
-    rankings = rank(
-        rows, queries.identity, items.sizes, np.stack(list(masks.values())), available_k(int(items.sizes.sum()))
-    )
-    return [
-        r
-        for s, ranking in zip(masks, rankings, strict=True)
-        for r in ranking_records(ranking, direction, level, protocol, s)
-    ]
-
-
-def ranking_records(ranking: Ranking | None, direction: str, level: float, protocol: str, stratum: str) -> Records:
+def ranking_records(result: Ranking | None, direction: str, level: float, protocol: str, stratum: str) -> Records:
     """MAP, R@K and median rank of one ranking."""
-    if ranking is None:
+    if result is None:
         return [
             record(
                 "retrieval",
@@ -126,7 +139,7 @@ def ranking_records(ranking: Ranking | None, direction: str, level: float, proto
                 stratum=stratum,
             )
         ]
-    ranks = ranking.ranks
+    ranks = result.ranks
     gallery = int(np.max(ranks.items))
     metrics = {"mAP": mean_average_precision(ranks)}
     metrics |= {f"R@{k}": recall_at(ranks, k) for k in available_k(gallery)}
@@ -136,7 +149,7 @@ def ranking_records(ranking: Ranking | None, direction: str, level: float, proto
         interval = None
         if metric != "median_rank":
             spread = student_interval if metric == "mAP" else rate_interval
-            interval = spread(value, jackknife_influence(ranking.without[:, column]), level)
+            interval = spread(value, jackknife_influence(result.without[:, column]), level)
         records.append(
             record(
                 "retrieval",
@@ -145,7 +158,7 @@ def ranking_records(ranking: Ranking | None, direction: str, level: float, proto
                 value,
                 n=gallery,
                 chance=chance,
-                identities=ranking.identities,
+                identities=result.identities,
                 trials=len(ranks.relevant),
                 ties=int(ranks.open.sum()),
                 protocol=protocol,

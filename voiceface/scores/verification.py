@@ -14,7 +14,7 @@ from typing import Any, no_type_check
 import numpy as np
 from numpy.typing import NDArray
 
-from voiceface.scores.blocks import map_blocks
+from voiceface.scores.blocks import map_blocks, sum_blocks
 from voiceface.scores.compiled import compiled
 from voiceface.scores.roc import Curve, Floats
 from voiceface.scores.similarity import Rows
@@ -100,21 +100,24 @@ def verify(
     kinds, kind = np.unique(masks.reshape(len(masks), -1), axis=1, return_inverse=True)
     kind = kind.reshape(identities, identities)
 
-    def add_block(rows: NDArray[np.intp], scores: NDArray[Any]) -> tuple[Floats, NDArray[np.int64], Floats]:
-        weights, numbers = np.zeros((kinds.shape[1], higher.shape[1])), np.zeros(kinds.shape[1], np.int64)
-        effect = np.zeros((len(masks), identities))
-        _add_negatives(
-            scores, voice_identity[rows], voice_counts, starts, kind, kinds.T, *table.parts, positives.any(axis=0),
-            higher.astype(np.float32), weights, numbers, effect,
-        )  # fmt: skip
-        return weights, numbers, effect
+    gains, tied_at = higher.astype(np.float32), positives.any(axis=0)
+    takes_part = kinds.any(axis=0)
 
-    weights, numbers = np.zeros((kinds.shape[1], higher.shape[1])), np.zeros(kinds.shape[1], np.int64)
-    effect = np.zeros((len(masks), identities))
-    for block_weights, tied, moved in map_blocks(add_block, similarity_rows, voices, items, threads):
-        weights += block_weights
-        numbers += tied
-        effect += moved
+    def start() -> tuple[Floats, NDArray[np.int64], Floats]:
+        shape = kinds.shape[1], higher.shape[1]
+        return np.zeros(shape), np.zeros(shape[0], np.int64), np.zeros((len(masks), identities))
+
+    def add_block(sums: tuple[Floats, NDArray[np.int64], Floats], rows: NDArray[np.intp], scores: NDArray[Any]) -> None:
+        _add_negatives(
+            scores, voice_identity[rows], voice_counts, starts, kind, kinds.T, takes_part, *table.parts, tied_at,
+            gains, *sums,
+        )  # fmt: skip
+
+    weights, numbers, effect = start()
+    for part in sum_blocks(start, add_block, similarity_rows, voices, items, threads):
+        weights += part[0]
+        numbers += part[1]
+        effect += part[2]
     negatives, ties = kinds @ weights, kinds @ numbers
 
     curves = [Curve(p, n) if n.any() and p.any() else None for p, n in zip(positives, negatives, strict=True)]
@@ -144,7 +147,7 @@ def verify(
         miss = (missed - missed[used[s]].mean()) * used[s] / people
         alarm = (alarms[s] - alarms[s].sum() / 2 / pairs * in_pairs) / pairs
         error = curve.miss_share * miss + (1.0 - curve.miss_share) * alarm
-        takes_part = used[s] | (in_pairs > 0)
+        counted = used[s] | (in_pairs > 0)
         trials = int(own_pairs[used[s]].sum()) + int((voice_counts @ mask @ face_counts[:identities]).sum())
         results.append(
             Verification(
@@ -152,8 +155,8 @@ def verify(
                 curve.eer,
                 curve.auc_bound,
                 curve.eer_bound,
-                area[takes_part],
-                error[takes_part],
+                area[counted],
+                error[counted],
                 trials,
                 int(ties[s]),
             )
@@ -203,8 +206,9 @@ def _find_places(scores, cuts, table, low, scale, places):
 @compiled
 @no_type_check
 def _add_negatives(
-    scores, own, voice_counts, starts, kind, kinds, cuts, table, low, scale, positive, higher, negatives, ties, effect
-):
+    scores, own, voice_counts, starts, kind, kinds, used, cuts, table, low, scale, positive, higher,
+    negatives, ties, effect,
+):  # fmt: skip
     """One kind of pairs after the other, for all voices of an identity: its histogram stays in the cache."""
     places = np.empty(np.max(starts[1:] - starts[:-1]), np.int64)
     last_row = 0
@@ -217,7 +221,7 @@ def _add_negatives(
             last_row += 1
         for face in np.argsort(kind[voice]):
             group = kind[voice, face]
-            if not kinds[group].any():
+            if not used[group]:
                 continue
             first, last = starts[face], starts[face + 1]
             weight = 1.0 / (voice_counts[voice] * (last - first))

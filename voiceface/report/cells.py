@@ -1,0 +1,109 @@
+"""Score records in words: finding one, and writing it into a cell of a table."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from rich import box
+from rich.table import Table
+
+Record = Mapping[str, Any]
+
+DIRECTIONS = {"v2f": "voice → face", "f2v": "face → voice"}
+METRICS = ("mAP", "R@1", "R@5", "R@10", "R@50", "R@100", "median_rank")
+STRATA = {
+    "U": "anybody",
+    "G": "same gender",
+    "N": "same nationality",
+    "A": "same age",
+    "E": "same ethnicity",
+    "F": "same first language",
+    "male": "male probe, G",
+    "female": "female probe, G",
+}
+
+
+class Scores:
+    """The records of a result, by what they are scores of."""
+
+    def __init__(self, records: Iterable[Record]) -> None:
+        self.records = list(records)
+        self._by_name = {_name(r): r for r in self.records}
+
+    def find(
+        self, task: str, metric: str, direction: str, stratum: str = "U", protocol: str = "exact", n: int = 0
+    ) -> Record | None:
+        """A record, or None; `n` is asked for in matching alone."""
+        return self._by_name.get((task, metric, direction, stratum, protocol, n))
+
+    def different(self, key: str, **wanted: Any) -> list[Any]:
+        """The different values of a key, in their order, among the records that have the wanted values."""
+        return list(dict.fromkeys(r[key] for r in self.records if all(r[k] == v for k, v in wanted.items())))
+
+
+def _name(record: Record) -> tuple[Any, ...]:
+    keys = ("task", "metric", "direction", "stratum", "protocol")
+    return (*(record[key] for key in keys), record["n"] if record["task"] == "matching" else 0)
+
+
+def stratum_name(stratum: str) -> str:
+    """A stratum in words, such as `same gender` or `same G, N and A`."""
+    return STRATA.get(stratum) or f"same {', '.join(stratum[:-1])} and {stratum[-1]}"
+
+
+def cell(record: Record | None) -> str:
+    """A value and half its interval, in per cent (ranks as they are); `-` where there is none."""
+    if record is None or record["value"] is None:
+        return "-"
+    if record["metric"] == "median_rank":
+        return plain(record["value"])
+    value = 100 * record["value"]
+    if record["ci_low"] is None:
+        return percent(record["value"])
+    half = 50 * (record["ci_high"] - record["ci_low"])
+    places = 2 if 0.005 <= half < 0.05 or 0 < value < 1 else 1
+    return f"{value:.{places}f} ± {half:.{places}f}"
+
+
+def percent(value: float | None) -> str:
+    """A fraction in per cent; `-` where there is none."""
+    return "-" if value is None else f"{100 * value:.{2 if 0 < value < 0.01 else 1}f}"
+
+
+def plain(value: float | None) -> str:
+    """A rank."""
+    return "-" if value is None else f"{value:,.1f}".removesuffix(".0")
+
+
+def chance(record: Record | None) -> str:
+    """The value of a model that knows nothing."""
+    if record is None:
+        return "-"
+    return (plain if record["metric"] == "median_rank" else percent)(record["chance"])
+
+
+def heads(metrics: Iterable[str]) -> list[str]:
+    """Column heads of metrics."""
+    return [metric.replace("_", "\n") for metric in metrics]
+
+
+def new_table(
+    title: str, *labels: str, values: Iterable[str], caption: str | None = None, tight: bool = False
+) -> Table:
+    """A table without rows: columns of words, then columns of numbers; `tight` fits seven of them into 100 places."""
+    table = Table(
+        title=title,
+        caption=caption,
+        title_justify="left",
+        caption_justify="left",
+        title_style="bold cyan",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        collapse_padding=True,
+        padding=0 if tight else (0, 1),
+        pad_edge=False,
+    )
+    for label in labels:
+        table.add_column(label, overflow="fold")
+    for value in values:
+        table.add_column(value, justify="right", overflow="fold", vertical="bottom")
+    return table

@@ -1,0 +1,244 @@
+"""t-SNE of voices and faces in one picture: which clips are drawn, where they fall, and the pictures by colour."""
+
+import csv
+import io
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from voiceface.scores.probes import rows_by_person
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+CLIPS = 5  # of a person and modality before people are left out
+SHOWN = 20  # people in colour
+CATEGORIES = 12  # values in colour; rarer ones are grey
+GREY, PALE = "#b5b5b5", "#ececec"
+# Okabe and Ito's colours, told apart by colour-blind people too, then darker ones.
+COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"]
+COLOURS += ["#8c564b", "#4d4d4d", "#6a3d9a", "#b2df1e", "#003f5c", "#a50026"]
+FORMATS = ("png", "svg")
+
+
+@dataclass(frozen=True)
+class Map:
+    """Clips as points of a plane.
+
+    Attributes:
+        modality: str (N,): `voice` or `face`.
+        row: intp (N,): row of the clip among the voices or the faces.
+        identity: str (N,).
+        xy: float64 (N, 2).
+        perplexity: That of the t-SNE.
+        divergence: Kullback-Leibler divergence that it ended with: how badly the plane shows the space.
+    """
+
+    modality: NDArray[np.str_]
+    row: NDArray[np.intp]
+    identity: NDArray[np.str_]
+    xy: NDArray[np.float64]
+    perplexity: float
+    divergence: float
+
+
+def draw_map(
+    voices: NDArray[Any],
+    voice_identity: NDArray[np.str_],
+    faces: NDArray[Any],
+    face_identity: NDArray[np.str_],
+    points: int = 2000,
+    seed: int = 0,
+) -> Map:
+    """Put a sample of voices and faces on a plane by t-SNE of their Euclidean distances, started from their PCA.
+
+    The sample is half voices and half faces, of the same people as far as they have both: up to 5 clips of each drawn
+    person, and more only where all people have theirs.
+
+    Args:
+        voices: float (Nv, D): embeddings, of unit length where they are compared by cosine (the Euclidean distance of
+            unit vectors orders pairs as their angle does).
+        voice_identity: str (Nv,).
+        faces: float (Nf, D).
+        face_identity: str (Nf,).
+        points: Most points.
+        seed: Seed of the sample and of the t-SNE.
+
+    Returns:
+        The map; its voices stand first.
+    """
+    from sklearn.manifold import TSNE
+
+    rng = np.random.default_rng(seed)
+    both = sorted(set(voice_identity.tolist()) & set(face_identity.tolist()))
+    alone = sorted(set(voice_identity.tolist()) ^ set(face_identity.tolist()))
+    people = rng.permutation(both).tolist() + rng.permutation(alone).tolist()
+    row = [_sample(names, people, points // 2, rng) for names in (voice_identity, face_identity)]
+    table = np.concatenate([voices[row[0]], faces[row[1]]]).astype(np.float32)
+    perplexity = min(30.0, (len(table) - 1) / 3)
+    start = "pca" if min(table.shape) > 1 else "random"
+    tsne = TSNE(perplexity=perplexity, init=start, random_state=seed)  # type: ignore[no-untyped-call]
+    xy = tsne.fit_transform(table - table.mean(axis=0))
+    return Map(
+        np.repeat(["voice", "face"], [len(rows) for rows in row]),
+        np.concatenate(row),
+        np.concatenate([voice_identity[row[0]], face_identity[row[1]]]),
+        xy.astype(np.float64),
+        perplexity,
+        float(tsne.kl_divergence_),
+    )
+
+
+def _sample(names: NDArray[np.str_], people: Sequence[str], most: int, rng: np.random.Generator) -> NDArray[np.intp]:
+    rows_of = rows_by_person(names.tolist())
+    candidates = [
+        (0 if number < CLIPS else number, place, row)
+        for place, person in enumerate(people)
+        for number, row in enumerate(rng.permutation(rows_of.get(person, np.array([], np.intp))).tolist())
+    ]
+    return np.array(sorted(row for *_, row in sorted(candidates)[:most]), np.intp)
+
+
+def map_csv(drawn: Map, columns: Mapping[str, Sequence[Any]]) -> bytes:
+    """The map as a table: modality, row, identity, x, y and `columns` (name to one value per point)."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["modality", "row", "identity", "x", "y", *columns])
+    for index, (x, y) in enumerate(drawn.xy):
+        more = [values[index] for values in columns.values()]
+        cells = [drawn.modality[index], drawn.row[index], drawn.identity[index], f"{x:.4f}", f"{y:.4f}"]
+        writer.writerow(
+            cells + [("" if not np.isfinite(v) else f"{v:.2f}") if isinstance(v, float) else v for v in more]
+        )
+    return text.getvalue().encode()
+
+
+def identity_figure(drawn: Map) -> "Figure":
+    """Two panels, voices and faces: 20 people in ten colours and two shapes, those with most points; the rest grey."""
+    voices, faces = (Counter(drawn.identity[drawn.modality == m].tolist()) for m in ("voice", "face"))
+    least = {name: min(voices[name], faces[name]) for name in sorted(voices.keys() | faces.keys())}
+    shown = sorted(sorted(least, key=lambda name: (-least[name], -voices[name] - faces[name], name))[:SHOWN])
+    half = SHOWN // 2
+    styles = {name: (COLOURS[i % half], "o^"[i // half]) for i, name in enumerate(shown)}
+    return _two_panels(drawn, drawn.identity.tolist(), styles, "identity", "others", 26)
+
+
+def category_figure(drawn: Map, labels: Sequence[str], title: str) -> "Figure":
+    """Two panels, voices and faces, coloured by an attribute.
+
+    Args:
+        drawn: The map.
+        labels: One per point; "" = unknown, grey. Those that all begin with a number are in its order, dark to light.
+        title: Name of the attribute.
+
+    Returns:
+        The figure. A panel shows the other modality pale behind its own. Beyond 12 values the rarest are grey.
+    """
+    from matplotlib import colormaps
+
+    counts = Counter(label for label in labels if label)
+    shown = sorted(sorted(counts, key=lambda v: (-counts[v], v))[:CATEGORIES], key=_in_order)
+    colours: Sequence[Any] = COLOURS
+    if all(value[0].isdigit() for value in shown):
+        colours = colormaps["viridis"](np.linspace(0.0, 0.92, len(shown))).tolist()
+    styles = {value: (colour, "o") for value, colour in zip(shown, colours, strict=False)}
+    return _two_panels(drawn, labels, styles, title, "others" if len(counts) > len(shown) else "unknown", 12)
+
+
+def _two_panels(
+    drawn: Map, labels: Sequence[str], styles: Mapping[str, tuple[Any, str]], title: str, rest: str, size: float
+) -> "Figure":
+    """Colour and marker of each label; `rest` names the grey points."""
+    from matplotlib.lines import Line2D
+
+    figure, panels = _panels(drawn, f"by {title}", 2)
+    grey = np.array([label not in styles for label in labels])
+    for panel, modality in zip(panels, ("voice", "face"), strict=True):
+        own = drawn.modality == modality
+        _dots(panel, drawn.xy[~own], PALE)
+        _dots(panel, drawn.xy[own & grey], GREY)
+        for shape in sorted({marker for _, marker in styles.values()}):
+            inside = [i for i in np.flatnonzero(own & ~grey).tolist() if styles[labels[i]][1] == shape]
+            _dots(panel, drawn.xy[inside], [styles[labels[i]][0] for i in inside], shape, size)
+        panel.set_title("voices (pale: faces)" if modality == "voice" else "faces (pale: voices)", fontsize=10)
+    legend = [*styles.items()] + ([(rest, (GREY, "o"))] if grey.any() else [])
+    handles = [
+        Line2D([], [], linestyle="", marker=marker, color=colour, markersize=6, label=_short(label))
+        for label, (colour, marker) in legend
+    ]
+    figure.legend(handles=handles, loc="outside right center", frameon=False, fontsize=9, title=title)
+    return figure
+
+
+def number_figure(drawn: Map, values: Sequence[float], title: str, unit: str) -> "Figure":
+    """One panel: the voices coloured by a measure, on top of the faces.
+
+    Args:
+        drawn: The map.
+        values: One per point, not finite = unknown, which is grey.
+        title: What is measured.
+        unit: Its unit.
+
+    Returns:
+        The figure. The colours span the middle 96 % of the values.
+    """
+    numbers, voice = np.array(values, np.float64), drawn.modality == "voice"
+    known = voice & np.isfinite(numbers)
+    figure, (panel,) = _panels(drawn, f"by {title}", 1)
+    _dots(panel, drawn.xy[~voice], PALE)
+    _dots(panel, drawn.xy[voice & ~known], GREY)
+    low, high = np.percentile(numbers[known], [2, 98])
+    x, y = drawn.xy[known].T
+    dots = panel.scatter(x, y, c=numbers[known], vmin=low, vmax=high, cmap="viridis", s=12, linewidths=0)
+    bar = figure.colorbar(dots, ax=panel, shrink=0.8, label=f"{title} of the voice, {unit}", extend="both")
+    bar.outline.set_visible(False)
+    panel.set_title("voices (pale: faces)", fontsize=10)
+    return figure
+
+
+def rendered(figure: "Figure") -> dict[str, bytes]:
+    """A figure as PNG and as SVG, the same bytes for the same figure."""
+    from matplotlib import rc_context
+
+    files = {}
+    for kind in FORMATS:
+        buffer = io.BytesIO()
+        with rc_context({"svg.hashsalt": "voiceface"}):
+            figure.savefig(buffer, format=kind, dpi=130, metadata={"Date": None} if kind == "svg" else {})
+        files[kind] = buffer.getvalue()
+    return files
+
+
+def _short(label: str) -> str:
+    return label if len(label) <= 20 else label[:19] + "…"
+
+
+def _in_order(value: str) -> tuple[bool, int, str]:
+    number = re.match(r"\d+", value)
+    return number is None, int(number[0]) if number else 0, value
+
+
+def _panels(drawn: Map, title: str, count: int) -> "tuple[Figure, Sequence[Axes]]":
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(4.4 * count + 1.2, 4.9), layout="constrained")
+    voices = int((drawn.modality == "voice").sum())
+    figure.suptitle(f"t-SNE of {voices:,} voices and {len(drawn.xy) - voices:,} faces {title}", fontsize=12)
+    panels: Sequence[Axes] = figure.subplots(1, count, squeeze=False)[0].tolist()
+    centre, half = (drawn.xy.max(axis=0) + drawn.xy.min(axis=0)) / 2, float(np.ptp(drawn.xy, axis=0).max()) * 0.53
+    (left, right), (low, high) = ((middle - half, middle + half) for middle in centre.tolist())
+    for panel in panels:
+        panel.set(xlim=(left, right), ylim=(low, high), aspect="equal", xticks=[], yticks=[])
+        for spine in panel.spines.values():
+            spine.set_color("#cccccc")
+    return figure, panels
+
+
+def _dots(panel: "Axes", xy: NDArray[np.float64], colour: Any, marker: str = "o", size: float = 12) -> None:
+    panel.scatter(xy[:, 0], xy[:, 1], color=colour, marker=marker, s=size, linewidths=0)
