@@ -81,7 +81,8 @@ def main(scale: float = 1.0) -> None:
         row = in_fresh_process(measure, name, voices, faces, PEOPLE)
         rows.append(row)
         print(
-            f"{name:>8} {row['records']:7} {row['seconds']:8.2f} {row['times_the_product']:9.1f} {row['first_run']['mib']:7.0f}",
+            f"{name:>8} {row['records']:7} {row['seconds']:8.2f} {row['times_the_product']:9.1f}"
+            f" {row['first_run']['mib']:7.0f}",
             flush=True,
         )
     size = {"voices": voices, "faces": faces, "people": PEOPLE, "dimensions": DIMENSIONS, "threads": THREADS}

@@ -146,7 +146,7 @@ def recall_at(ranks: Ranks, k: int) -> tuple[float, float]:
     Returns:
         The mean hit probability under random order of tied items, and chance, both in [0, 1].
     """
-    return float(_first_hit(ranks, k).mean()), float(_random_hit(ranks, k).mean())
+    return _first_hit(ranks)(k), _random_hit(ranks)(k)
 
 
 def median_rank(ranks: Ranks) -> tuple[float, float]:
@@ -158,7 +158,8 @@ def median_rank(ranks: Ranks) -> tuple[float, float]:
     Returns:
         The median, and the median under a random ranking, both in [1, N].
     """
-    return _median(ranks, _first_hit), _median(ranks, _random_hit)
+    items = int(np.max(ranks.items))
+    return _median(_first_hit(ranks), items), _median(_random_hit(ranks), items)
 
 
 def available_k(items: int | Integers) -> Sequence[int]:
@@ -166,17 +167,23 @@ def available_k(items: int | Integers) -> Sequence[int]:
     return [k for k in RECALL_AT if k <= np.max(items)]
 
 
-def _first_hit(ranks: Ranks, k: int) -> NDArray[np.float64]:
-    return hit_probability(ranks.above, ranks.tied_relevant, ranks.tied_irrelevant, k)
+def _first_hit(ranks: Ranks) -> Callable[[int], float]:
+    return _mean_hit(ranks.above, ranks.tied_relevant, ranks.tied_irrelevant)
 
 
-def _random_hit(ranks: Ranks, k: int) -> NDArray[np.float64]:
-    return hit_probability(np.zeros_like(ranks.relevant), ranks.relevant, ranks.items - ranks.relevant, k)
+def _random_hit(ranks: Ranks) -> Callable[[int], float]:
+    return _mean_hit(np.zeros_like(ranks.relevant), ranks.relevant, ranks.items - ranks.relevant)
 
 
-def _median(ranks: Ranks, hit: Callable[[Ranks, int], NDArray[np.float64]]) -> float:
-    ks = range(1, int(np.max(ranks.items)) + 1)
+def _mean_hit(above: Integers, relevant: Integers, irrelevant: Integers) -> Callable[[int], float]:
+    """The mean hit probability as a function of K; queries that are alike are computed once."""
+    kinds, number = np.unique(np.stack([above, relevant, irrelevant]), axis=1, return_counts=True)
+    return lambda k: min(1.0, float(hit_probability(*kinds, k) @ number) / len(above))
+
+
+def _median(hit: Callable[[int], float], items: int) -> float:
+    ks = range(1, items + 1)
     rounding = 1e-12
-    lower = bisect_left(ks, 0.5 - rounding, key=lambda k: float(hit(ranks, k).mean()))
-    upper = bisect_right(ks, 0.5 + rounding, key=lambda k: float(hit(ranks, k).mean()))
+    lower = bisect_left(ks, 0.5 - rounding, key=hit)
+    upper = bisect_right(ks, 0.5 + rounding, key=hit)
     return (ks[lower] + ks[upper]) / 2
