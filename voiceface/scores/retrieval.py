@@ -7,6 +7,7 @@ one similarity scores exactly chance, and neither the order of the gallery nor t
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import no_type_check
 
 import numpy as np
@@ -48,6 +49,16 @@ class Ranks:
         above, tied_relevant, tied_irrelevant = np.zeros((3, len(relevant)), np.int64)
         is_open = np.zeros(len(relevant), np.bool_)
         return cls(items, relevant, np.zeros(len(relevant)), above, tied_relevant, tied_irrelevant, is_open)
+
+    @cached_property
+    def first_hit(self) -> Callable[[int], float]:
+        """Gives the share of queries with a relevant item in the top K, tied items being in random order."""
+        return _mean_hit(self.above, self.tied_relevant, self.tied_irrelevant)
+
+    @cached_property
+    def random_hit(self) -> Callable[[int], float]:
+        """The same of a random ranking."""
+        return _mean_hit(np.zeros_like(self.relevant), self.relevant, self.items - self.relevant)
 
 
 def summarise_ranks(above: Integers, tied: Integers, ranks: Ranks, rows: NDArray[np.intp]) -> None:
@@ -146,7 +157,7 @@ def recall_at(ranks: Ranks, k: int) -> tuple[float, float]:
     Returns:
         The mean hit probability under random order of tied items, and chance, both in [0, 1].
     """
-    return _first_hit(ranks)(k), _random_hit(ranks)(k)
+    return ranks.first_hit(k), ranks.random_hit(k)
 
 
 def median_rank(ranks: Ranks) -> tuple[float, float]:
@@ -159,7 +170,7 @@ def median_rank(ranks: Ranks) -> tuple[float, float]:
         The median, and the median under a random ranking, both in [1, N].
     """
     items = int(np.max(ranks.items))
-    return _median(_first_hit(ranks), items), _median(_random_hit(ranks), items)
+    return _median(ranks.first_hit, items), _median(ranks.random_hit, items)
 
 
 def available_k(items: int | Integers) -> Sequence[int]:
@@ -167,17 +178,11 @@ def available_k(items: int | Integers) -> Sequence[int]:
     return [k for k in RECALL_AT if k <= np.max(items)]
 
 
-def _first_hit(ranks: Ranks) -> Callable[[int], float]:
-    return _mean_hit(ranks.above, ranks.tied_relevant, ranks.tied_irrelevant)
-
-
-def _random_hit(ranks: Ranks) -> Callable[[int], float]:
-    return _mean_hit(np.zeros_like(ranks.relevant), ranks.relevant, ranks.items - ranks.relevant)
-
-
 def _mean_hit(above: Integers, relevant: Integers, irrelevant: Integers) -> Callable[[int], float]:
     """The mean hit probability as a function of K; queries that are alike are computed once."""
-    kinds, number = np.unique(np.stack([above, relevant, irrelevant]), axis=1, return_counts=True)
+    code = (above * (relevant.max() + 1) + relevant) * (irrelevant.max() + 1) + irrelevant
+    _, first, number = np.unique(code, return_index=True, return_counts=True)
+    kinds = above[first], relevant[first], irrelevant[first]
     return lambda k: min(1.0, float(hit_probability(*kinds, k) @ number) / len(above))
 
 
