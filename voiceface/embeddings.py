@@ -122,6 +122,23 @@ def read_identities(path: Path) -> dict[str, dict[str, str]]:
     return table
 
 
+def people_aliases(*paths: Path) -> dict[str, str]:
+    """Read who is who: every id of `read_identities` of some tables to the person's first id.
+
+    Raises:
+        UserError: As `read_identities`, or an id is of two people.
+    """
+    aliases: dict[str, str] = {}
+    for path in paths:
+        for name, person in read_identities(path).items():
+            known = aliases.setdefault(name, person["identity"])
+            if known != person["identity"]:
+                raise UserError(
+                    f"{path}: {name} is {person['identity']} here and {known} in another table; correct one"
+                )
+    return aliases
+
+
 def _checked(raw: dict[str, Any], source: str) -> Embeddings:
     similarity = raw.get("similarity")
     if isinstance(similarity, np.ndarray) and similarity.dtype.kind in "US" and similarity.size == 1:

@@ -12,13 +12,14 @@ from hypothesis import strategies as st
 from scipy.stats import t as student
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from voiceface.embeddings import people_aliases
 from voiceface.errors import UserError
 from voiceface.results import RECORD
 from voiceface.scores.clip_keys import parse_clip
 from voiceface.scores.confidence import identity_interval
 from voiceface.scores.roc import auc, eer
 from voiceface.scores.trial_formats import Trials, retrieval
-from voiceface.scores.trial_lists import people_aliases, read_trial_files, read_trials
+from voiceface.scores.trial_lists import read_trial_files, read_trials
 from voiceface.scores.trials import score_trials
 
 DATA = os.environ.get("VOICEFACE_TEST_DATA")

@@ -2,14 +2,12 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from voiceface.errors import UserError
-from voiceface.prepare.tables import rows
 
 FOLDERS = {"voice": "voice", "face": "face", "1.6": "face"}  # they say what a clip is and no more
 SUFFIXES = {
@@ -46,7 +44,7 @@ def parse_clip(name: str, people: Mapping[str, str]) -> Clip:
 
     Args:
         name: A path or a key.
-        people: Any alias of a person to the canonical name (`people_aliases`).
+        people: Any alias of a person to the canonical name (`voiceface.embeddings.people_aliases`).
     """
     stem, suffix = name, ""
     dot = name.rfind(".")
@@ -65,35 +63,6 @@ def parse_clip(name: str, people: Mapping[str, str]) -> Clip:
         rest = f"{video[1]}/{video[2]}"
     stem = f"{person}/{rest}"
     return Clip(name, person, SUFFIXES.get(suffix) or FOLDERS.get(folder, ""), stem + suffix, stem)
-
-
-def people_aliases(*tables: Path) -> dict[str, str]:
-    """Read who is who from VoxCeleb's tables (vox1_meta.csv, vox2_meta.csv), in any of their dialects.
-
-    Args:
-        tables: Files with the columns `VoxCeleb1 ID` and `VGGFace1 ID`, or 2 for 1, spelled with spaces, underscores or
-            neither, separated by tabs or commas.
-
-    Returns:
-        Every VoxCeleb id, VGGFace1 name and VGGFace2 id to the VoxCeleb id; the names also without a full stop at their
-        end, which some tools strip.
-
-    Raises:
-        UserError: A table cannot be read, lacks such columns, or gives an alias to two people.
-    """
-    aliases: dict[str, str] = {}
-    for path in tables:
-        for number, row in rows(path, ()):
-            values = {re.sub("[ _]", "", column): value for column, value in row.items()}
-            voice = values.get("voxceleb1id") or values.get("voxceleb2id")
-            face = values.get("vggface1id") or values.get("vggface2id")
-            if not voice or not face:
-                raise UserError(f"{path}, line {number}: no VoxCeleb ID or no VGGFace ID; give VoxCeleb's own table")
-            for alias in (voice, face, face.rstrip(".")):
-                known = aliases.setdefault(alias, voice)
-                if known != voice:
-                    raise UserError(f"{path}, line {number}: {alias} is {voice} here and {known} above; correct one")
-    return aliases
 
 
 def locate(clips: Sequence[Clip], keys: Sequence[str], people: Mapping[str, str], name: str) -> NDArray[np.intp]:

@@ -11,10 +11,9 @@ from typing import Literal
 import numpy as np
 
 from voiceface.errors import UserError
-from voiceface.scores.clip_keys import people_aliases
 from voiceface.scores.trial_formats import Table, Trials, read_file, retrieval
 
-__all__ = ["Trials", "disagreements", "people_aliases", "read_trial_files", "read_trials"]
+__all__ = ["Trials", "disagreements", "read_trial_files", "read_trials"]
 
 DIRECTIONS: tuple[Literal["v2f", "f2v"], ...] = ("v2f", "f2v")
 
@@ -24,8 +23,8 @@ def read_trials(path: Path, people: Mapping[str, str] | None = None) -> Trials:
 
     Args:
         path: The file, in any of the formats of docs/trial-lists.md; recognised by its content.
-        people: Any alias of a person to the canonical name (`people_aliases`); needed where voices and faces name
-            people in two ways.
+        people: Any alias of a person to the canonical name (`voiceface.embeddings.people_aliases`); needed where voices
+            and faces name people in two ways.
 
     Returns:
         The list.
