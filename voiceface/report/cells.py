@@ -51,7 +51,7 @@ def stratum_name(stratum: str) -> str:
 
 
 def cell(record: Record | None) -> str:
-    """A value and half its interval, in per cent (ranks as they are); `-` where there is none."""
+    """A value and half its interval, or the ends of a lopsided one, in per cent; `-` where there is none."""
     if record is None or record["value"] is None:
         return "-"
     if record["metric"] == "median_rank":
@@ -59,8 +59,11 @@ def cell(record: Record | None) -> str:
     value = 100 * record["value"]
     if record["ci_low"] is None:
         return percent(record["value"])
-    half = 50 * (record["ci_high"] - record["ci_low"])
+    low, high = 100 * record["ci_low"], 100 * record["ci_high"]
+    half = (high - low) / 2
     places = 2 if 0.005 <= half < 0.05 or 0 < value < 1 else 1
+    if abs(value - (low + high) / 2) > half / 5:
+        return f"{value:.{places}f} ({low:.{places}f}-{high:.{places}f})"
     return f"{value:.{places}f} ± {half:.{places}f}"
 
 

@@ -68,8 +68,9 @@ def verify(
         threads: Threads; None: as many as numba may use.
 
     Returns:
-        One `Verification` per stratum, None for a stratum without a pair. Memory: 6 bytes for each positive pair and,
-        per stratum, 24 for each of at most `MOST_CUTS` cuts, beside one block of similarities per thread.
+        One `Verification` per stratum, None for a stratum without a pair. Memory: about 50 bytes for each
+        positive pair at its peak and, per stratum, 24 for each of at most `MOST_CUTS` cuts, beside one block of
+        similarities per thread.
     """
     identities = masks.shape[1]
     voices, items = len(voice_identity), int(face_counts.sum())
