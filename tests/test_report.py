@@ -44,7 +44,7 @@ def printed(results: dict[str, Any], everything: bool = False, width: int = 100)
 def row(lines: list[str], title: str, start: str) -> list[str]:
     """The words of the first row of the table with this title that starts so, a value and its interval as one."""
     after = lines[lines.index(next(line for line in lines if line.startswith(title))) :]
-    return next(line for line in after if line.startswith(start))[len(start) :].replace(" ± ", "±").split()
+    return next(line for line in after if line.startswith(start))[len(start) :].replace(" ± ", "±").replace(" (", "(").split()
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +71,7 @@ def whole(scores: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def shown(record: dict[str, Any]) -> str:
-    return cell(record).replace(" ± ", "±")
+    return cell(record).replace(" ± ", "±").replace(" (", "(")
 
 
 def find(records: list[dict[str, Any]], **wanted: Any) -> dict[str, Any]:

@@ -62,7 +62,7 @@ def cell(record: Record | None) -> str:
     low, high = 100 * record["ci_low"], 100 * record["ci_high"]
     half = (high - low) / 2
     places = 2 if 0.005 <= half < 0.05 or 0 < value < 1 else 1
-    if abs(value - (low + high) / 2) > half / 5:
+    if abs(value - (low + high) / 2) > max(half / 5, 0.05):
         return f"{value:.{places}f} ({low:.{places}f}-{high:.{places}f})"
     return f"{value:.{places}f} ± {half:.{places}f}"
 
