@@ -119,6 +119,16 @@ def test_length_means_nothing_to_cosine_and_something_to_euclidean(tmp_path):
     assert third["correlations"][0]["spearman"] != pytest.approx(first["correlations"][0]["spearman"], abs=0.02)
 
 
+@pytest.mark.parametrize("size", [1e-30, 1e30])
+def test_distances_of_any_size_can_be_mapped(tmp_path, size):
+    given = embedded("euclidean")
+    sized = embedded("euclidean", voices=given.voices * size, faces=given.faces * size)
+    first, second = (analyze(e, TABLE, tmp_path / name, points=40) for name, e in (("a", given), ("b", sized)))
+    assert [r["spearman"] for r in second["correlations"]] == pytest.approx(
+        [r["spearman"] for r in first["correlations"]], abs=1e-6
+    )
+
+
 def test_voices_and_faces_may_go_by_different_ids(tmp_path, analysed):
     given = embedded()
     both = TABLE | {f"face of {name}": row for name, row in TABLE.items()}
@@ -152,6 +162,9 @@ def test_other_peoples_folders_are_left_alone(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
+RAYS = np.arange(1.0, 97)[:, None] * np.ones(6)  # one direction: all the same to cosine
+
+
 @pytest.mark.parametrize(
     ("embeddings", "table", "options", "message"),
     [
@@ -161,7 +174,15 @@ def test_other_peoples_folders_are_left_alone(tmp_path):
         (embedded(voices=np.ones((96, 6)), faces=np.ones((96, 6))), TABLE, {}, "nothing to analyse"),
         (embedded(), {"q": {"gender": "m"}}, {}, "says nothing of any of the 24 people, such as 'p00'"),
         (embedded(), TABLE, {"level": 99.0}, "level 99.0"),
+        (
+            embedded(voices=np.arange(1.0, 97)[:, None] * np.ones(6), faces=np.ones((96, 6))),
+            TABLE,
+            {},
+            "nothing to analyse",
+        ),
         (embedded(), TABLE, {"points": 3}, "3 points"),
+        (embedded(), TABLE, {"seed": -1}, "seed -1"),
+        (embedded(), TABLE, {"seed": 1 << 32}, "seed 4294967296"),
     ],
 )
 def test_what_cannot_be_analysed_is_refused_and_nothing_is_written(tmp_path, embeddings, table, options, message):

@@ -44,7 +44,12 @@ def printed(results: dict[str, Any], everything: bool = False, width: int = 100)
 def row(lines: list[str], title: str, start: str) -> list[str]:
     """The words of the first row of the table with this title that starts so, a value and its interval as one."""
     after = lines[lines.index(next(line for line in lines if line.startswith(title))) :]
-    return next(line for line in after if line.startswith(start))[len(start) :].replace(" ± ", "±").replace(" (", "(").split()
+    return (
+        next(line for line in after if line.startswith(start))[len(start) :]
+        .replace(" ± ", "±")
+        .replace(" (", "(")
+        .split()
+    )
 
 
 @pytest.fixture(scope="module")

@@ -224,7 +224,11 @@ MISTAKES: list[tuple[list[str], str]] = [
     (["score", "emb.npz", "--trials", "none.txt"], "none.txt: cannot be read"),
     (["score", "emb.npz", "--trials", "gone.txt"], "gone.txt: 2 of 48 rows cannot be scored"),
     (["score", "emb.npz", "--trials", "list.txt", "deep/list.txt"], "--trials: 2 lists are called list"),
+    (["score", "emb.npz", "--trials", "exact.txt"], "--trials: a list called exact would be taken for other scores"),
     (["score", "emb.npz", "--out", "people.csv/r.json"], "people.csv/r.json: cannot be written"),
+    (["score", "emb.npz", "--out", "deep"], "deep: cannot be written"),
+    (["score", "bytes.npz"], "bytes.npz: voice_key is not UTF-8 text"),
+    (["score", "about.npz"], "about.npz: about is not what `voiceface embed` writes there"),
     (["score", "emb.npz", "--trails", "x"], "--trails: not known here, did you mean --trials?"),
     (["score", "one.npz"], "1 people have both a voice and a face, a score needs 2"),
     (["score", "bad.npz"], "bad.npz: 1 voices are NaN or infinite: p0/voice0.wav"),
@@ -245,6 +249,9 @@ def test_a_mistake_gets_one_line_and_status_2(
     np.save("small.npy", np.ones((2, 2)))
     Path("list.txt").write_text(pairs_list(made))
     Path("gone.txt").write_text(missing_clips(made))
+    shutil.copy("list.txt", "exact.txt")
+    np.savez("bytes.npz", **(made | {"voice_key": np.array([b"\xff%d" % i for i in range(24)])}))
+    np.savez("about.npz", **made, about=json.dumps({"identities": {"p0": {"gender": 1}}}))
     Path("deep").mkdir()
     shutil.copy("list.txt", "deep/list.txt")
     Path("voices").mkdir()

@@ -19,6 +19,7 @@ from voiceface.progress import progress
 from voiceface.results import environment
 from voiceface.scores.agreement import agreement_correlations
 from voiceface.scores.probes import Identities, attribute_values, is_chance, plan_probes, probe
+from voiceface.scores.similarity import centred, directions
 from voiceface.tsne import FORMATS, Map, category_figure, draw_map, identity_figure, map_csv, number_figure, rendered
 
 if TYPE_CHECKING:
@@ -64,6 +65,8 @@ def analyze(
         UserError: `out` holds something else or cannot be written; there is nothing to analyse: no embeddings, all
             alike, nobody in the table; an option is out of range.
     """
+    if not 0 <= seed < 1 << 32:
+        raise UserError(f"analyze: seed {seed} is not between 0 and 4294967295; use one that is")
     if not 0.0 < level < 1.0 or points < 20:
         raise UserError(f"analyze: level {level} and {points} points; use a level between 0 and 1, 20 points or more")
     out = out.resolve()
@@ -206,18 +209,14 @@ def _space(embeddings: Embeddings) -> tuple[NDArray[Any], NDArray[Any]]:
         raise UserError("similarity: a matrix cannot be analysed; give embeddings compared by cosine or euclidean")
     if voices.shape[1] != faces.shape[1]:
         raise UserError(f"voices have {voices.shape[1]} dimensions, faces {faces.shape[1]}; embed both in one space")
+    if embeddings.similarity != "euclidean":
+        voices, faces = directions(voices), directions(faces)
+    else:
+        both = centred(np.concatenate([voices, faces]), np.concatenate([voices, faces]))[0]
+        voices, faces = both[: len(voices)].astype(np.float32), both[len(voices) :].astype(np.float32)
     if (voices == voices[0]).all() and (faces == faces[0]).all():
         raise UserError("voices, faces: all embeddings of a kind are the same; there is nothing to analyse")
-    if embeddings.similarity == "euclidean":
-        return voices, faces
-    return _directions(voices), _directions(faces)
-
-
-def _directions(rows: NDArray[Any]) -> NDArray[Any]:
-    rows = rows.astype(np.promote_types(rows.dtype, np.float32))
-    rows /= np.abs(rows).max(axis=1, keepdims=True)
-    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
-    return rows
+    return voices, faces
 
 
 def _figures(

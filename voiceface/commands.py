@@ -10,6 +10,7 @@ from rich.table import Table
 
 from voiceface.encoders import list_encoders
 from voiceface.errors import UserError
+from voiceface.files import check_writable
 from voiceface.recipes import FOLDER, list_recipes
 
 if TYPE_CHECKING:
@@ -173,6 +174,7 @@ def run_score(options: Namespace) -> int:
     from voiceface.results import write_results
     from voiceface.scoring import score_embeddings
 
+    check_writable(Path(options.out))
     identities = _identities(options)
     embeddings = _embeddings(options)
     results = score_embeddings(
@@ -193,16 +195,14 @@ def run_score(options: Namespace) -> int:
 
 def run_analyze(options: Namespace) -> int:
     """Analyse embeddings, print the tables and write the folder."""
-    from voiceface.analysis import analysis_tables, analyze
+    from voiceface.analysis import analyze, print_analysis
 
     identities = _identities(options)
     embeddings = _embeddings(options)
     known = identities if identities is not None else embeddings.about.get("identities")
     if known is None:
         raise UserError(f"--identities is missing: {options.embeddings} does not say what is known of the people")
-    result = analyze(embeddings, known, Path(options.out), options.seed, options.level, options.points)
-    console = Console(width=None if Console().is_terminal else 160)
-    console.print(*analysis_tables(result), sep="\n")
+    print_analysis(analyze(embeddings, known, Path(options.out), options.seed, options.level, options.points))
     print(f"analysis: {options.out}")
     return 0
 

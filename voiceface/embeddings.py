@@ -176,7 +176,10 @@ def _text(values: Any, name: str, source: str) -> NDArray[np.str_]:
     array = np.asarray(values)
     if array.ndim != 1 or array.dtype.kind not in "USiu":
         raise UserError(f"{source}: {name} is {array.dtype} {array.shape}; it must be one text (or number) per row")
-    return np.char.decode(array, "utf-8") if array.dtype.kind == "S" else array.astype(np.str_)
+    try:
+        return np.char.decode(array, "utf-8") if array.dtype.kind == "S" else array.astype(np.str_)
+    except UnicodeDecodeError as error:
+        raise UserError(f"{source}: {name} is not UTF-8 text ({error.reason}); save it as text") from None
 
 
 def _check_names(sides: Mapping[str, Any], kind: str, source: str) -> None:
@@ -236,11 +239,16 @@ def _check_matrix(matrix: NDArray[Any], voice_key: NDArray[np.str_], face_key: N
 
 
 def _about(text: Any, source: str) -> dict[str, Any]:
+    about: dict[str, Any] = {}
+    sound = True
     try:
         about = json.loads(str(text))
-    except ValueError:
-        about = None
-    if not isinstance(about, dict) or not all(isinstance(part, dict) for part in about.values()):
+        people = list(about.get("identities", {}).values())
+        sound = all(isinstance(part, dict) for part in [*about.values(), *people])
+        sound &= all(isinstance(value, str) for person in people for value in person.values())
+    except (ValueError, AttributeError):  # no JSON, or no object where one should be
+        sound = False
+    if not sound:
         raise UserError(f"{source}: about is not what `voiceface embed` writes there; leave it out")
     return about
 

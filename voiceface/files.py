@@ -53,3 +53,14 @@ def write_for_user(path: Path, data: bytes) -> None:
         raise UserError(
             f"{path}: cannot be written ({(error.strerror or str(error)).lower()}); choose another place or make room"
         ) from None
+
+
+def check_writable(path: Path) -> None:
+    """Find out before long work whether a file that the user named can be written.
+
+    Raises:
+        UserError: It cannot.
+    """
+    above = next(folder for folder in path.resolve().parents if folder.exists())
+    if path.is_dir() or not above.is_dir() or not os.access(above, os.W_OK):
+        raise UserError(f"{path}: cannot be written; name a file in a folder that can")

@@ -1,5 +1,6 @@
 """The run behind `voiceface score`: every score of somebody's embeddings, with what they are scores of."""
 
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 MODEL = {"method": "embeddings", **dict.fromkeys(("arguments", "parameters", "checkpoint", "training_data"))}
 DATA = {"corpus": None, "version": None, "split": None, "synthetic": None, "skipped": 0}
 GALLERIES = ("trinet", "kim")
+# What other scores go by, which a list must not be called.
+RESERVED = re.compile(
+    r"exact|clip_weighted|whole_split|(same|cross)_video|sampled|kim_probe|(trinet|kim|drl|pins)(_.*)?|voices=.*"
+)
 
 Identities = Mapping[str, Mapping[str, str]]
 Records = list[dict[str, Any]]
@@ -78,6 +83,8 @@ def score_embeddings(
     # What can be refused, or is asked for by name, comes first.
     trial_lists = read_trial_files(lists, people)
     for (title, _), copies in Counter((trials.name, trials.direction) for trials in trial_lists).items():
+        if RESERVED.fullmatch(title):
+            raise UserError(f"--trials: a list called {title} would be taken for other scores; rename the file")
         if copies > 1:
             raise UserError(f"--trials: {copies} lists are called {title}, by which their scores go; rename one")
     stages: list[tuple[str, Callable[[], Records]]] = []

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from voiceface.scores import places
 from voiceface.scores.matching import Counts, accuracy, count
 
 SIZES = st.lists(st.tuples(st.integers(1, 4), st.integers(1, 6)), min_size=2, max_size=5)
@@ -113,3 +114,18 @@ def test_clip_weighted_accuracy_is_that_of_all_triplets():
     expected = (wins.sum() + ties.sum() / 2) / counts.triplets.sum()
     assert accuracy(counts.win_rates, counts.triplets) == pytest.approx(expected, abs=1e-14)
     assert counts.triplets.tolist() == [[0, 1 * 4 * 2, 1 * 4 * 5], [3 * 2 * 4, 0, 3 * 2 * 5], [2 * 5 * 4, 2 * 5 * 2, 0]]
+
+
+def test_a_person_with_very_many_items_takes_no_more_memory_than_a_block(monkeypatch):
+    sizes = [(1, 2)] * 30 + [(3, 400)]
+    scores, query_identity, items = draw(4, sizes, levels=50)
+    expected = run(scores, query_identity, items)
+    blocks = []
+    place = places._place_rows
+    monkeypatch.setattr(places, "BLOCK_SCORES", 40_000)
+    monkeypatch.setattr(places, "_place_rows", lambda *a: (blocks.append(a[-1].size), place(*a)))
+    found = run(scores, query_identity, items)
+    np.testing.assert_array_equal(found.wins, expected.wins)
+    np.testing.assert_array_equal(found.ties, expected.ties)
+    assert max(blocks) <= 40_000
+    assert len(blocks) > 5

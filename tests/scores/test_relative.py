@@ -73,6 +73,13 @@ def test_the_interval_is_that_of_people():
     assert (record["ci_method"], record["ci_level"]) == ("identity", 0.9)
 
 
+def test_few_people_have_no_interval_among_many_candidates():
+    sims, voices, faces = world(5)
+    for n, known in ((2, True), (3, False)):
+        (record,) = relative_records(scorer_of(sims, "v2f"), voices, faces, None, "v2f", n, trials=1_000)
+        assert (record["ci_low"] is not None) == known
+
+
 @settings(max_examples=15, deadline=None)
 @given(st.integers(0, 10**6), st.integers(2, 8))
 def test_a_constant_scorer_scores_chance(seed, n):

@@ -478,3 +478,30 @@ def test_one_set_of_embeddings_under_any_spelling_scores_the_official_lists_alik
     assert records[0] == records[1] == records[2]
     with pytest.raises(UserError, match="30496 of 30496 rows cannot be scored"):
         score_trials(trials, voices, owners[0], voice_key, faces, owners[1], [f"x{k}" for k in face_key], people=people)
+
+
+@pytest.mark.parametrize(
+    ("kind", "change"),
+    [
+        ("cosine", lambda x: x * np.float32(1e25)),
+        ("cosine", lambda x: x * np.float32(1e-30)),
+        ("euclidean", lambda x: x * np.float32(1e25)),
+        ("euclidean", lambda x: x.astype(np.float64) * 1e300),
+        ("euclidean", lambda x: x.astype(np.float64) + 1e6),
+    ],
+)
+def test_the_size_and_place_of_embeddings_do_not_matter(tmp_path, kind, change):
+    rng = np.random.default_rng(0)
+    names = [f"p{i}" for i in range(12)]
+    voices, faces = rng.normal(size=(2, 12, 5)).astype(np.float32)
+    faces += voices
+    lines = [f"{i},{a},{b},{int(a == b)},{a}/v.wav,{b}/f.jpg" for i, a in enumerate(names) for b in names]
+    path = tmp_path / "list.csv"
+    path.write_text("id,voice-speaker-id,face-speaker-id,label,voice-path,face-path\n" + "\n".join(lines) + "\n")
+    keys = [f"{a}/v.wav" for a in names], [f"{a}/f.jpg" for a in names]
+
+    def values(make):
+        result = score_trials(read_trials(path), make(voices), names, keys[0], make(faces), names, keys[1], kind)
+        return [r["value"] for r in result.records]
+
+    assert values(change) == pytest.approx(values(lambda x: x), abs=1e-3)

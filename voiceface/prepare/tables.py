@@ -51,7 +51,9 @@ def rows(path: Path, needed: Sequence[str]) -> Iterator[tuple[int, dict[str, str
     """Line numbers and rows of a CSV: commas, semicolons, tabs or bars, with or without byte order mark and spaces."""
     try:
         text = path.read_text("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({(error.strerror or str(error)).lower()}); name a CSV file") from None
+    except UnicodeDecodeError as error:
         raise UserError(f"{path}: cannot be read as UTF-8 text ({error}); save it as a CSV in UTF-8") from None
     # csv.Sniffer guesses from the values and errs on short tables; no column name holds a delimiter.
     reader = csv.reader(

@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from voiceface.errors import UserError
 from voiceface.scores.blocks import BLOCK_SCORES
 from voiceface.scores.inputs import Sorted, clip_names, similarities
-from voiceface.scores.similarity import Rows
+from voiceface.scores.similarity import Rows, centred, directions
 
 Places = NDArray[np.intp]
 Scorer = Callable[[Places, Places], NDArray[Any]]
@@ -140,9 +140,11 @@ def gathered(queries: NDArray[Any], items: NDArray[Any], kind: str) -> Scorer:
         items: float (N, D).
         kind: "cosine" or "euclidean" (minus the squared distance).
     """
-    if kind == "cosine":
-        queries, items = (table / np.linalg.norm(table, axis=1, keepdims=True) for table in (queries, items))
-    queries, items = queries.astype(np.float32), items.astype(np.float32)
+    queries, items = (
+        (directions(queries), directions(items))
+        if kind == "cosine"
+        else tuple(table.astype(np.float32) for table in centred(queries, items))
+    )
 
     def score(places: Places, candidates: Places) -> NDArray[Any]:
         scores = np.empty(candidates.shape, np.float32)

@@ -18,7 +18,7 @@ from voiceface.scores.matching import accuracy, count
 from voiceface.scores.ranking import jackknife_influence, rank
 from voiceface.scores.records import record
 from voiceface.scores.retrieval import mean_average_precision
-from voiceface.scores.similarity import similarity_rows
+from voiceface.scores.similarity import similarity_rows, unit
 
 GRID = (1, 5, 10, 15, 20, 30)
 MOST_MEANS = 10
@@ -57,8 +57,8 @@ def joint_records(
         `trinet_gallery,voices=1,faces=5`, v2f, in its gallery of 100 people (see `voiceface.scores.galleries`).
 
     Raises:
-        UserError: A similarity matrix, which has no means, an m below 1, a mean that is zero under cosine, or input
-            that `voiceface.scores.score` would refuse.
+        UserError: A similarity matrix, which has no means, an m below 1, or input that `voiceface.scores.score` would
+            refuse.
     """
     clips = Clips.of(voices, voice_identity, faces, face_identity, similarity)
     if clips.tables is None:
@@ -89,19 +89,22 @@ Means = tuple[NDArray[np.float64], NDArray[np.int64]]  # means (K, D), person by
 def _means_of_all(table: NDArray[Any], side: Side, order: Sequence[Places], m: int, kind: str) -> Means:
     counts = np.minimum(side.sizes // m, MOST_MEANS)
     places = np.concatenate([own[: number * m] for own, number in zip(order, counts, strict=True)])
-    return _means(table[side.order[places]], m, kind), counts
+    means = _means(table[side.order[places]], m, kind)
+    if kind == "euclidean":
+        return means, counts
+    # Clips that cancel out have no direction: people with such a mean are left out of the cell.
+    owner = np.repeat(np.arange(len(counts)), counts)
+    gone = np.unique(owner[~means.any(axis=1)])
+    counts[gone] = 0
+    return means[~np.isin(owner, gone)], counts
 
 
 def _means(embeddings: NDArray[Any], m: int, kind: str) -> NDArray[np.float64]:
     """Means of each m rows in turn."""
-    rows = embeddings.astype(np.float64)
-    if kind == "cosine":
-        rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    rows = unit(embeddings) if kind == "cosine" else embeddings.astype(np.float64)
     total = np.zeros((len(rows) // m, rows.shape[1]))
     for index in range(m):  # row by row, so equal rows give equal means to the last bit
         total += rows[index::m]
-    if kind == "cosine" and not total.any(axis=1).all():
-        raise UserError(f"joint: {m} clips of a person have a zero mean, which has no cosine; use euclidean")
     return total / m
 
 
@@ -170,6 +173,8 @@ def _paper_records(clips: Clips, cell: tuple[int, int], kind: str, level: float,
             _means(table[side.order[own]], m, kind)
             for table, side, own, m in zip(clips.tables, (clips.voices, clips.faces), places, cell, strict=True)
         )
+        if kind == "cosine" and not (queries.any(axis=1).all() and items.any(axis=1).all()):
+            return []  # clips that cancel out have no direction
         rows = similarity_rows(queries, items, kind)
         draws.append(balanced_ranks(rows, gallery.people, gallery.queries // cell[0], gallery.items // cell[1]))
     protocol = f"trinet_gallery,voices={cell[0]},faces={cell[1]}"

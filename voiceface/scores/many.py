@@ -102,7 +102,7 @@ def winning(
     tied, pairs = np.zeros((len(masks), identities), np.int64), np.zeros(identities, np.int64)
     drawn = np.zeros((len(masks), len(chosen), identities))
     own_pairs = np.bincount(query_identity, minlength=identities) * gallery_sizes[:identities]
-    stride = max(1, int(own_pairs.sum()) // INTERVAL_PAIRS)
+    stride = -(-int(own_pairs.sum()) // INTERVAL_PAIRS)
     share = np.stack([impostors * _left_out(impostors, k + 1) for k in chosen], axis=1) / np.maximum(own_pairs, 1)
     # Where strata let a person meet the same impostors (as male and G), they are computed once.
     twin = np.array(

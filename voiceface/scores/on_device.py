@@ -19,7 +19,7 @@ from voiceface.errors import UserError
 from voiceface.scores.matching import Counts
 from voiceface.scores.retrieval import Ranks, summarise_ranks
 from voiceface.scores.roc import Curve
-from voiceface.scores.similarity import _directions, _distinct
+from voiceface.scores.similarity import directions, distinct_rows
 
 CELLS = 1 << 20  # of the verification histogram; float32 cosines have about 2^24 values
 MOST_SCORES = 1 << 28  # similarities in a block: no faster beyond it, and row numbers of its histogram fit int32
@@ -183,10 +183,10 @@ def _similarities(
     queries: NDArray[Any], gallery: NDArray[Any], kind: str, device: torch.device
 ) -> tuple[DeviceRows, float]:
     """What `similarity.similarity_rows` computes, and a lower bound of it; float32 (B, N) of a slice of the queries."""
-    distinct, copy_of = _distinct(gallery)
+    distinct, copy_of = distinct_rows(gallery)
     spread = torch.from_numpy(copy_of).to(device) if len(distinct) < len(gallery) else None
     if kind == "cosine":
-        sides = _directions(queries), _directions(distinct)
+        sides = directions(queries), directions(distinct)
         low = -1.0
     elif kind == "euclidean":
         centre = distinct.mean(axis=0, dtype=np.float64)

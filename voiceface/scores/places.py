@@ -7,7 +7,7 @@ from typing import Any, no_type_check
 import numpy as np
 from numpy.typing import NDArray
 
-from voiceface.scores.blocks import map_blocks
+from voiceface.scores.blocks import BLOCK_SCORES, map_blocks
 from voiceface.scores.compiled import compiled
 from voiceface.scores.similarity import Rows
 
@@ -82,7 +82,7 @@ def run_pass(
     starts = np.concatenate([[0], np.cumsum(gallery_sizes)])
     people, most = len(gallery_sizes), int(gallery_sizes[query_identity].max())
 
-    def parts(rows: NDArray[np.intp], lines: NDArray[Any]) -> list[Any]:
+    def place(rows: NDArray[np.intp], lines: NDArray[Any]) -> list[Any]:
         own = query_identity[rows]
         most_relevant = int(gallery_sizes[own].max())
         number, copies = np.zeros(len(rows), np.int64), np.zeros((len(rows), most_relevant), np.int32)
@@ -91,11 +91,15 @@ def run_pass(
         placed = Placed(rows, own, number, copies, below, level)
         return [score.block(placed) for score in scores]
 
-    # The places take as much memory as the similarities where people have equal numbers of items, else more.
-    items = max(int(starts[-1]), people * most)
-    for found in map_blocks(parts, similarity_rows, len(query_identity), items, threads):
-        for score, part in zip(scores, found, strict=True):
-            score.add(part)
+    def parts(rows: NDArray[np.intp], lines: NDArray[Any]) -> list[list[Any]]:
+        # The places take as much memory as the similarities where people have equal numbers of items, else more.
+        size = max(1, BLOCK_SCORES // (people * most))
+        return [place(rows[i : i + size], lines[i : i + size]) for i in range(0, len(rows), size)]
+
+    for found in map_blocks(parts, similarity_rows, len(query_identity), int(starts[-1]), threads):
+        for each in found:
+            for score, part in zip(scores, each, strict=True):
+                score.add(part)
     return [score.result() for score in scores]
 
 

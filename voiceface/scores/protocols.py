@@ -153,7 +153,7 @@ def _trinet_three(split: Split, genders: Mask, probes: NDArray[np.float64], ever
     influence = np.mean([score.influence for score in by_gender], axis=0)
     exact: dict[str, Any] = {
         "value": value,
-        "identities": len(influence),
+        "identities": sum(score.identities for score in by_gender),
         "trials": sum(score.pairs for score in by_gender),
         "ties": sum(score.ties for score in by_gender),
         "interval": student_interval(value, influence, split.level),

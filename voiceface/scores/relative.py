@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from voiceface.errors import UserError
 from voiceface.scores.clips import Places, Scorer, both_sides
-from voiceface.scores.confidence import binomial_interval, student_interval
+from voiceface.scores.confidence import PEOPLE_PER_CANDIDATE, binomial_interval, student_interval
 from voiceface.scores.records import record
 from voiceface.scores.sampling import draw_counts, sample_matching
 from voiceface.scores.strata import default_strata, stratum_mask
@@ -80,6 +80,7 @@ def relative_records(
         tables = _in_random_order(_of_tables(scorer, asking.order, asked.order), rng)
         sampled = sample_matching(tables, asking, asked, counts, allowed, rng, n)
         low, high = binomial_interval(sampled.accuracy, trials, 0.95)
+        enough = n == 2 or len(sampled.influence) >= PEOPLE_PER_CANDIDATE * n
         records.append(
             record(
                 "matching",
@@ -89,7 +90,7 @@ def relative_records(
                 identities=len(sampled.influence),
                 trials=trials,
                 ties=sampled.ties,
-                interval=student_interval(sampled.accuracy, sampled.influence, level),
+                interval=student_interval(sampled.accuracy, sampled.influence, level) if enough else None,
                 level=level,
                 method="identity",
                 error_bound=(high - low) / 2,

@@ -24,16 +24,12 @@ def similarity_rows(queries: NDArray[Any], gallery: NDArray[Any], kind: str = "c
     Returns:
         A function from indices intp (B,) of queries to similarities float32 (B, N).
     """
-    distinct, copy_of = _distinct(gallery)
+    distinct, copy_of = distinct_rows(gallery)
     if kind == "cosine":
-        query_directions, item_directions = _directions(queries), _directions(distinct)
+        query_directions, item_directions = directions(queries), directions(distinct)
         return lambda rows: _spread(query_directions[rows] @ item_directions.T, copy_of)
 
-    centre = distinct.mean(axis=0, dtype=np.float64)
-    centred_queries, centred_items = queries - centre, distinct - centre
-    scale = max(float(np.abs(centred_queries).max()), float(np.abs(centred_items).max())) or 1.0
-    centred_queries /= scale
-    centred_items /= scale
+    centred_queries, centred_items = centred(queries, distinct)
     item_norms = (centred_items**2).sum(axis=1)
     query_norms = (centred_queries**2).sum(axis=1)
 
@@ -58,13 +54,33 @@ def matrix_rows(matrix: NDArray[Any], queries: NDArray[np.intp], gallery: NDArra
     return lambda rows: matrix[queries[rows][:, None], gallery[None, :]]
 
 
-def _directions(embeddings: NDArray[Any]) -> NDArray[np.float32]:
+def unit(embeddings: NDArray[Any]) -> NDArray[np.float64]:
+    """Vectors of length 1 in the directions of embeddings of any finite size, none of them zero."""
     scaled = embeddings / np.abs(embeddings).max(axis=1, keepdims=True).astype(np.float64)
     directions: NDArray[np.float64] = scaled / np.linalg.norm(scaled, axis=1, keepdims=True)
-    return directions.astype(np.float32)
+    return directions
 
 
-def _distinct(gallery: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.intp]]:
+def directions(embeddings: NDArray[Any]) -> NDArray[np.float32]:
+    """The same in float32, whose inner products are the cosines."""
+    return unit(embeddings).astype(np.float32)
+
+
+def centred(queries: NDArray[Any], items: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Both moved by the items' mean and scaled to at most 1, which changes no order of distances.
+
+    Distances are then told apart down to about 1e-7 of the largest coordinate: an outlier far beyond 1e6 times the rest
+    makes the rest look alike.
+    """
+    centre = items.mean(axis=0, dtype=np.float64)
+    if not np.isfinite(centre).all():
+        centre = (items / len(items)).sum(axis=0, dtype=np.float64)
+    moved_queries, moved_items = queries - centre, items - centre
+    scale = max(float(np.abs(moved_queries).max()), float(np.abs(moved_items).max())) or 1.0
+    return moved_queries / scale, moved_items / scale
+
+
+def distinct_rows(gallery: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.intp]]:
     """The distinct rows, and for each row which of them it is."""
     gallery = np.ascontiguousarray(gallery) + 0.0  # -0.0 becomes 0.0
     index: dict[bytes, int] = {}

@@ -68,8 +68,8 @@ def _values(attributes: Attributes, name: str) -> list[str]:
     return [_normal(row.get(name, ""), name) for row in attributes]
 
 
-def _normal(value: str, name: str) -> str:
-    value = value.strip().casefold()
+def _normal(value: object, name: str) -> str:
+    value = "" if value is None else str(value).strip().casefold()
     if name == "gender":
         return GENDERS.get(value, value)
     if name == "age" and value.isdecimal():

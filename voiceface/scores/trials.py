@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from voiceface.errors import UserError
 from voiceface.scores.clip_keys import Clip, locate
-from voiceface.scores.confidence import student_interval
+from voiceface.scores.confidence import PEOPLE_PER_CANDIDATE, student_interval
 from voiceface.scores.ranking import rank
 from voiceface.scores.records import record
 from voiceface.scores.retrieval import available_k
@@ -24,7 +24,6 @@ Places = NDArray[np.intp]
 Interval = Callable[[float, Floats], tuple[float, float] | None]
 """Gives the interval of a score from the score and the effect of each row on it."""
 
-PEOPLE_PER_CANDIDATE = 5  # with fewer, first order is not enough: 87 % coverage for 10 candidates of 20 people
 MOST_MISSING = 0.01  # share of a list that may lack embeddings
 
 
