@@ -13,7 +13,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from voiceface.errors import UserError
 from voiceface.scores import clips as clips_module
-from voiceface.scores import pair_lists, protocols
+from voiceface.scores import protocols
 from voiceface.scores.clips import Clips
 from voiceface.scores.confidence import binomial_interval
 from voiceface.scores.pair_lists import list_auc, sample_pairs
@@ -264,7 +264,7 @@ def test_with_fewer_cuts_the_auc_stays_within_its_bound(monkeypatch):
     sims, voices, faces = world(9)
     (exact,) = listed(sims, voices, faces, ("U",))
     for cuts in (1, 2, 5, 20):
-        monkeypatch.setattr(pair_lists, "MOST_CUTS", cuts)
+        monkeypatch.setattr("voiceface.scores.cuts.MOST_CUTS", cuts)
         (found,) = listed(sims, voices, faces, ("U",))
         assert 0 < found.bound <= 0.5
         assert abs(found.auc - exact.auc) <= found.bound + 1e-12

@@ -177,7 +177,7 @@ def test_with_few_cuts_the_exact_value_lies_within_the_bound(levels, monkeypatch
     scores, voice_identity, faces, masks = draw(4, [(6, 8)] * 12, levels)
     exact = verify(lambda rows: scores[rows], voice_identity, faces, masks[:2], threads=1)
     for cuts in (1, 7, 40):
-        monkeypatch.setattr("voiceface.scores.verification.MOST_CUTS", cuts)
+        monkeypatch.setattr("voiceface.scores.cuts.MOST_CUTS", cuts)
         found = verify(lambda rows: scores[rows], voice_identity, faces, masks[:2], threads=1)
         for result, expected in zip(found, exact, strict=True):
             assert 0.0 < result.auc_bound <= 0.5

@@ -14,10 +14,9 @@ from numpy.typing import NDArray
 from voiceface.scores.blocks import map_blocks
 from voiceface.scores.clips import Scorer, Side
 from voiceface.scores.compiled import compiled
+from voiceface.scores.cuts import Cuts
 from voiceface.scores.roc import Floats
 from voiceface.scores.similarity import Rows
-
-MOST_CUTS = 1 << 15  # their tables stay in the processor's cache
 
 
 @dataclass(frozen=True)
@@ -113,16 +112,14 @@ def list_auc(
         return np.concatenate([line[starts[a] : starts[a + 1]] for line, a in zip(scores, own, strict=True)])
 
     positive_scores = np.concatenate(list(map_blocks(own_scores, similarity_rows, voices, items, threads)))
-    distinct = np.unique(positive_scores)
-    cuts = distinct[:: -(-len(distinct) // MOST_CUTS)]
-    table, low, scale = _intervals(cuts)
-    place = _places(positive_scores, cuts, table, low, scale)
+    cuts = Cuts(positive_scores)
+    place = cuts.find(positive_scores)
     owner = np.repeat(voice_identity, face_counts[voice_identity])
     used: NDArray[np.bool_] = np.logical_or.reduce(masks, axis=2)
     voice_weights = used / np.maximum(used @ voice_counts, 1)[:, None]
     own_weights = voice_weights / face_counts  # of one positive pair of a person
     other_weights = voice_weights / np.maximum(masks @ face_counts, 1)  # of one negative pair of a person's voice
-    positives = np.array([np.bincount(place, own[owner], 2 * len(cuts) + 1) for own in own_weights])
+    positives = np.array([np.bincount(place, own[owner], cuts.places) for own in own_weights])
     higher = np.cumsum(positives[:, ::-1], axis=1)[:, ::-1] - positives / 2  # weight above each place, ties half
 
     def add_block(rows: NDArray[np.intp], scores: NDArray[Any]) -> tuple[slice, Floats, Floats, NDArray[np.int64]]:
@@ -130,7 +127,7 @@ def list_auc(
         owners = slice(int(own[0]), int(own[-1]) + 1)
         part, tied = np.zeros_like(higher), np.zeros(len(masks), np.int64)
         gained = np.zeros((len(masks), owners.stop - owners.start, len(face_counts)))
-        _add(scores, own, starts, masks, other_weights, cuts, table, low, scale, positives, higher, part, gained, tied)
+        _add(cuts.find(scores), own, starts, masks, other_weights, positives, higher, part, gained, tied)
         return owners, part, gained, tied
 
     negatives, won, ties = np.zeros_like(higher), np.zeros(masks.shape), np.zeros(len(masks), np.int64)
@@ -157,56 +154,16 @@ def list_auc(
     return results
 
 
-def _intervals(cuts: NDArray[Any]) -> tuple[NDArray[np.int64], float, float]:
-    """First cut of each of many equal intervals, so that few cuts remain to be compared with a similarity."""
-    number = 4 * len(cuts)
-    low, spread = float(cuts[0]), float(cuts[-1]) - float(cuts[0])
-    scale = number / max(spread, 1e-300)
-    if not 0.0 < scale < 1e300:  # no usable spread: one interval for all
-        low, scale = 0.0, 0.0
-    position = np.clip((cuts.astype(np.float64) - low) * scale, 0.0, number).astype(np.int64)
-    return np.concatenate([[0], np.cumsum(np.bincount(position, minlength=number + 1))]), low, scale
-
-
 @compiled
 @no_type_check
-def _place(score, cuts, table, low, scale):
-    """The place of a similarity among U ascending cuts: 2 i in the gap before cut i, 2 i + 1 at the cut."""
-    interval = np.int64(min(max((np.float64(score) - low) * scale, 0.0), np.float64(len(table) - 2)))
-    place, end = table[interval], table[interval + 1]
-    while place < end:
-        middle = (place + end) >> 1
-        if cuts[middle] < score:
-            place = middle + 1
-        else:
-            end = middle
-    return 2 * place + (place < len(cuts) and cuts[place] == score)
-
-
-@compiled
-@no_type_check
-def _places(scores, cuts, table, low, scale):
-    places = np.empty(len(scores), np.int64)
-    for item in range(len(scores)):
-        places[item] = _place(scores[item], cuts, table, low, scale)
-    return places
-
-
-@compiled
-@no_type_check
-def _add(scores, own, starts, masks, weights, cuts, table, low, scale, positives, higher, negatives, won, tied):
-    places = np.empty(np.max(starts[1:] - starts[:-1]), np.int64)
-    for row in range(len(scores)):
+def _add(all_places, own, starts, masks, weights, positives, higher, negatives, won, tied):
+    for row in range(len(all_places)):
         me = own[row]
         for other in range(masks.shape[2]):
             first, last = starts[other], starts[other + 1]
-            placed = False
+            places = all_places[row, first:last]
             for stratum in range(len(masks)):
                 if masks[stratum, me, other]:
-                    if not placed:
-                        for item in range(first, last):
-                            places[item - first] = _place(scores[row, item], cuts, table, low, scale)
-                        placed = True
                     weight, above, ties = weights[stratum, me], 0.0, 0
                     for item in range(last - first):
                         place = places[item]

@@ -3,11 +3,11 @@
 Positives are pairs of one identity, negatives pairs of two identities that agree on the stratum. A pair (v, f) of
 identities (a, b) weighs 1 / (voices of a x faces of b), so every identity weighs alike among the positives and every
 ordered pair of identities alike among the negatives. The similarities of the positives cut the scale: each distinct one
-is a place of its own and so is each gap between two. Where there are more than `MOST_CUTS`, every so many of them cuts,
-and the positives and negatives that share a gap count as ties; how far that can move a score is its error bound.
+is a place of its own and so is each gap between two. Where there are very many (`voiceface.scores.cuts`), every so many
+of them cuts, and the positives and negatives that share a gap count as ties; how far that can move a score is its error
+bound.
 """
 
-import math
 from dataclasses import dataclass
 from typing import Any, no_type_check
 
@@ -16,11 +16,9 @@ from numpy.typing import NDArray
 
 from voiceface.scores.blocks import map_blocks, sum_blocks
 from voiceface.scores.compiled import compiled
+from voiceface.scores.cuts import Cuts
 from voiceface.scores.roc import Curve, Floats
 from voiceface.scores.similarity import Rows
-
-MOST_CUTS = (1 << 15) - 1  # their numbers fit 16 bits, and the tables a processor's cache
-INTERVALS = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -89,13 +87,10 @@ def verify(
     own_pairs = np.bincount(owner, minlength=identities)
     used: NDArray[np.bool_] = np.logical_or(masks.any(axis=1), masks.any(axis=2)) & (own_pairs > 0)
 
-    distinct = np.unique(positive_scores)
-    cuts = distinct[:: -(-len(distinct) // MOST_CUTS)]
-    table = _CutTable(cuts)
-    place = np.empty(len(positive_scores), np.int64)
-    _find_places(positive_scores, *table.parts, place)
+    cuts = Cuts(positive_scores)
+    place = cuts.find(positive_scores)
     weight = 1.0 / own_pairs[owner]
-    positives = np.array([np.bincount(place, weight * u[owner], 2 * len(cuts) + 1) for u in used])
+    positives = np.array([np.bincount(place, weight * u[owner], cuts.places) for u in used])
     higher = np.cumsum(positives[:, ::-1], axis=1)[:, ::-1] - positives / 2  # weight above each place, ties half
     # Pairs that take part in the same strata share one histogram.
     kinds, kind = np.unique(masks.reshape(len(masks), -1), axis=1, return_inverse=True)
@@ -110,9 +105,17 @@ def verify(
 
     def add_block(sums: tuple[Floats, NDArray[np.int64], Floats], rows: NDArray[np.intp], scores: NDArray[Any]) -> None:
         _add_negatives(
-            scores, voice_identity[rows], voice_counts, starts, kind, kinds.T, takes_part, *table.parts, tied_at,
-            gains, *sums,
-        )  # fmt: skip
+            cuts.find(scores),
+            voice_identity[rows],
+            voice_counts,
+            starts,
+            kind,
+            kinds.T,
+            takes_part,
+            tied_at,
+            gains,
+            *sums,
+        )
 
     weights, numbers, effect = start()
     for part in sum_blocks(start, add_block, similarity_rows, voices, items, threads):
@@ -122,7 +125,7 @@ def verify(
     negatives, ties = kinds @ weights, kinds @ numbers
 
     curves = [Curve(p, n) if n.any() and p.any() else None for p, n in zip(positives, negatives, strict=True)]
-    thresholds = np.array([cuts[min(c.threshold // 2, len(cuts) - 1)] if c else 0.0 for c in curves])
+    thresholds = np.array([cuts.values[min(c.threshold // 2, len(cuts.values) - 1)] if c else 0.0 for c in curves])
 
     pairs_at = np.ascontiguousarray(masks.transpose(1, 2, 0))
 
@@ -165,60 +168,17 @@ def verify(
     return results
 
 
-class _CutTable:
-    """Finds the place of a score: equal intervals of the scale, of which most lie between two cuts."""
-
-    def __init__(self, cuts: NDArray[Any]) -> None:
-        intervals = min(16 * len(cuts), INTERVALS)
-        low, high = float(cuts[0]), float(cuts[-1])
-        scale = intervals / max(high - low, 1e-300)
-        if scale == 0.0 or not math.isfinite(scale) or not math.isfinite(high - low):
-            low, scale = 0.0, 0.0
-        position = np.clip((cuts.astype(np.float64) - low) * scale + 1.0, 0.0, intervals + 1.0).astype(np.int64)
-        first = np.concatenate([[0], np.cumsum(np.bincount(position, minlength=intervals + 2))])
-        self.parts = np.append(cuts, np.inf).astype(cuts.dtype), first.astype(np.uint16), low, scale
-
-
 @compiled
 @no_type_check
-def _find_places(scores, cuts, table, low, scale, places):
-    """Write the place of each score among the U ascending cuts: 2 i in the gap before cut i, 2 i + 1 at the cut.
-
-    `cuts` ends with infinity; `table` (intervals + 3,) holds the first cut of each interval.
-    """
-    most = np.float64(len(table) - 2)
-    one = np.uint64(1)
-    for item in range(len(scores)):
-        score = scores[item]
-        index = np.uint64(min(max((np.float64(score) - low) * scale + 1.0, 0.0), most))
-        place = np.uint64(table[index])
-        place += np.uint64(cuts[place] < score)
-        if cuts[place] < score:
-            end = np.uint64(table[index + one])
-            while place < end:
-                middle = (place + end) >> one
-                if cuts[middle] < score:
-                    place = middle + one
-                else:
-                    end = middle
-        places[item] = (place << one) + np.uint64(cuts[place] == score)
-
-
-@compiled
-@no_type_check
-def _add_negatives(
-    scores, own, voice_counts, starts, kind, kinds, used, cuts, table, low, scale, positive, higher,
-    negatives, ties, effect,
-):  # fmt: skip
+def _add_negatives(all_places, own, voice_counts, starts, kind, kinds, used, positive, higher, negatives, ties, effect):
     """One kind of pairs after the other, for all voices of an identity: its histogram stays in the cache."""
-    places = np.empty(np.max(starts[1:] - starts[:-1]), np.int64)
     last_row = 0
-    for first_row in range(len(scores)):
+    for first_row in range(len(all_places)):
         if first_row < last_row:
             continue
         voice = own[first_row]
         last_row = first_row
-        while last_row < len(scores) and own[last_row] == voice:
+        while last_row < len(all_places) and own[last_row] == voice:
             last_row += 1
         for face in np.argsort(kind[voice]):
             group = kind[voice, face]
@@ -227,7 +187,7 @@ def _add_negatives(
             first, last = starts[face], starts[face + 1]
             weight = 1.0 / (voice_counts[voice] * (last - first))
             for row in range(first_row, last_row):
-                _find_places(scores[row, first:last], cuts, table, low, scale, places)
+                places = all_places[row, first:last]
                 tied = 0
                 for item in range(np.uint64(last - first)):
                     place = np.uint64(places[item])
