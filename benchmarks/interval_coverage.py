@@ -20,7 +20,7 @@ import interval_docs
 from interval_population import LEVEL, SEED
 from machine import describe
 
-PARTS = ("scores", "others", "models", "lists", "draws")
+PARTS = ("scores", "levels", "others", "models", "lists", "draws")
 PATH = Path(__file__).parent / "results" / "interval_coverage.json"
 
 

@@ -18,7 +18,6 @@ CLIPS = 10  # of a person and modality
 ROWS = {"60": (60, 60), "1 to 60": (1, 60), "2": (2, 2)}  # rows of a person; in verification so many of either label
 CASES = [(20, "60", 1000), (60, "60", 1000), (250, "60", 250), (60, "1 to 60", 1000), (60, "2", 1000)]
 CANDIDATES = (2, 10)
-RETRIEVAL_CASES = [(20, 1000), (60, 500), (250, 100)]  # people, draws
 
 Places = NDArray[np.int64]
 
@@ -27,8 +26,6 @@ def measure(scale: float) -> list[Result]:
     results = []
     for people, rows, draws in CASES:
         results += of_rows(people, rows, max(2, round(draws * scale)))
-    for people, draws in RETRIEVAL_CASES:
-        results += of_retrieval(people, max(2, round(draws * scale)))
     return results
 
 
@@ -43,31 +40,18 @@ def of_rows(people: int, rows: str, draws: int) -> list[Result]:
     return named(tallies, people, rows)
 
 
-def of_retrieval(people: int, draws: int) -> list[Result]:
-    """All clips ask, and all stand in the gallery; numbers of clips differ as in the other benchmarks."""
-    rng, tallies = np.random.default_rng([SEED, people]), Tallies()
-    for _ in range(draws):
-        drawn = draw(people, rng)
-        sides = clips_of("voice", drawn.voice_owner), clips_of("face", drawn.face_owner)
-        everybody, none = np.arange(len(sides[0])), np.zeros((len(sides[0]), 0), np.intp)
-        add(tallies, drawn, Trials("list", "list", "retrieval", "v2f", *sides, everybody, none, none > 0))
-    return named(tallies, people, "")
-
-
 def add(tallies: Tallies, drawn: People, trials: Trials) -> None:
     keys = [[clip.name for clip in side] for side in (trials.voices, trials.faces)]
     found = score_trials(
         trials, None, drawn.voice_names, keys[0], None, drawn.face_names, keys[1], drawn.similarity(), LEVEL
     )
     for r in found.records:
-        if r["metric"] != "median_rank":
-            n = r["n"] if trials.kind == "matching" else 1
-            tallies[r["task"], r["metric"], n].add(r["value"], r["ci_low"], r["ci_high"])
+        tallies[r["task"], r["metric"], r["n"]].add(r["value"], r["ci_low"], r["ci_high"])
 
 
 def named(tallies: Tallies, people: int, rows: str) -> list[Result]:
     results = []
-    for (task, metric, n), tally in tallies.often().items():
+    for (task, metric, n), tally in tallies.items():
         what = {"people": people, "rows_of_a_person": rows, "task": task, "metric": metric, "n": n, "about": "people"}
         results.append(tally.result(what, true_accuracy() if n == 2 else None))
     return results

@@ -135,6 +135,8 @@ def joint_table(scores: Scores, absent: Sequence[Mapping[str, str]]) -> Renderab
         if any(r is not None and r["value"] is not None for r in found):
             people = " / ".join(str(r["identities"]) for r in found[:3] if r is not None)
             table.add_row(str(m), words, *map(cell, found), people)
+    if not table.row_count:
+        return Text("\n".join(dict.fromkeys(f"joint scores: none, for {a['reason']}" for a in reasons)), style="dim")
     return _with_reasons(table, reasons)
 
 

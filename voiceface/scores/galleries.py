@@ -130,11 +130,12 @@ def reasons(voices: Side, faces: Side, kind: str) -> dict[tuple[str, str], str]:
         for direction, asking, asked in (("v2f", voices, faces), ("f2v", faces, voices)):
             enough = len(_eligible(asking, asked, gallery))
             if enough < gallery.people:
-                query, item = ("voices", "faces") if direction == "v2f" else ("faces", "voices")
-                missing[name, direction] = (
-                    f"needs {gallery.people} people with {gallery.queries} {query} and {gallery.items} {item}, "
-                    f"there are {enough}"
+                kinds = ("voice", "face") if direction == "v2f" else ("face", "voice")
+                query, item = (
+                    f"{n} {kind}{'s' * (n != 1)}"
+                    for n, kind in zip((gallery.queries, gallery.items), kinds, strict=True)
                 )
+                missing[name, direction] = f"needs {gallery.people} people with {query} and {item}, there are {enough}"
     return missing
 
 
