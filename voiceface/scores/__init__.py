@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from voiceface.errors import UserError
 from voiceface.scores.inputs import Sorted, clip_names, of_video, similarities, strata_masks, video_numbers
 from voiceface.scores.many import CANDIDATES
-from voiceface.scores.tasks import direction_records, verification_records
+from voiceface.scores.tasks import direction_records
 
 __all__ = ["score"]
 
@@ -88,13 +88,9 @@ def score(
         items = Sorted(item_names, [*both, *others], item_videos)
         rows = rows_of(direction, queries.order, items.order)
         records += direction_records(rows, queries, items, masks, direction, level, candidates)
-        if direction == "v2f":
-            records += verification_records(rows, queries, items, masks, level, "exact")
         if queries.video is None:
             continue
         for protocol in ("same_video", "cross_video"):
             kept = of_video(rows, queries, items, same=protocol == "same_video")
             records += direction_records(kept, queries, items, masks, direction, level, video=protocol)
-            if direction == "v2f":
-                records += verification_records(kept, queries, items, masks, level, protocol)
     return records

@@ -239,7 +239,8 @@ def _win_rows(
     identities = masks.shape[1]
     most = chosen[-1]
     polynomial = np.zeros(most + 5)  # e_most .. e_0, and zeros
-    beaten, level, value = np.empty(identities), np.empty(identities), np.zeros(identities + 4)
+    all_beaten = np.empty((all_copies.shape[1], identities))  # item by item, as they are read
+    level, value = np.zeros(identities), np.zeros(identities + 4)
     kept = np.empty(identities, np.int64)
     inverse = 1.0 / sizes[:identities]
     who, impostors = np.empty((len(masks), identities), np.int64), np.zeros(len(masks), np.int64)
@@ -257,13 +258,19 @@ def _win_rows(
                         impostors[stratum] += 1
         copies, below, ties = all_copies[index], all_below[index], all_level[index]
         pairs[owner] += copies.sum()
+        row_ties = ties.any()
+        level[:] = 0.0
+        for identity in range(identities):
+            for item in range(numbers[index]):
+                all_beaten[item, identity] = below[identity, item] * inverse[identity]
         for item in range(numbers[index]):
+            beaten = all_beaten[item]
             sampled = (rows[index] + item) % stride == 0
             any_tie = False
-            for identity in range(identities):
-                beaten[identity] = below[identity, item] * inverse[identity]
-                level[identity] = ties[identity, item] * inverse[identity]
-                any_tie |= ties[identity, item] > 0
+            if row_ties:
+                for identity in range(identities):
+                    level[identity] = ties[identity, item] * inverse[identity]
+                    any_tie |= ties[identity, item] > 0
             for stratum in range(len(masks)):
                 number = impostors[stratum]
                 if twin[stratum, me] < stratum or number < chosen[0]:

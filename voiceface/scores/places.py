@@ -17,6 +17,7 @@ class Placed:
     """The places of all items among the relevant ones, for a block of B queries.
 
     Attributes:
+        lines: float (B, N): their similarities.
         rows: intp (B,): the queries' numbers, ascending.
         own: int64 (B,): their identities, ascending.
         number: int64 (B,): distinct similarities D of each query's relevant items; 0 where none takes part.
@@ -25,6 +26,7 @@ class Placed:
         level: int32 (B, J, P): items of each identity level with them (0 for the own identity).
     """
 
+    lines: NDArray[Any]
     rows: NDArray[np.intp]
     own: NDArray[np.int64]
     number: NDArray[np.int64]
@@ -88,7 +90,7 @@ def run_pass(
         number, copies = np.zeros(len(rows), np.int64), np.zeros((len(rows), most_relevant), np.int32)
         below, level = np.zeros((2, len(rows), people, most_relevant), np.int32)
         _place_rows(lines, starts, own, number, copies, below, level)
-        placed = Placed(rows, own, number, copies, below, level)
+        placed = Placed(lines, rows, own, number, copies, below, level)
         return [score.block(placed) for score in scores]
 
     def parts(rows: NDArray[np.intp], lines: NDArray[Any]) -> list[list[Any]]:

@@ -15,7 +15,7 @@ from voiceface.scores.ranking import Ranking, jackknife_influence, ranking
 from voiceface.scores.records import record
 from voiceface.scores.retrieval import available_k, mean_average_precision, median_rank, recall_at
 from voiceface.scores.similarity import Rows
-from voiceface.scores.verification import verify
+from voiceface.scores.verification import Verification, positive_pairs, verify
 
 Masks = Mapping[str, NDArray[np.bool_]]
 Records = list[dict[str, Any]]
@@ -44,7 +44,8 @@ def direction_records(
         video: The protocol, where only same-video or cross-video positives take part.
 
     Returns:
-        1:2 (and clip-weighted) accuracy, 1:N, mAP, R@K and median rank in every stratum.
+        1:2 (and clip-weighted) accuracy, 1:N, mAP, R@K and median rank in every stratum; of v2f also AUC and EER, which
+        are the same in both directions.
     """
     if not masks:
         return []
@@ -52,17 +53,27 @@ def direction_records(
     meeting = np.stack(list(masks.values()))
     numbers = sorted({int(n) for n in candidates if 2 < n <= people})
     ks = available_k(int(items.sizes.sum()))
-    scores = [counting(queries.identity, items.sizes), ranking(queries.identity, items.sizes, meeting, ks)]
+    scores = {
+        "pairs": counting(queries.identity, items.sizes),
+        "ranking": ranking(queries.identity, items.sizes, meeting, ks),
+    }
     if numbers:
-        scores.append(winning(queries.identity, items.sizes, meeting[:, :, :people], numbers))
-    counts, rankings, *wins = run_pass(scores, rows, queries.identity, items.sizes)
+        scores["many"] = winning(queries.identity, items.sizes, meeting[:, :, :people], numbers)
+    if direction == "v2f":
+        scores["positives"] = positive_pairs(queries.identity, items.sizes)
+    found = dict(zip(scores, run_pass(list(scores.values()), rows, queries.identity, items.sizes), strict=True))
     records = []
     for protocol in (video,) if video else ("exact", "clip_weighted"):
-        records += _pair_records(counts, masks, direction, level, protocol)
-    for found in wins:
-        records += _many_records(found, list(masks), numbers, direction, level)
-    for stratum, result in zip(masks, rankings, strict=True):
+        records += _pair_records(found["pairs"], masks, direction, level, protocol)
+    if numbers:
+        records += _many_records(found["many"], list(masks), numbers, direction, level)
+    for stratum, result in zip(masks, found["ranking"], strict=True):
         records += ranking_records(result, direction, level, video or "whole_split", stratum)
+    if direction == "v2f":
+        verified = verify(
+            rows, queries.identity, items.sizes, meeting[:, :, :people], positive_scores=found["positives"]
+        )
+        records += _verification_records(verified, list(masks), level, video or "exact")
     return records
 
 
@@ -171,16 +182,11 @@ def ranking_records(result: Ranking | None, direction: str, level: float, protoc
     return records
 
 
-def verification_records(
-    rows: Rows, voices: Sorted, faces: Sorted, masks: Masks, level: float, protocol: str
+def _verification_records(
+    found: Sequence[Verification | None], strata: Sequence[str], level: float, protocol: str
 ) -> Records:
-    """AUC and EER, which are the same in both directions."""
-    if not masks:
-        return []
-    people = int(voices.identity[-1]) + 1
-    found = verify(rows, voices.identity, faces.sizes, np.stack([mask[:, :people] for mask in masks.values()]))
     records = []
-    for stratum, result in zip(masks, found, strict=True):
+    for stratum, result in zip(strata, found, strict=True):
         for metric in ("AUC", "EER"):
             value, influence, bound = None, np.empty(0), 0.0
             if result is not None:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from voiceface.scores.blocks import map_blocks, sum_blocks
 from voiceface.scores.compiled import compiled
 from voiceface.scores.cuts import Cuts
+from voiceface.scores.places import Score
 from voiceface.scores.roc import Curve, Floats
 from voiceface.scores.similarity import Rows
 
@@ -52,8 +53,9 @@ def verify(
     face_counts: NDArray[np.int64],
     masks: NDArray[np.bool_],
     threads: int | None = None,
+    positive_scores: NDArray[Any] | None = None,
 ) -> list[Verification | None]:
-    """Verification scores of several strata in three passes over the similarities.
+    """Verification scores of several strata in two passes over the similarities, and one for the positives.
 
     Args:
         similarity_rows: Gives the similarities (B, N) of B voices (by index) to all faces, which lie identity by
@@ -64,6 +66,7 @@ def verify(
         masks: bool (S, I, I): the pairs (identity of the voice, of the face) of each stratum; False on the diagonal.
             The positives of a stratum are those of the identities that its pairs hold.
         threads: Threads; None: as many as numba may use.
+        positive_scores: What `positive_pairs` gave in another pass; None: not there yet.
 
     Returns:
         One `Verification` per stratum, None for a stratum without a pair. Memory: about 50 bytes for each
@@ -75,12 +78,13 @@ def verify(
     voice_counts = np.bincount(voice_identity)
     starts = np.concatenate([[0], np.cumsum(face_counts)])
 
-    def own_scores(rows: NDArray[np.intp], scores: NDArray[Any]) -> list[NDArray[Any]]:
-        own = voice_identity[rows]
-        return [line[starts[a] : starts[a + 1]].copy() for a, line in zip(own, scores, strict=True)]
-
-    lines = [line for part in map_blocks(own_scores, similarity_rows, voices, items, threads) for line in part]
-    positive_scores = np.concatenate(lines)
+    if positive_scores is None:
+        score = positive_pairs(voice_identity, face_counts)
+        for own_scores in map_blocks(
+            lambda rows, lines: _own(lines, voice_identity[rows], starts), similarity_rows, voices, items, threads
+        ):
+            score.add(own_scores)
+        positive_scores = score.result()
     owner = np.repeat(voice_identity, face_counts[voice_identity])
     valid = ~np.isnan(positive_scores)
     positive_scores, owner = positive_scores[valid], owner[valid]
@@ -166,6 +170,17 @@ def verify(
             )
         )
     return results
+
+
+def positive_pairs(voice_identity: NDArray[np.int64], face_counts: NDArray[np.int64]) -> Score:
+    """The similarities of each voice to its identity's faces, voice by voice, as a part of a pass."""
+    starts = np.concatenate([[0], np.cumsum(face_counts)])
+    found: list[NDArray[Any]] = []
+    return Score(lambda placed: _own(placed.lines, placed.own, starts), found.append, lambda: np.concatenate(found))
+
+
+def _own(lines: NDArray[Any], own: NDArray[np.int64], starts: NDArray[np.int64]) -> NDArray[Any]:
+    return np.concatenate([line[starts[a] : starts[a + 1]] for a, line in zip(own, lines, strict=True)])
 
 
 @compiled
