@@ -16,7 +16,7 @@ from scipy.special import stdtrit
 
 from voiceface.errors import UserError
 from voiceface.scores.records import record
-from voiceface.scores.strata import _values
+from voiceface.scores.strata import values_of
 
 LEAST_PEOPLE = 5  # with the value, and without it
 HOLDOUT = 0.2  # share of the rarer side's people
@@ -62,7 +62,7 @@ def attribute_values(names: Sequence[str], identities: Identities) -> dict[str, 
     """
     rows = [identities.get(name, {}) for name in names]
     columns = [c for c in dict.fromkeys(c for row in rows for c in row) if c not in NOT_ATTRIBUTES]
-    found = {column: _values(rows, column) for column in columns}
+    found = {column: values_of(rows, column) for column in columns}
     return {column: values for column, values in found.items() if any(values)}
 
 

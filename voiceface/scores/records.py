@@ -38,7 +38,8 @@ def record(
         stratum: Name of a stratum (see `voiceface.scores.strata`).
         interval: Lower and upper end; None: there is none.
         level: Confidence level of the interval, in (0, 1).
-        method: What the interval speaks of: identity, jackknife, binomial, subsets.
+        method: What the interval speaks of. Other people: identity, jackknife; these clips only: binomial, subsets,
+            repeats, trials.
         error_bound: The value lies within this of the exact one; 0 where it is exact.
 
     Returns:

@@ -28,7 +28,7 @@ def default_strata(attributes: Attributes) -> list[str]:
     Returns:
         Names of strata, U first.
     """
-    return [s for s in DEFAULT_STRATA if all(any(_values(attributes, name)) for name in _attributes_of(s))]
+    return [s for s in DEFAULT_STRATA if all(any(values_of(attributes, name)) for name in _attributes_of(s))]
 
 
 def stratum_mask(stratum: str, attributes: Attributes) -> NDArray[np.bool_]:
@@ -47,10 +47,10 @@ def stratum_mask(stratum: str, attributes: Attributes) -> NDArray[np.bool_]:
     """
     mask = ~np.eye(len(attributes), dtype=np.bool_)
     for name in _attributes_of(stratum):
-        values = np.array(_values(attributes, name))
+        values = np.array(values_of(attributes, name))
         mask &= (values[:, None] == values[None, :]) & (values != "")
     if stratum in GENDERS:
-        mask &= (np.array(_values(attributes, "gender")) == GENDERS[stratum])[:, None]
+        mask &= (np.array(values_of(attributes, "gender")) == GENDERS[stratum])[:, None]
     return mask
 
 
@@ -64,7 +64,8 @@ def _attributes_of(stratum: str) -> list[str]:
     return [ATTRIBUTES[letter] for letter in stratum]
 
 
-def _values(attributes: Attributes, name: str) -> list[str]:
+def values_of(attributes: Attributes, name: str) -> list[str]:
+    """One attribute of each identity, in one spelling: lower case, gender as m or f, an age as its decade."""
     return [_normal(row.get(name, ""), name) for row in attributes]
 
 
