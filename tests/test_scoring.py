@@ -122,6 +122,15 @@ def test_every_option_reaches_the_scores(here: Path, capsys: pytest.CaptureFixtu
         "Compared by Eucl",
     ):
         assert words in printed.out
+    assert main([*common, *chosen, "--seed", "1", "--out", "other.json"]) == 0
+    first, second = (
+        [r["value"] for r in read_results(here / f)["scores"] if r["protocol"] == "kim"]
+        for f in ("deep/r.json", "other.json")
+    )
+    assert first != second
+    assert [r for r in read_results(here / "other.json")["scores"] if r["protocol"] == "exact"] == [
+        r for r in results["scores"] if r["protocol"] == "exact"
+    ]
     made = arrays()
     minus = -np.linalg.norm(made["voices"][:, None] - made["faces"][None], axis=2)
     np.save("matrix.npy", minus)
@@ -218,6 +227,7 @@ MISTAKES: list[tuple[list[str], str]] = [
         "similarity is float64 (2, 2); it must be float32 or float64 (24, 16)",
     ),
     (["score", "emb.npz", "--level", "95"], "--level 95.0: give a fraction"),
+    (["score", "emb.npz", "--seed", "-1"], "--seed -1: give a whole number from 0 up"),
     (["score", "emb.npz", "--level", "high"], "--level: invalid float value: 'high'"),
     (["score", "emb.npz", "--protocol", "trinte"], "trinte: not known here, did you mean trinet?"),
     (["score", "emb.npz", "--protocol", "trinet"], "gender"),

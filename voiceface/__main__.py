@@ -170,6 +170,7 @@ def build_parser() -> Parser:
         "--strata", type=_given, metavar="U,G,...", help="who competes (default: all that --identities allows)"
     )
     score.add_argument("--level", type=float, default=0.95, help="confidence level (default: 0.95)")
+    score.add_argument("--seed", type=int, default=0, help="seed of what is drawn: protocols, galleries, joint scores")
     score.add_argument("--name", type=_given, help="name of the model (default: what EMB says, else its file name)")
     _path(score, "--out", "FILE", "result file (default: results.json)", default="results.json")
     score.add_argument("--all", action="store_true", help="print every score, not the headline alone")

@@ -185,6 +185,7 @@ def run_score(options: Namespace) -> int:
         list(dict.fromkeys(options.protocol)),
         None if options.strata is None else list(dict.fromkeys(options.strata.split(","))),
         options.level,
+        options.seed,
         _note,
     )
     write_results(Path(options.out), results)

@@ -39,6 +39,7 @@ def score_embeddings(
     protocols: Sequence[str] = (),
     strata: Sequence[str] | None = None,
     level: float = 0.95,
+    seed: int = 0,
     note: Callable[[str], None] = print,
 ) -> dict[str, Any]:
     """Score embeddings in every way that they allow.
@@ -51,6 +52,7 @@ def score_embeddings(
         protocols: Protocols of papers to run beside the exact scores: trinet, kim, drl, pins.
         strata: Names of strata; None: U and all whose attributes are known.
         level: Confidence level, in (0, 1).
+        seed: Seed of all that is drawn: protocols, galleries, joint scores; at least 0.
         note: Takes a line for each thing that the reader of the scores should know.
 
     Returns:
@@ -65,6 +67,8 @@ def score_embeddings(
 
     if not 0.0 < level < 1.0:
         raise UserError(f"--level {level}: give a fraction between 0 and 1, such as 0.95")
+    if seed < 0:
+        raise UserError(f"--seed {seed}: give a whole number from 0 up")
     people = {alias: person["identity"] for alias, person in (identities or {}).items()}
     voices, faces = (
         [people.get(n, n) for n in names.tolist()] for names in (embeddings.voice_identity, embeddings.face_identity)
@@ -78,7 +82,8 @@ def score_embeddings(
     if similarity is None:
         note("the embeddings do not say how they compare: by cosine here, --similarity chooses")
         similarity = "cosine"
-    run = _Run(embeddings, (embeddings.voices, voices, embeddings.faces, faces), attributes, people, similarity, level)
+    tables = embeddings.voices, voices, embeddings.faces, faces
+    run = _Run(embeddings, tables, attributes, people, similarity, level, seed)
 
     # What can be refused, or is asked for by name, comes first.
     trial_lists = read_trial_files(lists, people)
@@ -112,7 +117,7 @@ def score_embeddings(
             "faces": len(faces),
             "similarity": similarity if isinstance(similarity, str) else "matrix",
         },
-        "environment": result_file.environment(),
+        "environment": {**result_file.environment(), "seed": seed},
         "scores": records,
         "lists": run.lists,
         "absent": run.absent,
@@ -129,6 +134,7 @@ class _Run:
     people: Mapping[str, str]
     similarity: Any
     level: float
+    seed: int
     lists: Records = field(default_factory=list)
     absent: list[dict[str, str]] = field(default_factory=list)
 
@@ -174,13 +180,13 @@ class _Run:
         from voiceface.scores.protocols import missing_parts, protocol_records
 
         self._miss(missing_parts(name, self.tables[1], self.tables[3]))
-        return protocol_records(name, *self.tables, self.attributes, self.similarity, self.level)
+        return protocol_records(name, *self.tables, self.attributes, self.similarity, self.level, self.seed)
 
     def gallery(self, kind: str) -> Records:
         from voiceface.scores.galleries import gallery_records, missing_galleries
 
         self._miss(missing_galleries(kind, self.tables[1], self.tables[3]))
-        return gallery_records(kind, *self.tables, self.similarity, self.level)
+        return gallery_records(kind, *self.tables, self.similarity, self.level, self.seed)
 
     def joint(self) -> Records:
         from voiceface.scores.joint import joint_records
@@ -188,7 +194,7 @@ class _Run:
         if isinstance(self.embeddings.similarity, np.ndarray):
             self._miss({("joint", d): "a similarity matrix holds no means of clips" for d in ("v2f", "f2v")})
             return []
-        return joint_records(*self.tables, self.similarity, level=self.level)
+        return joint_records(*self.tables, self.similarity, level=self.level, seed=self.seed)
 
     def _miss(self, missing: Mapping[tuple[str, str], str]) -> None:
         self.absent += [{"protocol": p, "direction": d, "reason": reason} for (p, d), reason in missing.items()]
