@@ -16,7 +16,7 @@ from voiceface.scores.joint import joint_records
 from voiceface.scores.protocols import protocol_records
 from voiceface.scores.relative import relative_records
 
-CASES = [(20, 1000), (60, 1000), (189, 400)]  # people, draws
+CASES = [(20, 1000), (60, 600), (189, 300)]  # people, draws
 JOINT_CLIPS, JOINT_MEAN = (5, 14), 5
 RELATIVE_TRIALS = 100_000
 RELATIVE_CASES = [(20, 500), (60, 500), (189, 300)]

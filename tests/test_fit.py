@@ -214,7 +214,8 @@ def test_test_and_embed_give_what_fit_gave(run: Path, corpus: Path, tmp_path: Pa
 
     voiceface("embed", run / "checkpoint", "--data", corpus, "--out", tmp_path / "e.npz", "--workers", 0)
     table = np.load(tmp_path / "e.npz")
-    assert set(table) == {"voices", "voice_identity", "voice_key", "faces", "face_identity", "face_key"}
+    clips = {"voices", "voice_identity", "voice_key", "faces", "face_identity", "face_key"}
+    assert set(table) == clips | {"about", "similarity", "voice_pitch", "voice_loudness"}
     assert table["voices"].shape == (20, 128)
     assert np.allclose(np.linalg.norm(table["faces"], axis=1), 8, atol=1e-2)
     assert all(f"/{i}/" in k for k, i in zip(table["voice_key"], table["voice_identity"], strict=True))
