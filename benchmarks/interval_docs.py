@@ -101,7 +101,7 @@ def of_others(parts: dict[str, list[Result]]) -> str:
     ]
     rows += [line(f"1:{n} of a relative scorer, 100,000 trials", "identity", kind="relative", n=n) for n in (2, 10)]
     rows += [
-        line(f"{name}, {where} pairs", method, kind="videos", protocol=f"{where}_video", metric=metric)
+        line(f"{name}, {where}-video pairs", method, kind="videos", protocol=f"{where}_video", metric=metric)
         for where in ("same", "cross")
         for name, metric, method in (
             ("1:2", "accuracy", "identity"),
@@ -120,7 +120,7 @@ def of_others(parts: dict[str, list[Result]]) -> str:
     shares = [f"{100 * result['share_of_p_below_0.05']:.1f}" for (result,) in found]
     rows.append(row("p < 0.05 for the equally good ones, U", "`paired_difference`", *shares))
     header = row("score", "interval", *(f"{people} people" for people in PEOPLE))
-    return table(header, rows) + "\n\n" + uncertainty(parts["others"])
+    return table(header, rows) + "\n\n" + uncertainty(parts["others"] + parts["models"])
 
 
 def of_draws(parts: dict[str, list[Result]]) -> str:
@@ -169,7 +169,8 @@ def of_binomial(parts: dict[str, list[Result]]) -> str:
         half = 100 * people[-1][0]["mean_half_width"]
         own = cell(select(found, about="clips")) if kind != "identity" else ""
         rows.append(row(title, f"± {half:.3f}" if half < 0.1 else f"± {half:.2f}", own, *map(cell, people)))
-    header = row("interval", "half width, 189 people", "value of their own clips", *(f"{p} people" for p in PEOPLE))
+    held = (f"population's value, {people} people" for people in PEOPLE)
+    header = row("interval", "half width, 189 people", "value of their own clips", *held)
     return table(header, rows)
 
 
