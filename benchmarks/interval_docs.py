@@ -4,6 +4,7 @@ Run `python benchmarks/interval_coverage.py --table`.
 """
 
 import json
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -198,7 +199,7 @@ def uncertainty(results: list[Result]) -> str:
         draws = " to ".join(f"{number:,}" for number in numbers)
         points = " to ".join(f"{196 * (0.95 * 0.05 / number) ** 0.5:.1f}" for number in reversed(numbers))
         parts.append(f"{draws} of {people} people (± {points})")
-    return f"Draws, and how far off a coverage of 95 % may be in points: {'; '.join(parts)}."
+    return textwrap.fill(f"Draws, and how far off a coverage of 95 % may be in points: {'; '.join(parts)}.", 160)
 
 
 def row(*cells: str) -> str:
