@@ -13,7 +13,9 @@ from voiceface.scores.confidence import (
     identities_in,
     identity_interval,
     paired_difference,
+    rate_interval,
     repeated_subsets,
+    student_interval,
 )
 from voiceface.scores.matching import count
 
@@ -174,3 +176,21 @@ def test_subsets_that_cannot_be_drawn(size, repeats):
 def test_subsets_without_a_pair():
     with pytest.raises(UserError, match="hardly ever hold a pair"):
         repeated_subsets(np.full((4, 4), 0.5), np.zeros((4, 4)), 2)
+
+
+def test_a_share_near_its_end_has_an_interval_on_the_logit_scale():
+    influence = np.random.default_rng(0).normal(size=30)
+    influence = 0.01 * (influence - influence.mean())
+    assert rate_interval(0.5, influence) == student_interval(0.5, influence)
+    low, high = student_interval(0.5, influence)
+    half = (high - low) / 2
+    for value in (0.03, 0.97):
+        low, high = rate_interval(value, influence)
+        assert 0.0 < low < value < high < 1.0
+        odds = [np.log(p / (1 - p)) for p in (low, value, high)]
+        assert odds[2] - odds[1] == pytest.approx(odds[1] - odds[0])
+        assert odds[2] - odds[1] == pytest.approx(half / (value * (1 - value)))
+    mirrored = rate_interval(0.03, influence)
+    assert rate_interval(0.97, influence) == pytest.approx((1 - mirrored[1], 1 - mirrored[0]))
+    assert rate_interval(0.0, influence) is rate_interval(1.0, influence) is None
+    assert rate_interval(0.5, influence[:2]) is None
