@@ -1,12 +1,16 @@
 """The front door: help without torch, and one line with exit status 2 for every mistake."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 from tests_support import voiceface
 
+from voiceface.errors import UserError
 from voiceface.recipes import list_recipes
 from voiceface.words import expand
 
@@ -17,8 +21,9 @@ from voiceface.words import expand
         ["--help"],
         ["list"],
         ["--version"],
-        *([c, "--help"] for c in ("fit", "test", "embed", "score", "analyze", "prepare", "check")),
+        *([c, "--help"] for c in ("fit", "test", "embed", "score", "analyze", "prepare", "check", "import-weights")),
         ["fit", "--modle", "x"],
+        ["fit", "--model", "trinet", "--pretrained", "nowhere"],
         ["--print_completion", "bash"],
     ],
     ids=" ".join,
@@ -34,7 +39,7 @@ def test_answers_without_importing_torch(words: list[str]):
 
 
 def test_every_help_has_an_example():
-    for command in ("fit", "test", "embed", "score", "analyze", "prepare", "check", "list"):
+    for command in ("fit", "test", "embed", "score", "analyze", "prepare", "check", "list", "import-weights"):
         done = voiceface(command, "--help")
         assert done.returncode == 0
         assert f"voiceface {command}" in done.stdout.split("example")[1]
@@ -70,6 +75,11 @@ def test_list_names_recipes_and_encoders():
         (["fit", "--model", "trinet", "--trainer.max_step", "3"], "did you mean max_steps?"),
         (["fit", "--model", "trinet", "--preset", "papre"], "did you mean paper?"),
         (["fit", "--model", "trinet", "--gpus", "two"], "--gpus two: give a number"),
+        (["fit", "--model", "trinet", "--encoders", "comon"], "--encoders comon: not a choice, did you mean common?"),
+        (["fit", "--model", "my.Own", "--encoders", "common"], "--encoders common: only for recipes"),
+        (["fit", "--model", "trinet", "--pretrained", "nowhere"], "--pretrained nowhere: no such file"),
+        (["fit", "--model", "trinet", "--pretrained"], "--pretrained: a value is missing"),
+        (["import-weights", "face_vggm", "nowhere", "out"], "nowhere: no such file"),
         (["fit", "--model"], "--model: a value is missing"),
         (["fit", "--model", "trinet", "--data", ""], "--data: the value is empty"),
         (["fit", "--model", "trinet", "--help_all", "--data"], "--data: a value is missing"),
@@ -153,7 +163,7 @@ def test_short_words_become_lightnings_own():
     assert "--trainer.accelerator=gpu" in words
     assert "--data.root=x" in words
     assert words[-2:] == ["--trainer.max_steps", "5"]
-    assert chosen == {"recipe": "trinet", "preset": "paper", "out": "y"}
+    assert chosen == {"recipe": "trinet", "preset": "paper", "encoders": "paper", "out": "y"}
     words, chosen = expand(["--model", "trinet"])
     assert chosen["preset"] == "demo"
     assert [Path(w.removeprefix("--config=")).name for w in words[1:]] == [
@@ -171,3 +181,99 @@ def test_print_config_shows_recipe_and_overrides(tmp_path: Path):
     assert "max_steps: 70000" in done.stdout
     assert "margin: 0.25" in done.stdout
     assert not list(tmp_path.iterdir())
+
+
+def pretrained(folder: Path, name: str, **metadata: str) -> Path:
+    path = folder / f"{name}.safetensors"
+    save_file({"x": np.zeros(3, np.float32)}, path, metadata or None)
+    return path
+
+
+def paper(*words: object) -> list[str]:
+    """What the user's words add to those of TriNet's paper preset."""
+    start = ["--model", "trinet", "--preset", "paper"]
+    common = len(expand(start)[0])
+    return expand([*start, *map(str, words)])[0][common:]
+
+
+def test_pretrained_weights_go_to_their_encoder(tmp_path: Path):
+    face = pretrained(tmp_path, "face", encoder="face_lresnet50_ir", options="{}")
+    voice = pretrained(tmp_path, "v=1 ", encoder="voice_thin_resnet34", options='{"clusters": 8, "ghosts": 2}')
+    assert paper("--pretrained", face, f"--pretrained={voice}", "--model.margin", 3) == [
+        f"--model.face_weights={face}",
+        f"--model.voice_weights={voice}",
+        '--model.voice_options={"clusters": 8, "ghosts": 2}',
+        "--model.margin",
+        "3",
+    ]
+    for own in (["--model.voice_options", "{clusters: 9}"], ["--model.voice_options.clusters=9"]):
+        assert paper("--pretrained", voice, *own) == [f"--model.voice_weights={voice}", *own]
+
+
+def test_options_of_the_recipe_are_kept_beside_those_of_the_weights(tmp_path: Path):
+    own = tmp_path / "own.yaml"
+    own.write_text("model: {init_args: {voice_options: {clusters: 8, ghosts: 0}}}")
+    good = pretrained(tmp_path, "good", encoder="voice_thin_resnet34", options='{"clusters": 8}')
+    added = paper("--pretrained", good, "--config", own)
+    assert json.loads(added[1].removeprefix("--model.voice_options=")) == {"clusters": 8, "ghosts": 0}
+    bad = pretrained(tmp_path, "bad", encoder="voice_thin_resnet34", options='{"ghosts": 2}')
+    with pytest.raises(UserError, match="its weights need ghosts 2, the recipe has 0"):
+        paper("--pretrained", bad, f"--config={own}")
+
+
+def test_pretrained_weights_of_a_whole_method(tmp_path: Path):
+    said = {"method": "trinet", "face_encoder": "face_lresnet50_ir", "voice_encoder": "voice_thin_resnet34"}
+    with pytest.raises(UserError, match=r"model\.weights: no such option"):
+        paper("--pretrained", pretrained(tmp_path, "trinet", **said))
+    whole = pretrained(tmp_path, "kim", method="kim", face_encoder="face_vgg16", voice_encoder="voice_soundnet8")
+    with pytest.raises(UserError, match="weights of the whole method kim, not of trinet"):
+        paper("--pretrained", whole)
+    words = expand(["--model", "kim", "--preset", "paper", "--pretrained", str(whole)])[0]
+    assert words[-1] == f"--model.weights={whole}"
+    with pytest.raises(UserError, match="weights of face_vgg16, but the face network of this run is face_small"):
+        expand(["--model", "kim", "--pretrained", str(whole)])
+
+
+def test_pretrained_weights_of_another_network_are_refused(tmp_path: Path):
+    face = pretrained(tmp_path, "face", encoder="face_vggm", options="{}")
+    refused = "weights of face_vggm, but the face network of this run is face_lresnet50_ir"
+    for words, message in (
+        ([], refused),
+        (["--model.face_encoder", "face_small"], "of this run is face_small"),
+        (["--model.init_args.face_encoder=face_small"], "of this run is face_small"),
+        (["--model.face_encoder", "face_vggm", "--pretrained", face], "model.face_weights is given already"),
+        (["--model.face_encoder", "face_vggm", "--model.face_weights=x"], "model.face_weights is given already"),
+    ):
+        with pytest.raises(UserError, match=message):
+            paper("--pretrained", face, *words)
+    assert paper("--pretrained", face, "--model.face_encoder=face_vggm")[0] == f"--model.face_weights={face}"
+    with pytest.raises(UserError, match=r"this run is face_small.*--preset"):
+        expand(["--model", "trinet", "--pretrained", str(face)])
+    other = pretrained(tmp_path, "other")
+    content = face.read_bytes()
+    damaged = [b"", b"short", content[:40], content[:-1], b"\xff" * 40, (8).to_bytes(8, "little") + b"[1,2,3] "]
+    damaged += [(2).to_bytes(8, "little") + b"{}x", (14).to_bytes(8, "little") + b'{"a":{"b":[]}}']
+    for index, data in enumerate(damaged):
+        (tmp_path / f"damaged{index}").write_bytes(data)
+        with pytest.raises(UserError, match=f"damaged{index}: (not a safetensors file, or )?damaged"):
+            paper("--pretrained", tmp_path / f"damaged{index}")
+    with pytest.raises(UserError, match=r"does not say which network it is for.*--model\.face_weights"):
+        paper("--pretrained", other)
+
+
+def test_common_encoders_come_last():
+    words, chosen = expand(["--model", "trinet", "--encoders", "common"])
+    files = [Path(word).name for word in words if word.startswith("--config=")]
+    assert files[-1] == "common.yaml"
+    assert files[:-1] == [Path(w).name for w in expand(["--model", "trinet"])[0] if w.startswith("--config=")]
+    assert chosen["encoders"] == "common"
+    assert expand(["--model", "trinet", "--encoders=paper"])[0] == expand(["--model", "trinet"])[0]
+
+
+def test_a_run_takes_the_words_of_pretrained_weights(tmp_path: Path):
+    voice = pretrained(tmp_path, "voice", encoder="voice_thin_resnet34", options='{"clusters": 8, "ghosts": 2}')
+    words = ["--model", "trinet", "--encoders", "common", "--pretrained", voice, "--print_config"]
+    shown = voiceface("fit", *words, cwd=tmp_path, status=0).stdout
+    assert f"voice_weights: {voice}" in shown
+    assert "ghosts: 2" in shown
+    assert "face_encoder: face_lresnet50_ir" in shown

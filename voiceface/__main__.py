@@ -11,14 +11,17 @@ from typing import Any, NoReturn
 import shtab
 
 from voiceface import __version__
+from voiceface.encoders import list_encoders
 from voiceface.errors import UserError
+from voiceface.importers import list_importers
 from voiceface.recipes import list_recipes, nearest
-from voiceface.words import expand, explain, split_words
+from voiceface.words import ENCODERS, expand, explain, split_words
 
 FIT_EXAMPLES = """examples:
   voiceface fit --model trinet                          the built-in corpus, minutes on a CPU
-  voiceface fit --model trinet --data CORPUS --gpus 4 --model.face_weights F --model.voice_weights V
+  voiceface fit --model trinet --data CORPUS --gpus 4 --pretrained FACE.safetensors --pretrained VOICE.safetensors
                                                         the paper's settings on your own corpus
+  voiceface fit --model drl --data CORPUS --encoders common            the encoders that all methods are compared on
   voiceface fit --model trinet --model.margin 0.5 --trainer.max_steps 2000 --out runs/wide
   voiceface fit --model trinet --out runs/wide --ckpt_path last        go on after a stop
 
@@ -32,6 +35,13 @@ EMBEDDINGS = """an .npz of voices, voice_identity, voice_key, faces, face_identi
 voices.csv (identity, key), faces.npy and faces.csv, or of voices.parquet and faces.parquet"""
 
 FOLDERS = ("DIR", "CHECKPOINT", "OUT")  # what their metavars say
+
+IMPORT_EXAMPLES = """examples:
+  voiceface import-weights face_inception_resnet_v1 20180402-114759-vggface2.pt face.safetensors
+  voiceface import-weights voice_thin_resnet34 weights.h5 voice.safetensors
+  voiceface import-weights face_vgg16 vgg_face_dag.pth face.safetensors --options '{"layer": "fc7"}'
+
+Nothing is downloaded, and no code of the file runs. Which files are known, and where they live: docs/weights.md"""
 
 SCORE_EXAMPLES = """examples:
   voiceface score emb.npz                                          what `voiceface embed` wrote
@@ -66,6 +76,15 @@ def _given(value: str) -> str:
     if not value:
         raise argparse.ArgumentTypeError("the value is empty (an unset variable?)")
     return value
+
+
+def _importable(name: str) -> str:
+    """An encoder whose public files are known; an encoder without any is told apart from a typing error."""
+    if name in {encoder for names in list_encoders().values() for encoder in names} - set(list_importers()):
+        raise argparse.ArgumentTypeError(
+            f"{name}: no public weight file is known; known: {', '.join(list_importers())}"
+        )
+    return name
 
 
 def _path(parser: Parser, name: str, metavar: str, help: str, **options: Any) -> None:
@@ -107,6 +126,18 @@ def build_parser() -> Parser:
         "--preset",
         choices=["paper", "demo"],
         help="paper: as published (default with --data); demo: small networks, minutes on a CPU (default without)",
+    )
+    fit.add_argument(
+        "--encoders",
+        choices=ENCODERS,
+        help="paper: those of the recipe (default); common: one pair for every method, so that only methods differ",
+    )
+    _path(
+        fit,
+        "--pretrained",
+        "FILE",
+        "start from weights that `voiceface import-weights` wrote; may come several times",
+        action="append",
     )
     fit.add_argument(
         "--gpus", metavar="N", help="GPUs to train on; without it the CPU, or what --trainer.accelerator finds"
@@ -179,6 +210,22 @@ def build_parser() -> Parser:
     analyze.add_argument("--level", type=float, default=0.99, help="confidence level of the probes (default: 0.99)")
     analyze.add_argument("--points", type=int, default=2000, help="clips in a picture (default: 2000)")
 
+    weights = _add(
+        commands, "import-weights", "turn a public weight file into one that `fit --pretrained` takes", IMPORT_EXAMPLES
+    )
+    weights.add_argument(
+        "target",
+        type=_importable,
+        choices=list_importers(),
+        metavar="ENCODER",
+        help="encoder, or whole method, that the weights are for: " + ", ".join(list_importers()),
+    )
+    _path(weights, "source", "FILE", "the public file: PyTorch, safetensors, Keras .h5, MatConvNet .mat, .npy, .npz")
+    _path(weights, "out", "OUTPUT", "safetensors file to write")
+    weights.add_argument(
+        "--options", type=_given, metavar="JSON", default="{}", help="encoder options to import for (default: none)"
+    )
+
     prepare = _add(commands, "prepare", "turn raw material into a corpus", "voiceface prepare folder PEOPLE CORPUS")
     kinds = prepare.add_subparsers(dest="kind", metavar="KIND", required=True, parser_class=Parser)
     synthetic = _add(
@@ -218,6 +265,12 @@ def build_parser() -> Parser:
     for kind in (synthetic, folder):
         _path(kind, "out", "OUT", "folder of the corpus")
         kind.add_argument("--workers", type=int, help="processes (default: one per core)")
+        kind.add_argument(
+            "--bundle",
+            default="random",
+            choices=["random", "video"],
+            help="video: keep the clips of one video together, for --data.same_video (default: random)",
+        )
 
     check = _add(commands, "check", "is the environment sound; is this corpus whole", "voiceface check CORPUS --deep")
     _path(check, "corpus", "DIR", "corpus; without it only the environment", nargs="?")
@@ -245,7 +298,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         options = build_parser().parse_args(args)
         from voiceface import commands
 
-        return int(getattr(commands, f"run_{options.command}")(options) or 0)
+        return int(getattr(commands, f"run_{options.command.replace('-', '_')}")(options) or 0)
     except UserError as error:
         print(f"voiceface: {' '.join(str(error).split())}", file=sys.stderr)
         return 2

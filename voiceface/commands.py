@@ -1,5 +1,6 @@
 """What each command of the front door does; torch is imported by those that need it."""
 
+import json
 import sys
 from argparse import Namespace
 from pathlib import Path
@@ -93,7 +94,7 @@ def run_prepare(options: Namespace) -> int:
         from voiceface.prepare.synthetic import prepare_synthetic
 
         made = SyntheticOptions(options.identities, options.voices, options.faces, options.seed, options.strength)
-        summary = prepare_synthetic(out, made, options.workers)
+        summary = prepare_synthetic(out, made, options.workers, options.bundle)
     else:
         from voiceface.prepare.folder import FolderOptions, prepare_folder
 
@@ -105,7 +106,7 @@ def run_prepare(options: Namespace) -> int:
             minimum_seconds=options.minimum_seconds,
             seed=options.seed,
         )
-        summary = prepare_folder(Path(options.source), out, wanted, options.workers)
+        summary = prepare_folder(Path(options.source), out, wanted, options.workers, options.bundle)
     _print_summary(out, summary)
     return 0
 
@@ -205,6 +206,22 @@ def run_analyze(options: Namespace) -> int:
         raise UserError(f"--identities is missing: {options.embeddings} does not say what is known of the people")
     print_analysis(analyze(embeddings, known, Path(options.out), options.seed, options.level, options.points))
     print(f"analysis: {options.out}")
+    return 0
+
+
+def run_import_weights(options: Namespace) -> int:
+    """Turn a public weight file into a safetensors file and print what it is for."""
+    try:
+        wanted = json.loads(options.options)
+    except ValueError:
+        wanted = None
+    if not isinstance(wanted, dict):
+        raise UserError(f'--options {options.options}: expected JSON such as \'{{"layer": "fc7"}}\'')
+    from voiceface.importers.convert import import_weights
+
+    about = import_weights(options.target, Path(options.source), Path(options.out), wanted)
+    needs = "" if about["options"] == "{}" else f", options {about['options']}"
+    print(f"{options.out}: weights of {options.target}{needs}; use them by `voiceface fit --pretrained {options.out}`")
     return 0
 
 

@@ -5,7 +5,7 @@ It keeps the embeddings of an evaluation in a `CrossModalScores`, logs its score
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytorch_lightning as pl
@@ -16,11 +16,18 @@ from numpy.typing import NDArray
 from voiceface import results as result_file
 from voiceface.data.shards import Corpus, seeded
 from voiceface.data.synthetic import log_likelihood_ratio
+from voiceface.errors import UserError
 from voiceface.method import Method
 from voiceface.metric import CrossModalScores
+from voiceface.network_scores import network_records
 from voiceface.scores import score
 
-LOGGED = {("matching", "accuracy", "exact"), ("retrieval", "mAP", "whole_split"), ("retrieval", "R@10", "whole_split")}
+LOGGED = {
+    ("matching", "accuracy", "exact"),
+    ("matching", "accuracy", "sampled"),
+    ("retrieval", "mAP", "whole_split"),
+    ("retrieval", "R@10", "whole_split"),
+}
 
 
 class EmbeddingTable:
@@ -98,13 +105,27 @@ class CrossModalMetrics(pl.Callback):
         out: Result file to write after a test; None: none.
         recipe: Name of the recipe, for the result file.
         level: Confidence level of the intervals, between 0 and 1.
+        trials: Trials per direction, stratum and number of candidates in a test of a method that only compares
+            candidates with each other, such as SVHF; all others are scored on every pair.
+        validation_trials: The same in validation.
     """
 
     table: EmbeddingTable
     """The clips of the evaluation that runs, or ran last."""
 
-    def __init__(self, out: str | None = None, recipe: str = "", level: float = 0.95) -> None:
+    def __init__(
+        self,
+        out: str | None = None,
+        recipe: str = "",
+        level: float = 0.95,
+        trials: int = 1_000_000,
+        validation_trials: int = 50_000,
+    ) -> None:
+        for name, value in (("trials", trials), ("validation_trials", validation_trials)):
+            if value < 1:
+                raise UserError(f"--metrics.{name} {value}: must be 1 or more")
         self.out, self.recipe, self.level = out, recipe, level
+        self.trials, self.validation_trials = trials, validation_trials
         self.results: dict[str, Any] | None = None
 
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -123,7 +144,7 @@ class CrossModalMetrics(pl.Callback):
         metric = CrossModalScores(
             trainer.datamodule.corpus.identities,  # type: ignore[attr-defined]
             loader.batches.names,
-            method.space,
+            "euclidean" if method.space == "euclidean" else "cosine",
             level=self.level,
         )
         self.table = EmbeddingTable(metric.to(method.device))
@@ -145,11 +166,11 @@ class CrossModalMetrics(pl.Callback):
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Score and log."""
         if not trainer.sanity_checking:
-            self._score(pl_module, "val")
+            self._score(trainer, pl_module, "val")
 
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Score, log, write the result file."""
-        scores = self._score(pl_module, "test")
+        scores = self._score(trainer, pl_module, "test")
         gathered = self.table.gather_clips()
         corpus: Corpus = trainer.datamodule.corpus  # type: ignore[attr-defined]
         split = trainer.datamodule.test_split  # type: ignore[attr-defined]
@@ -161,8 +182,15 @@ class CrossModalMetrics(pl.Callback):
         if trainer.is_global_zero and self.out is not None:
             result_file.write_results(Path(self.out), self.results)
 
-    def _score(self, method: pl.LightningModule, stage: str) -> list[dict[str, Any]]:
-        records = self.table.metric.records()
+    def _score(self, trainer: pl.Trainer, method: Any, stage: Literal["val", "test"]) -> list[dict[str, Any]]:
+        if method.space in ("cosine", "euclidean"):
+            records = self.table.metric.records()
+        else:
+            loader: Any = trainer.val_dataloaders if stage == "val" else trainer.test_dataloaders
+            corpus: Corpus = trainer.datamodule.corpus  # type: ignore[attr-defined]
+            trials = self.validation_trials if stage == "val" else self.trials
+            names = np.array(loader.batches.names)
+            records = network_records(method, self.table.gather(), names, corpus.identities, trials, self.level)
         logged = {
             f"{record['metric']}_{record['direction']}_{record['stratum']}": float(record["value"])
             for record in records
@@ -170,7 +198,8 @@ class CrossModalMetrics(pl.Callback):
             and record["value"] is not None
             and (record["n"] == 2 if record["task"] == "matching" else record["stratum"] == "U")
         }
-        logged["accuracy"] = (logged["accuracy_v2f_U"] + logged["accuracy_f2v_U"]) / 2
+        both = [logged[name] for name in ("accuracy_v2f_U", "accuracy_f2v_U") if name in logged]
+        logged["accuracy"] = sum(both) / len(both)
         method.log_dict({f"{stage}/{name}": value for name, value in logged.items()}, rank_zero_only=False)
         return records
 
@@ -221,7 +250,7 @@ def describe(
             "recipe": recipe,
             "method": type(method).__name__,
             "arguments": dict(method.hparams),
-            "parameters": sum(p.numel() for p in method.parameters()),
+            "parameters": method.count_parameters(),
             "checkpoint": method.checkpoint_hash,
             "training_data": method.training_data,
         },

@@ -198,7 +198,7 @@ class FitCLI(LightningCLI):
             for split in ("train", "val", "test"):
                 self.datamodule.bundles(split)
         if self.trainer.is_global_zero:
-            size = sum(p.numel() for p in self.model.parameters())
+            size = self.model.count_parameters()
             where = self.datamodule.root or f"{self.datamodule.corpus.root} (built-in, synthetic)"
             print(
                 f"{self.chosen['recipe'] or type(self.model).__name__}, preset {self.chosen['preset']}: "

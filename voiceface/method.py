@@ -2,7 +2,7 @@
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,24 +10,37 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.optim.lr_scheduler import LambdaLR
 
 from voiceface.data.shards import seeded
+from voiceface.encoders import FaceEncoder, VoiceEncoder, face_encoder, voice_encoder
 from voiceface.errors import UserError
 from voiceface.weights import load_into, misfit
+
+Direction = Literal["v2f", "f2v"]
 
 
 class Method(pl.LightningModule, ABC):
     """Base class: two encoders, embeddings of both modalities, and a loss.
 
-    A method sets `face_encoder` and `voice_encoder`, writes `embed_voice`, `embed_face`, `loss` and
-    `configure_optimizers`, and calls
-    `self.save_hyperparameters()` first, so that a checkpoint can build it again. Its hyper-parameters are plain values.
+    A method calls `self.save_hyperparameters()` first, so that a checkpoint can build it again (its hyper-parameters
+    are plain values), then `self.build_encoders(...)`, and writes `embed_voice`, `embed_face`, `loss` and
+    `configure_optimizers`. One whose score is not a distance of two embeddings says so by `space`, and writes
+    `similarity` or `choose`.
     """
 
-    face_encoder: nn.Module
-    voice_encoder: nn.Module
-    space: Literal["cosine", "euclidean"] = "cosine"
-    """How embeddings compare: cosine, or minus the Euclidean distance."""
+    face_encoder: FaceEncoder
+    voice_encoder: VoiceEncoder
+    space: Literal["cosine", "euclidean", "pairwise", "relative"] = "cosine"
+    """How embeddings compare: cosine, minus the Euclidean distance, `similarity` of each pair by a network, or not at
+    all: `relative` methods only `choose` among candidates."""
+    directions: tuple[Direction, ...] = ("v2f", "f2v")
+    """Directions of matching in which a relative method was trained."""
+    gallery_sizes: tuple[int, ...] = (2,)
+    """Numbers of candidates that a relative method is evaluated with."""
+    training_only: tuple[str, ...] = ()
+    """Beginnings of the names of weights that only training needs, such as classifiers of the training people; the
+    checkpoint folder leaves them out."""
     checkpoint_hash: str | None = None
     """sha256 of the weights file, once there is one."""
     training_data: Mapping[str, Any] | None = None
@@ -86,6 +99,75 @@ class Method(pl.LightningModule, ABC):
             return F.normalize(voices.float(), dim=1) @ F.normalize(faces.float(), dim=1).T
         return -torch.cdist(voices.float(), faces.float())
 
+    def choose(self, queries: Tensor, candidates: Tensor, direction: Direction) -> Tensor:
+        """Score candidates of the other modality against each other.
+
+        Args:
+            queries: Embeddings of shape (B, D): voices where the direction is v2f, else faces.
+            candidates: Embeddings of shape (B, N, D) of the other modality.
+            direction: v2f or f2v.
+
+        Returns:
+            float32 of shape (B, N); the largest is the choice.
+        """
+        pair = self.similarity if direction == "v2f" else (lambda faces, voices: self.similarity(voices, faces).T)
+        return torch.stack([pair(q[None], c)[0] for q, c in zip(queries, candidates, strict=True)])
+
+    def count_parameters(self) -> int:
+        """Parameters of the deployed model, without what only training needs."""
+        return sum(p.numel() for n, p in self.named_parameters() if not n.startswith(self.training_only))
+
+    def build_encoders(
+        self,
+        face: str,
+        voice: str,
+        face_options: dict[str, Any] | None = None,
+        voice_options: dict[str, Any] | None = None,
+        face_weights: str | None = None,
+        voice_weights: str | None = None,
+        freeze_face: bool = False,
+        freeze_voice: bool = False,
+        face_margin: float = 1.0,
+    ) -> None:
+        """Set `face_encoder` and `voice_encoder`.
+
+        Weights are read when training starts, not when a checkpoint is loaded.
+
+        Args:
+            face: Face network: a name that `voiceface list` shows, or `timm/NAME`.
+            voice: Voice network.
+            face_options: Options of the face network.
+            voice_options: Options of the voice network.
+            face_weights: Safetensors file of pretrained weights.
+            voice_weights: Safetensors file of pretrained weights.
+            freeze_face: No gradients, and eval mode for good, batch norms included.
+            freeze_voice: Likewise.
+            face_margin: Face box scale that the face network is given.
+
+        Raises:
+            UserError: No such encoder or option.
+        """
+        self.face_encoder = face_encoder(face, **(face_options or {}))
+        self.voice_encoder = voice_encoder(voice, **(voice_options or {}))
+        self.face_encoder.margin = face_margin
+        self._starts = [
+            ("face", self.face_encoder, face_weights, freeze_face),
+            ("voice", self.voice_encoder, voice_weights, freeze_voice),
+        ]
+        for _, encoder, _, frozen in self._starts:
+            encoder.requires_grad_(not frozen)
+            encoder.train(not frozen)
+
+    def meet(self, people: Sequence[Mapping[str, str]]) -> None:
+        """Build what only training needs, such as a classifier of the training people, before training starts.
+
+        Args:
+            people: What is known of each training identity (gender, nationality, ...), by its number in the batches.
+
+        Raises:
+            UserError: The method cannot train on these people.
+        """
+
     def rate_groups(self, rates: Mapping[str, tuple[nn.Module, float]]) -> list[dict[str, Any]]:
         """Optimiser groups, one per part of the network that is trained.
 
@@ -102,28 +184,45 @@ class Method(pl.LightningModule, ABC):
                 groups.append({"name": name, "params": trainable, "lr": rate})
         return groups
 
-    def start_from(self, part: str, encoder: nn.Module, weights: str | None, frozen: bool) -> None:
-        """Say where an encoder starts from. The weights are read when training starts, not when a checkpoint is loaded.
+    def scheduled(
+        self, optimizer: torch.optim.Optimizer, factor: Callable[[int], float], constant: Sequence[str] = ()
+    ) -> dict[str, Any]:
+        """An optimiser with a learning rate schedule over steps, as `configure_optimizers` returns it.
 
         Args:
-            part: `face` or `voice`, for messages.
-            encoder: The encoder.
-            weights: Safetensors file of pretrained weights.
-            frozen: No gradients, and eval mode for good, batch norms included.
+            optimizer: The optimiser.
+            factor: Maps steps taken, from 0, to the factor on the first rate.
+            constant: Names of groups whose rate stays.
         """
-        self._starts = [*getattr(self, "_starts", []), (part, encoder, weights, frozen)]
-        encoder.requires_grad_(not frozen)
-        encoder.train(not frozen)
+        factors = [(lambda step: 1.0) if g.get("name") in constant else factor for g in optimizer.param_groups]
+        schedule = LambdaLR(optimizer, factors)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def logarithmic_fall(self, first: float, last: float, stages: int) -> Callable[[int], float]:
+        """A rate that falls from `first` to `last` in equal ratios, over as many equal stages of the whole training.
+
+        Args:
+            first: Rate of the first stage.
+            last: Rate of the last stage.
+            stages: Number of stages; the papers' epochs.
+
+        Returns:
+            Maps steps taken to the factor on `first`.
+        """
+        total = int(self.trainer.estimated_stepping_batches)
+        ratio = (last / first) ** (1 / max(stages - 1, 1))
+        return lambda step: ratio ** min(step * stages // total, stages - 1)
 
     def setup(self, stage: str) -> None:
-        """Read pretrained weights before training.
+        """Before training, read pretrained weights and meet the training people.
 
         Raises:
-            UserError: The file is missing or does not fit, or an encoder is frozen and has none.
+            UserError: The file is missing or does not fit, or an encoder is frozen and has none; or what `meet`
+                raises.
         """
         if stage != "fit":
             return
-        for part, encoder, weights, frozen in getattr(self, "_starts", []):
+        for part, encoder, weights, frozen in self._starts:
             if weights is not None:
                 load_into(encoder, Path(weights), f"--model.{part}_weights")
             elif frozen:
@@ -131,11 +230,12 @@ class Method(pl.LightningModule, ABC):
                     f"--model.{part}_weights: the {part} network is frozen and has no pretrained weights; "
                     f"give a safetensors file, or train it: --model.freeze_{part} false"
                 )
+        self.meet(self.trainer.datamodule.training_people())  # type: ignore[attr-defined]
 
     def train(self, mode: bool = True) -> "Method":
         """Set training mode; frozen encoders stay in eval mode."""
         super().train(mode)
-        for _, encoder, _, frozen in getattr(self, "_starts", []):
+        for _, encoder, _, frozen in self._starts:
             if frozen:
                 encoder.eval()
         return self
@@ -188,3 +288,8 @@ class Method(pl.LightningModule, ABC):
         problem = misfit(self.state_dict(), checkpoint["state_dict"])
         if problem:
             raise UserError(f"--ckpt_path: the checkpoint does not fit {type(self).__name__}: {problem}")
+
+
+def to_width(inputs: int, width: int) -> nn.Module:
+    """A linear layer to a width, or nothing where the inputs have it already."""
+    return nn.Identity() if inputs == width else nn.Linear(inputs, width)

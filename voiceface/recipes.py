@@ -7,6 +7,7 @@ from pathlib import Path
 from voiceface.errors import UserError
 
 FOLDER = Path(__file__).parent / "methods"
+SHARED = ("demo", "common")
 
 
 def list_methods() -> list[str]:
@@ -15,16 +16,20 @@ def list_methods() -> list[str]:
 
 
 def list_recipes() -> list[str]:
-    """Names that `--model` takes: the recipe files. `NAME.demo.yaml` and `demo.yaml` are presets, not recipes."""
-    return sorted(path.stem for path in FOLDER.glob("*.yaml") if not path.stem.endswith("demo"))
+    """Names that `--model` takes: the recipe files. Those of presets, such as `NAME.demo.yaml`, are none."""
+    return sorted(path.stem for path in FOLDER.glob("*.yaml") if path.stem not in SHARED and "." not in path.stem)
 
 
-def recipe_files(name: str, preset: str) -> list[Path]:
-    """The YAML files of a recipe under a preset; later ones win.
+def recipe_files(name: str, preset: str, encoders: str = "paper") -> list[Path]:
+    """The YAML files of a recipe; later ones win.
+
+    `trinet_euclidean` holds only what differs from `trinet`: a recipe stands on that of its name's first word, or on
+    `WORD.base.yaml`, which is no recipe itself.
 
     Args:
         name: Recipe.
         preset: `paper` or `demo`.
+        encoders: `paper`, those of the recipe; or `common`, one pair of paper-size encoders for all methods.
 
     Raises:
         UserError: No such recipe; the message holds the nearest name and the list.
@@ -33,10 +38,19 @@ def recipe_files(name: str, preset: str) -> list[Path]:
         raise UserError(
             f"--model {name}: no such recipe{nearest(name, list_recipes())}; there are: {', '.join(list_recipes())}"
         )
-    files = [FOLDER / f"{name}.yaml"]
+    first = name.split("_")[0]
+    names = list(dict.fromkeys([first, name]))
+    files = [f"{first}.base.yaml", *(f"{n}.yaml" for n in names)]
     if preset == "demo":
-        files += [FOLDER / "demo.yaml", FOLDER / f"{name}.demo.yaml"]
-    return [file for file in files if file.exists()]
+        files += ["demo.yaml", *(f"{n}.demo.yaml" for n in names)]
+    if encoders == "common":
+        files.append("common.yaml")
+    return [FOLDER / file for file in files if (FOLDER / file).exists()]
+
+
+def title(name: str) -> str:
+    """The first line of a recipe's file: what it is, in a few words."""
+    return (FOLDER / f"{name}.yaml").read_text().splitlines()[0].lstrip("# ")
 
 
 def nearest(word: str, words: Iterable[str]) -> str:

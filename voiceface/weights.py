@@ -22,7 +22,7 @@ SCHEMA = 1
 
 
 def save_checkpoint(method: "Method", folder: Path, recipe: str, data: Mapping[str, Any]) -> str:
-    """Write a method's weights and what is needed to build it again.
+    """Write a method's weights, without what only training needs, and what is needed to build it again.
 
     Args:
         method: The trained method.
@@ -33,7 +33,8 @@ def save_checkpoint(method: "Method", folder: Path, recipe: str, data: Mapping[s
     Returns:
         The sha256 of the weights.
     """
-    weights = save({name: tensor.detach().cpu().contiguous() for name, tensor in method.state_dict().items()})
+    state = {n: t for n, t in method.state_dict().items() if not n.startswith(method.training_only)}
+    weights = save({name: tensor.detach().cpu().contiguous() for name, tensor in state.items()})
     config = {
         "schema": SCHEMA,
         "voiceface": __version__,
@@ -41,7 +42,7 @@ def save_checkpoint(method: "Method", folder: Path, recipe: str, data: Mapping[s
         "method": type(method).__module__.removeprefix("voiceface.methods."),
         "class": type(method).__name__,
         "arguments": dict(method.hparams),
-        "parameters": sum(p.numel() for p in method.parameters()),
+        "parameters": method.count_parameters(),
         "sha256": hashlib.sha256(weights).hexdigest(),
         "data": dict(data),
     }

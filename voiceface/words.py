@@ -1,16 +1,23 @@
 """The words of `voiceface fit`, checked before torch is imported, so that a typing error is answered at once."""
 
 import ast
+import contextlib
 import importlib.util
+import json
 import re
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from voiceface.errors import UserError
+from voiceface.importers.header import Pretrained, read_header
 from voiceface.recipes import FOLDER, list_recipes, nearest, recipe_files
 
-SHORT = ("model", "data", "preset", "gpus", "out")
+SHORT = ("model", "data", "preset", "encoders", "pretrained", "gpus", "out")
+ENCODERS = ("paper", "common")
 PLAIN = (
     "config",
     "seed_everything",
@@ -25,19 +32,21 @@ PLAIN = (
 GROUPS = ("model", "data", "trainer", "metrics")
 
 
-def split_words(args: Sequence[str]) -> tuple[dict[str, str], list[str]]:
+def split_words(args: Sequence[str]) -> tuple[dict[str, str], list[str], list[str]]:
     """Take the short words out of a command line.
 
     Args:
         args: Words after `voiceface fit`.
 
     Returns:
-        The short words with their values, and all other words in order.
+        The short words with their values, the values of `--pretrained`, which may come several times, and all other
+        words in order.
 
     Raises:
         UserError: A word is unknown or lacks its value.
     """
     short: dict[str, str] = {}
+    pretrained: list[str] = []
     rest: list[str] = []
     words = list(args)
     while words:
@@ -50,10 +59,13 @@ def split_words(args: Sequence[str]) -> tuple[dict[str, str], list[str]]:
                 value = words.pop(0)
             if not value:
                 raise UserError(f"--{name}: the value is empty (an unset variable?); see `voiceface fit --help`")
-            short[name] = value
+            if name == "pretrained":
+                pretrained.append(value)
+            else:
+                short[name] = value
         else:
             rest.append(word)
-    return short, rest
+    return short, pretrained, rest
 
 
 def expand(args: Sequence[str]) -> tuple[list[str], dict[str, str]]:
@@ -63,22 +75,32 @@ def expand(args: Sequence[str]) -> tuple[list[str], dict[str, str]]:
         args: Words after `voiceface fit`.
 
     Returns:
-        Words for LightningCLI, and what was chosen: `recipe`, `preset`, `out`.
+        Words for LightningCLI, and what was chosen: `recipe`, `preset`, `encoders`, `out`.
 
     Raises:
-        UserError: A word or a recipe is unknown; the message holds the nearest one.
+        UserError: A word or a recipe is unknown; the message holds the nearest one. Or pretrained weights are not for
+            the networks of this run.
     """
-    short, rest = split_words(args)
+    short, pretrained, rest = split_words(args)
     _known(rest, short.get("model"))
     preset = short.get("preset") or (
         "paper" if "data" in short or any(w.startswith("--data.root") for w in rest) else "demo"
     )
     if preset not in ("paper", "demo"):
         raise UserError(f"--preset {preset}: not a preset{nearest(preset, ('paper', 'demo'))}; there are: paper, demo")
+    encoders = short.get("encoders", "paper")
+    if encoders not in ENCODERS:
+        raise UserError(
+            f"--encoders {encoders}: not a choice{nearest(encoders, ENCODERS)}; there are: {', '.join(ENCODERS)}"
+        )
     words = ["fit"]
     recipe = short.get("model", "")
+    files: list[Path] = []
     if recipe and not re.search(r"[./]", recipe):
-        words += [f"--config={file}" for file in recipe_files(recipe, preset)]
+        files = recipe_files(recipe, preset, encoders)
+        words += [f"--config={file}" for file in files]
+    elif encoders != "paper":
+        raise UserError(f"--encoders {encoders}: only for recipes: {', '.join(list_recipes())}")
     elif recipe:
         words.append(f"--model={recipe}")
         recipe = Path(recipe).stem if "/" in recipe else recipe.rsplit(".", 1)[-1].lower()
@@ -90,7 +112,83 @@ def expand(args: Sequence[str]) -> tuple[list[str], dict[str, str]]:
         if not short["gpus"].isdigit() or int(short["gpus"]) < 1:
             raise UserError(f"--gpus {short['gpus']}: give a number of GPUs, 1 or more")
         words += ["--trainer.accelerator=gpu", f"--trainer.devices={short['gpus']}"]
-    return words + rest, {"recipe": recipe, "preset": preset, "out": short.get("out", "")}
+    words += _starts([read_header(path) for path in pretrained], short.get("model"), files, rest)
+    return words + rest, {"recipe": recipe, "preset": preset, "encoders": encoders, "out": short.get("out", "")}
+
+
+def _starts(
+    pretrained: Sequence[Pretrained], recipe: str | None, files: Sequence[Path], rest: Sequence[str]
+) -> list[str]:
+    """Words that start a run from imported weights; refuses those that are not for its networks."""
+    words: list[str] = []
+    arguments, given = _arguments(recipe, files, rest)
+    for about in pretrained:
+        used = {kind: arguments.get(f"{kind}_encoder") for kind in ("face", "voice")}
+        kind = about.encoder.split("_")[0] if about.encoder else ""
+        found = source_of("model", recipe)
+        if about.method and found and found[0].stem != about.method:
+            raise UserError(f"--pretrained {about.path}: weights of the whole method {about.method}, not of {recipe}")
+        for one, wanted in ({kind: about.encoder} if kind else about.encoders).items():
+            if used.get(one) not in (wanted, None):
+                raise UserError(
+                    f"--pretrained {about.path}: weights of {wanted}, but the {one} network of this run is "
+                    f"{used[one]}; give others, or --model.{one}_encoder {wanted}, or another --preset or --encoders"
+                )
+        option = f"{kind}_weights" if kind else "weights"
+        if option in given:
+            raise UserError(f"--pretrained {about.path}: --model.{option} is given already")
+        given.add(option)
+        words.append(f"--model.{option}={about.path}")
+        if kind and about.options and f"{kind}_options" not in given:
+            words.append(f"--model.{kind}_options={json.dumps(_merged(about, kind, arguments))}")
+    _known(words, recipe)
+    return words
+
+
+def _merged(about: Pretrained, kind: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    """The recipe's encoder options and those that the weights need."""
+    recipes = arguments.get(f"{kind}_options") or {}
+    for name, value in about.options.items():
+        if recipes.get(name, value) != value:
+            raise UserError(
+                f"--pretrained {about.path}: its weights need {name} {json.dumps(value)}, the recipe has "
+                f"{json.dumps(recipes[name])}; import them with --options '{json.dumps({name: recipes[name]})}' if the "
+                f"file has them, or give --model.{kind}_options"
+            )
+    return {**recipes, **about.options}
+
+
+def _arguments(recipe: str | None, files: Sequence[Path], rest: Sequence[str]) -> tuple[dict[str, Any], set[str]]:
+    """The model's arguments as they will be: defaults, recipe, then the user's words; and which the user gave."""
+    found = source_of("model", recipe)
+    arguments: dict[str, Any] = {}
+    for name, default in (constructor(*found) if found else {}).items():
+        with contextlib.suppress(ValueError):
+            arguments[name] = ast.literal_eval(default) if default else None
+    for file in files:
+        arguments |= _model_arguments(file)
+    given: set[str] = set()
+    for index, word in enumerate(rest):
+        name, has_value, value = word.partition("=")
+        if not has_value:
+            value = rest[index + 1] if index + 1 < len(rest) else ""
+        if name in ("--config", "-c"):
+            arguments |= _model_arguments(Path(value))
+        elif name.startswith("--model."):
+            name, _, below = name.removeprefix("--model.").removeprefix("init_args.").partition(".")
+            given.add(name.rstrip("+"))
+            with contextlib.suppress(yaml.YAMLError):
+                arguments[name] = arguments.get(name) if below else yaml.safe_load(value)
+    return arguments, given
+
+
+def _model_arguments(file: Path) -> dict[str, Any]:
+    """The model's arguments in a config file; none where it cannot be read, which LightningCLI will say."""
+    try:
+        model = yaml.safe_load(file.read_text())["model"]["init_args"]
+        return dict(model)
+    except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError):
+        return {}
 
 
 def _known(words: Sequence[str], recipe: str | None) -> None:

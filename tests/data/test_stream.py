@@ -14,8 +14,10 @@ from PIL import Image
 
 from voiceface.data.clips import cut_face, cut_voice
 from voiceface.data.loader import Loader
+from voiceface.data.order import epoch_plan, steps_per_epoch
+from voiceface.data.sampling import Sampling
 from voiceface.data.shards import Corpus, encode_flac, encode_jpeg
-from voiceface.data.stream import EvaluationBatches, Sampling, TrainingBatches, epoch_plan, steps_per_epoch
+from voiceface.data.stream import EvaluationBatches, TrainingBatches
 from voiceface.errors import UserError
 
 SAMPLING = Sampling(people=4, voices=2, faces=3, voice_seconds=0.8, face_size=32, face_margin=1.0, flip=True, seed=3)

@@ -9,6 +9,10 @@ FACTS = {
     "face_lresnet50_ir": (43_590_848, 112, 512),
     "face_vggm": (98_831_680, 224, 4096),
     "face_seresnet50": (28_088_024 - (2048 + 1) * 1000, 224, 2048),
+    "face_vgg16": (14_714_688, 224, 512),
+    "face_seresnet50_ir": (43_797_696, 112, 512),
+    "face_inception_resnet_v1": (23_482_624, 160, 512),
+    "face_timm": (11_689_512 - (512 + 1) * 1000, 224, 512),
     "face_dimnet": (None, 128, 64),
     "face_small": (None, 64, 128),
 }
@@ -57,14 +61,18 @@ def test_output_and_independence_of_the_batch(encoder: FaceEncoder) -> None:
     scale = together.abs().max()
     torch.testing.assert_close(alone / scale, together[:2] / scale, atol=5e-5, rtol=0)
     torch.testing.assert_close(last / scale, together[:2] / scale, atol=5e-5, rtol=0)
-    assert (together[0] - together[1]).abs().max() > 1e-2 * scale
+    assert (together[0] - together[1]).abs().max() > 2e-3 * scale
 
 
-def test_autocast_gives_finite_float32(encoder: FaceEncoder) -> None:
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-        out = encoder(images(1, encoder.size))
-    assert out.dtype == torch.float32
-    assert out.isfinite().all()
+def test_autocast_gives_nearly_the_same_in_float32_whatever_the_batch(encoder: FaceEncoder) -> None:
+    faces = images(2, encoder.size)
+    with torch.no_grad():
+        exact = encoder(faces[:1])
+        with torch.autocast("cpu", torch.bfloat16):
+            together, alone = encoder(faces), encoder(faces[:1])
+    assert together.dtype == alone.dtype == torch.float32
+    assert (alone - exact).norm() < 0.1 * exact.norm()
+    torch.testing.assert_close(together[:1], alone, atol=2e-2 * float(exact.abs().max()), rtol=0)
 
 
 @pytest.mark.parametrize("name", [n for n in NAMES if n != "face_vggm"])
@@ -86,7 +94,7 @@ def test_wrong_faces_are_refused() -> None:
         net(images(2, 64).float())
 
 
-@pytest.mark.parametrize("name", [n for n in NAMES if n != "face_vggm"])
+@pytest.mark.parametrize("name", NAMES)
 def test_gradients_reach_every_parameter(name: str) -> None:
     net = face_encoder(name)
     net(images(2, net.size)).square().sum().backward()
@@ -98,6 +106,8 @@ def test_gradients_reach_every_parameter(name: str) -> None:
     ("name", "mean", "divisor", "maps"),
     [
         ("face_lresnet50_ir", [127.5] * 3, 128, [112, 56, 28, 14, 7]),
+        ("face_seresnet50_ir", [127.5] * 3, 127.5, [112, 56, 28, 14, 7]),
+        ("face_inception_resnet_v1", [127.5] * 3, 128, [79, 77, 38, 36, 17, 8, 3]),
         ("face_dimnet", [127.5] * 3, 127.5, [64, 32, 16, 8, 4]),
         ("face_small", [127.5] * 3, 128, [32, 16, 8, 4]),
         ("face_vggm", [131.45377, 103.98748, 91.46235], 1, [109, 26, 13, 1]),

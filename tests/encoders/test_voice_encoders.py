@@ -174,6 +174,27 @@ def test_silence_and_autocast_are_finite(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
+def test_autocast_is_near_float32(name: str) -> None:
+    net = build(name)
+    batch, lengths = voices([17_000, 16_300]), torch.tensor([17_000, 16_300])
+    with torch.no_grad():
+        expected = net(batch, lengths)
+        with torch.autocast("cpu", torch.bfloat16):
+            out = net(batch, lengths)
+    assert not torch.equal(out, expected)
+    assert (F.cosine_similarity(out, expected) > 0.999).all()
+    torch.testing.assert_close(out.norm(dim=1), expected.norm(dim=1), rtol=0.05, atol=0)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_few_samples_are_enough(name: str) -> None:
+    net = build(name)
+    with torch.no_grad():
+        for length in (1, 2, 399):
+            assert net(voices([length])).isfinite().all()
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_gradients_reach_every_parameter(name: str) -> None:
     net = build(name).train()
     net(voices([16_000, 16_000])).square().sum().backward()

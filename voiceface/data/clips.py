@@ -5,7 +5,7 @@ import io
 import numpy as np
 import soundfile
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageEnhance
 
 
 def cut_face(data: bytes, stored_size: int, stored_margin: float, size: int, margin: float) -> NDArray[np.uint8]:
@@ -61,3 +61,48 @@ def cut_voice(data: bytes, samples: int | None, rng: np.random.Generator | None)
             return np.asarray(voice)
         voice = file.read(dtype="int16")
     return np.resize(np.roll(voice, -int(rng.integers(len(voice)))), samples)
+
+
+def change_speed(voice: NDArray[np.int16], percent: int, samples: int) -> NDArray[np.int16]:
+    """Play a voice faster or slower, its pitch with it: a tone of f Hz becomes one of f * percent / 100 Hz.
+
+    SciPy resamples on one thread whatever the process, so that every worker gives the same samples.
+
+    Args:
+        voice: int16 of shape (speed_samples(samples, percent),) or longer.
+        percent: Speed, 100 for the voice as it is.
+        samples: Length of the result.
+
+    Returns:
+        int16 of shape (samples,).
+    """
+    if percent == 100:
+        return voice[:samples]
+    # Here, because it takes a second to import and most runs never change speed.
+    from scipy.signal import resample_poly  # type: ignore[attr-defined, unused-ignore]
+
+    played = resample_poly(voice.astype(np.float32), 100, percent)[:samples]
+    return np.asarray(np.clip(np.rint(played), -32768, 32767), np.int16)
+
+
+def speed_samples(samples: int, percent: int) -> int:
+    """Samples that become `samples` when played at `percent` of their speed, rounded up."""
+    return -(-samples * percent // 100)
+
+
+def jitter_face(image: NDArray[np.uint8], brightness: float, saturation: float) -> NDArray[np.uint8]:
+    """Change brightness, then saturation.
+
+    Every value is multiplied by `brightness`; then every pixel goes to luma + saturation * (pixel - luma), with
+    luma = 0.299 R + 0.587 G + 0.114 B. Both steps clip to 0..255 and keep whole numbers.
+
+    Args:
+        image: RGB, uint8 of shape (H, W, 3).
+        brightness: Factor, 0 or more; 1 changes nothing.
+        saturation: Factor, 0 (grey) or more; 1 changes nothing.
+
+    Returns:
+        uint8 of shape (H, W, 3).
+    """
+    bright = ImageEnhance.Brightness(Image.fromarray(image)).enhance(brightness)
+    return np.asarray(ImageEnhance.Color(bright).enhance(saturation))

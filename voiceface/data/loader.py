@@ -104,6 +104,8 @@ class Loader:
 
     def _checked(self, batch: Batch) -> Batch:
         """Stop at an error that a worker met; name, count and bound what it skipped."""
+        if "mistake" in batch:
+            raise UserError(f"{self.batches.corpus.root}: {batch['mistake']}")
         if "error" in batch:
             raise UserError(
                 f"{self.batches.corpus.root}: {batch['error']}; run `voiceface check` on it, or leave damaged clips "

@@ -7,11 +7,15 @@ import pytorch_lightning as pl
 
 from voiceface.data.builtin import builtin_corpus
 from voiceface.data.loader import Loader
+from voiceface.data.sampling import Sampling
 from voiceface.data.shards import Bundle, Corpus
-from voiceface.data.stream import EvaluationBatches, OnError, Sampling, TrainingBatches
+from voiceface.data.stream import EvaluationBatches, OnError, TrainingBatches
 from voiceface.errors import UserError
 
 StartMethod = Literal["fork", "spawn", "forkserver"]
+
+# Options that checkpoints of version 0.1.0 do not name; their runs had them so.
+OFF: dict[str, Any] = {"voice_seconds_max": None, "voice_speed": 0.0, "face_jitter": 0.0, "same_video": False}
 
 
 class VoxVGGDataModule(pl.LightningDataModule):
@@ -33,7 +37,15 @@ class VoxVGGDataModule(pl.LightningDataModule):
         evaluation_bundles: Bundles per evaluation batch.
         on_error: What to do about a damaged clip in training: skip it (named, counted, at most 1 %) or stop.
         evaluation_on_error: The same for evaluation.
-        seed: Seed of order and crops. None: that of `--seed_everything`.
+        seed: Seed of order, crops and augmentations. None: that of `--seed_everything`.
+        voice_seconds_max: Where given, the crops of a batch have one common length, the same on all ranks, drawn
+            uniformly from `voice_seconds` to this, seconds (DIMNet: 300 to 800 frames).
+        voice_speed: Each training voice is played at a random speed from 1 - this to 1 + this, in steps of 0.01, its
+            pitch with it, before the crop (SVHF-Net: 0.05, unverified). 0: as it is.
+        face_jitter: Brightness and saturation of each training face are multiplied by random factors from 1 - this to
+            1 + this (SVHF-Net; the amount is not published). 0: as it is.
+        same_video: Take a person's clips of a batch from one video that has both voices and faces (Learnable PINs).
+            The corpus must be prepared with `--bundle video`.
 
     Raises:
         UserError: The corpus is missing, damaged, or too small for the batch; or stores less margin than the face
@@ -54,6 +66,10 @@ class VoxVGGDataModule(pl.LightningDataModule):
         on_error: OnError = "skip",
         evaluation_on_error: OnError = "stop",
         seed: int | None = None,
+        voice_seconds_max: float | None = None,
+        voice_speed: float = 0.0,
+        face_jitter: float = 0.0,
+        same_video: bool = False,
     ) -> None:
         super().__init__()
         for name, value, least in (
@@ -67,18 +83,28 @@ class VoxVGGDataModule(pl.LightningDataModule):
                 raise UserError(f"--data.{name} {value}: must be {least} or more")
         if voice_seconds < 0.1:
             raise UserError(f"--data.voice_seconds {voice_seconds}: must be 0.1 or more")
+        if voice_seconds_max is not None and not voice_seconds <= voice_seconds_max:
+            raise UserError(
+                f"--data.voice_seconds_max {voice_seconds_max}: must be {voice_seconds} (--data.voice_seconds) or more"
+            )
+        if voice_speed and not 0.01 <= voice_speed <= 0.5:
+            raise UserError(f"--data.voice_speed {voice_speed}: must be 0, or from 0.01 to 0.5")
+        if not 0 <= face_jitter <= 1:
+            raise UserError(f"--data.face_jitter {face_jitter}: must be from 0 to 1")
         self.root = root
         self.people, self.voices, self.faces, self.voice_seconds, self.flip = people, voices, faces, voice_seconds, flip
         self.workers, self.start_method, self.evaluation_bundles = workers, start_method, evaluation_bundles
         self.on_error, self.evaluation_on_error = on_error, evaluation_on_error
         self.seed = seed if seed is not None else int(os.environ.get("PL_GLOBAL_SEED", 0))
+        self.voice_seconds_max, self.voice_speed = voice_seconds_max, voice_speed
+        self.face_jitter, self.same_video = face_jitter, same_video
         self._corpus: Corpus | None = None
         self._loaders: list[Loader] = []
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run must have in common with the one that it goes on with."""
         world = self.trainer.world_size if self.trainer is not None else 1
-        names = ("people", "voices", "faces", "voice_seconds", "flip", "seed")
+        names = ("people", "voices", "faces", "voice_seconds", "flip", "seed", *OFF)
         return {"root": self.corpus.version, "processes": world, **{name: getattr(self, name) for name in names}}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -88,7 +114,7 @@ class VoxVGGDataModule(pl.LightningDataModule):
             UserError: Names the first difference, with both values.
         """
         for name, mine in self.state_dict().items():
-            saved = state_dict.get(name, mine)
+            saved = state_dict.get(name, OFF.get(name, mine))
             if saved != mine:
                 what = "--gpus" if name == "processes" else f"--data.{name}"
                 raise UserError(f"--ckpt_path: the run had {what} {saved}, now it is {mine}; resume with what it had")
@@ -123,6 +149,11 @@ class VoxVGGDataModule(pl.LightningDataModule):
             )
         return bundles
 
+    def training_people(self) -> list[dict[str, str]]:
+        """What the corpus knows of each training identity (gender, nationality, ...), by its number in the batches."""
+        names = sorted({b.identity for b in self.bundles("train") if b.voices and b.faces})
+        return [self.corpus.identities.get(name, {}) for name in names]
+
     def sampling(self) -> Sampling:
         """Batch composition and crops, with the face size and margin of the method's encoder.
 
@@ -137,7 +168,20 @@ class VoxVGGDataModule(pl.LightningDataModule):
                 f"--data {self.corpus.root}: stores faces with margin {self.corpus.face_margin}, the face "
                 f"encoder wants {margin}; prepare it with that margin"
             )
-        return Sampling(self.people, self.voices, self.faces, self.voice_seconds, size, margin, self.flip, self.seed)
+        return Sampling(
+            self.people,
+            self.voices,
+            self.faces,
+            self.voice_seconds,
+            size,
+            margin,
+            self.flip,
+            self.seed,
+            self.voice_seconds_max,
+            self.voice_speed,
+            self.face_jitter,
+            self.same_video,
+        )
 
     def _place(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer is not None else (0, 1)

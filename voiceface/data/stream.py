@@ -1,12 +1,12 @@
 """The stream over a corpus: one deterministic order of batches.
 
-Which bundles a training batch holds is a pure function of (seed, epoch, step, rank), and every crop of (seed, epoch,
-key): neither the number of
-workers nor how they were started matters, and the state to resume from is one integer, the batches served.
+Which bundles a training batch holds is a pure function of (seed, epoch, step, rank), its voices' common length of
+(seed, epoch, step), and every crop and augmentation of (seed, epoch, key): neither the number of workers nor how they
+were started matters, and the state to resume from is one integer, the batches served.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -15,88 +15,16 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from voiceface.data.clips import cut_face, cut_voice
-from voiceface.data.shards import SAMPLE_RATE, Bundle, Corpus, DamagedError, Member, seeded
+from voiceface.data.clips import change_speed, cut_face, cut_voice, jitter_face, speed_samples
+from voiceface.data.order import epoch_plan, steps_per_epoch
+from voiceface.data.sampling import Sampling
+from voiceface.data.shards import Bundle, Corpus, DamagedError, Member, seeded
+from voiceface.data.videos import shared_videos
+from voiceface.errors import UserError
 
 Batch = dict[str, Any]
 OnError = Literal["skip", "stop"]
 SUBSTITUTES = 8
-
-
-@dataclass(frozen=True)
-class Sampling:
-    """What a batch holds and how its clips are cut.
-
-    Args:
-        people: P, identities in a training batch of one rank.
-        voices: Voices per identity.
-        faces: Faces per identity.
-        voice_seconds: Length of the training crop; shorter voices are repeated.
-        face_size: Side of the faces that the encoder takes, pixels.
-        face_margin: Face box scale that the encoder takes.
-        flip: Mirror half of the training faces.
-        seed: Seed of order and crops.
-    """
-
-    people: int
-    voices: int
-    faces: int
-    voice_seconds: float
-    face_size: int
-    face_margin: float
-    flip: bool
-    seed: int
-
-
-def steps_per_epoch(identities: NDArray[np.int64], people: int) -> int:
-    """Largest number of batches of `people` distinct identities that one pass over the bundles can fill.
-
-    Args:
-        identities: Identity of each bundle, int64 of shape (bundles,).
-        people: Identities in a batch over all ranks.
-
-    Returns:
-        Largest s with sum over identities of min(bundles of the identity, s) >= people * s; 0 where none.
-    """
-    counts = np.unique(identities, return_counts=True)[1]
-    low, high = 0, len(identities) // people
-    while low < high:
-        middle = (low + high + 1) // 2
-        if np.minimum(counts, middle).sum() >= people * middle:
-            low = middle
-        else:
-            high = middle - 1
-    return low
-
-
-def epoch_plan(identities: NDArray[np.int64], people: int, world: int, seed: int, epoch: int) -> NDArray[np.int64]:
-    """Deal the bundles of one epoch to steps and ranks.
-
-    People stand in random order, each with their bundles one after another, and are dealt to the steps like cards:
-    nobody has more bundles than
-    there are steps, so no step holds a person twice, and no bundle is used twice.
-
-    Args:
-        identities: Identity of each bundle, int64 of shape (bundles,).
-        people: Identities per batch and rank.
-        world: Number of ranks.
-        seed: Seed of the order.
-        epoch: Number of the epoch, from 0.
-
-    Returns:
-        Bundle numbers, int64 of shape (steps, world, people).
-    """
-    rng = np.random.default_rng(seeded(seed, "epoch", epoch))
-    per_step = people * world
-    steps = steps_per_epoch(identities, per_step)
-    place = rng.permutation(int(identities.max()) + 1)[identities]
-    order = rng.permutation(len(identities))
-    order = order[np.argsort(place[order], kind="stable")]
-    starts = np.flatnonzero(np.diff(place[order], prepend=-1))
-    nth_of_person = np.arange(len(order)) - np.repeat(starts, np.diff(starts, append=len(order)))
-    kept = order[nth_of_person < steps]
-    plan = kept[: per_step * steps].reshape(per_step, steps).T
-    return plan[rng.permutation(steps)].reshape(steps, world, people)
 
 
 class _Batches(Dataset[Batch]):
@@ -114,13 +42,27 @@ class _Batches(Dataset[Batch]):
             image = cut_face(data, self.corpus.face_size, self.corpus.face_margin, s.face_size, s.face_margin)
         except (OSError, ValueError, SyntaxError) as error:
             raise DamagedError(f"{self.split}/{bundle.shard}: face {face.key} is damaged ({error})") from None
-        return image[:, ::-1] if rng is not None and s.flip and rng.random() < 0.5 else image
+        if rng is None:
+            return image
+        if s.flip and rng.random() < 0.5:
+            image = image[:, ::-1]
+        if s.face_jitter:
+            brightness, saturation = rng.uniform(1 - s.face_jitter, 1 + s.face_jitter, 2)
+            image = jitter_face(image, brightness, saturation)
+        return image
 
-    def _voice(self, bundle: Bundle, voice: Member, rng: np.random.Generator | None) -> NDArray[np.int16]:
+    def _voice(
+        self, bundle: Bundle, voice: Member, rng: np.random.Generator | None, samples: int | None = None
+    ) -> NDArray[np.int16]:
         data = self.corpus.read(self.split, bundle, voice.offset, voice.bytes)
-        samples = None if rng is None else round(self.sampling.voice_seconds * SAMPLE_RATE)
+        percent = 100
+        if rng is not None and self.sampling.voice_speed:
+            change = round(100 * self.sampling.voice_speed)
+            percent += int(rng.integers(-change, change, endpoint=True))
         try:
-            return cut_voice(data, samples, rng)
+            if samples is None:
+                return cut_voice(data, None, None)
+            return change_speed(cut_voice(data, speed_samples(samples, percent), rng), percent, samples)
         except (soundfile.SoundFileError, ValueError) as error:
             raise DamagedError(f"{self.split}/{bundle.shard}: voice {voice.key} is damaged ({error})") from None
 
@@ -167,9 +109,11 @@ class TrainingBatches(_Batches):
         try:
             for number in plan[self.rank]:
                 taken = [person[4] for person in people]
-                people.append(self._person(int(number), epoch, plan, taken, skipped))
+                people.append(self._person(int(number), when, plan, taken, skipped))
         except DamagedError as error:
             return {"error": str(error)}
+        except UserError as error:
+            return {"mistake": str(error)}
         voices, faces = (np.stack([clip for person in people for clip in person[kind]]) for kind in (0, 1))
         number_of = torch.tensor([person[4] for person in people])
         return {
@@ -184,14 +128,18 @@ class TrainingBatches(_Batches):
         }
 
     def _person(
-        self, number: int, epoch: int, plan: NDArray[np.int64], taken: list[int], skipped: list[str]
+        self, number: int, when: tuple[int, int], plan: NDArray[np.int64], taken: list[int], skipped: list[str]
     ) -> tuple[Any, ...]:
         """Cut one person's clips, or those of a substitute who is neither planned for this step nor taken yet."""
+        epoch = when[0]
+        cut_voice = partial(self._voice, samples=self.sampling.voice_samples(*when))
         for candidate in self._candidates(number, epoch, plan, taken):
             bundle = self.bundles[candidate]
             try:
                 voices, faces = self.corpus.members(self.split, bundle)
-                heard = self._draw(voices, self.sampling.voices, epoch, bundle, self._voice, skipped)
+                if self.sampling.same_video:
+                    voices, faces = self._one_video(voices, faces, epoch, bundle)
+                heard = self._draw(voices, self.sampling.voices, epoch, bundle, cut_voice, skipped)
                 seen = self._draw(faces, self.sampling.faces, epoch, bundle, self._face, skipped)
             except DamagedError as error:
                 if self.on_error == "stop":
@@ -200,6 +148,21 @@ class TrainingBatches(_Batches):
                 continue
             return heard[0], seen[0], heard[1], seen[1], int(self.identities[candidate])
         raise DamagedError(f"{skipped[-1]}; so were {SUBSTITUTES} others tried in its place")
+
+    def _one_video(
+        self, voices: Sequence[Member], faces: Sequence[Member], epoch: int, bundle: Bundle
+    ) -> tuple[list[Member], list[Member]]:
+        """The clips of one random video of the bundle that has both kinds."""
+        videos = shared_videos(voices, faces)
+        if not videos:
+            raise UserError(
+                f"--data.same_video true: bundle {bundle.key} of {self.split}/{bundle.shard} ({bundle.identity}) holds "
+                "no video with both voices and faces; prepare the corpus with `--bundle video`, from material that "
+                "names its videos"
+            )
+        rng = np.random.default_rng(seeded(self.sampling.seed, "video", epoch, bundle.key))
+        video = videos[int(rng.integers(len(videos)))]
+        return [v for v in voices if v.video == video], [f for f in faces if f.video == video]
 
     def _candidates(self, number: int, epoch: int, plan: NDArray[np.int64], taken: Sequence[int]) -> Iterator[int]:
         yield number

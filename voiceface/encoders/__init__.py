@@ -4,7 +4,7 @@ import difflib
 import inspect
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 from voiceface.errors import UserError
 
@@ -28,15 +28,20 @@ def face_encoder(name: str, **options: Any) -> "FaceEncoder":
     """Builds a face encoder with fresh weights.
 
     Args:
-        name: A name from `list_encoders()["face"]`, such as "face_small".
+        name: A name from `list_encoders()["face"]`, such as "face_small"; or "timm/resnet18", which is short for
+            "face_timm" with the option `model="resnet18"`.
         **options: The encoder's own constructor options.
 
     Returns:
         The encoder, in training mode.
 
     Raises:
-        UserError: If there is no such encoder, or it has no such option.
+        UserError: If there is no such encoder, or it has no such option or not that value of it.
     """
+    if name.startswith("timm/"):
+        if "model" in options:
+            raise UserError(f"{name!r} names its model already; leave out the option model={options['model']!r}")
+        name, options = "face_timm", {"model": name.removeprefix("timm/"), **options}
     encoder: FaceEncoder = _build("face", name, options)
     return encoder
 
@@ -52,7 +57,7 @@ def voice_encoder(name: str, **options: Any) -> "VoiceEncoder":
         The encoder, in training mode.
 
     Raises:
-        UserError: If there is no such encoder, or it has no such option.
+        UserError: If there is no such encoder, or it has no such option or not that value of it.
     """
     encoder: VoiceEncoder = _build("voice", name, options)
     return encoder
@@ -71,10 +76,13 @@ def _build(kind: str, name: str, options: dict[str, Any]) -> Any:
         for member in vars(module).values()
         if isinstance(member, type) and issubclass(member, base) and member.__module__ == module.__name__
     )
-    known = inspect.signature(encoder).parameters
-    for option in options:
+    known = inspect.signature(encoder, eval_str=True).parameters
+    for option, value in options.items():
         if option not in known:
             raise UserError(f"{name} has no option {option!r}; it takes: {', '.join(known) or 'none'}")
+        choices = get_args(known[option].annotation)
+        if get_origin(known[option].annotation) is Literal and value not in choices:
+            raise UserError(f"{name}: {option} {value!r} is not one of: {', '.join(map(str, choices))}")
     return encoder(**options)
 
 

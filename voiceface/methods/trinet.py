@@ -17,11 +17,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.optim.lr_scheduler import LambdaLR
 
 from voiceface.data.shards import SAMPLE_RATE
-from voiceface.encoders import face_encoder as build_face_encoder
-from voiceface.encoders import voice_encoder as build_voice_encoder
 from voiceface.losses import triplet_loss
 from voiceface.method import Method
 
@@ -30,7 +27,7 @@ class TriNet(Method):
     """TriNet. The defaults are the paper's; each row of its Table 5 is one of these options.
 
     Args:
-        face_encoder: Face network: a name that `voiceface list` shows.
+        face_encoder: Face network: a name that `voiceface list` shows, or `timm/NAME`.
         voice_encoder: Voice network.
         face_options: Options of the face network, such as `{}`.
         voice_options: Options of the voice network, such as `{clusters: 8, ghosts: 2}`.
@@ -77,11 +74,17 @@ class TriNet(Method):
         super().__init__()
         milestones = list(milestones)
         self.save_hyperparameters()
-        self.face_encoder = build_face_encoder(face_encoder, **(face_options or {}))
-        self.voice_encoder = build_voice_encoder(voice_encoder, **(voice_options or {}))
-        self.face_encoder.margin = face_margin
-        self.start_from("face", self.face_encoder, face_weights, freeze_face)
-        self.start_from("voice", self.voice_encoder, voice_weights, freeze_voice)
+        self.build_encoders(
+            face_encoder,
+            voice_encoder,
+            face_options,
+            voice_options,
+            face_weights,
+            voice_weights,
+            freeze_face,
+            freeze_voice,
+            face_margin,
+        )
         self.face_fc = nn.Linear(self.face_encoder.dim, dim)
         self.voice_fc = nn.Linear(self.voice_encoder.dim, dim)
         self.sphere, self.scale, self.margin, self.test_seconds = space == "sphere", scale, margin, test_seconds
@@ -125,12 +128,7 @@ class TriNet(Method):
         def fall(step: int) -> float:
             return float(0.1 ** sum(step >= m for m in self.milestones))
 
-        def stay(step: int) -> float:
-            return 1.0
-
-        optimizer = torch.optim.Adam(groups)
-        schedule = LambdaLR(optimizer, [fall if group["name"] == "fc" else stay for group in groups])
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        return self.scheduled(torch.optim.Adam(groups), fall, constant=("face", "voice"))
 
 
 def middle(waveforms: Tensor, lengths: Tensor | None, samples: int) -> tuple[Tensor, Tensor]:

@@ -19,17 +19,19 @@ from functools import partial
 from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 
 from voiceface import __version__
 from voiceface.data.shards import SAMPLE_RATE, SCHEMA, SPLITS, Bundle, Person, Reject, deal, seeded, write_bundles
+from voiceface.data.videos import deal_videos
 from voiceface.errors import UserError
 from voiceface.files import atomic, write_atomic
 from voiceface.processes import end_with_parent
 from voiceface.progress import progress
 
+Bundling = Literal["random", "video"]
 Job = TypeVar("Job")
 END_OF_TAR = bytes(1024)
 
@@ -47,6 +49,8 @@ class CorpusOptions:
         max_faces: Faces per bundle at most.
         shard_bytes: Size after which a shard is closed.
         seed: Seed of the dealing and of the order of the bundles.
+        bundle: `random` deals a person's clips to bundles at random, `video` keeps those of one video together, so
+            that a batch can take a person's clips from one video.
     """
 
     name: str
@@ -57,6 +61,7 @@ class CorpusOptions:
     max_faces: int = 16
     shard_bytes: int = 256_000_000
     seed: int = 0
+    bundle: Bundling = "random"
 
 
 @dataclass(frozen=True)
@@ -95,9 +100,12 @@ def build(
             was kept.
     """
     digest = hashlib.sha256("\n".join(map(repr, [*jobs, *sorted(identities.items()), *rejects])).encode()).hexdigest()
+    layout = asdict(options)
+    if options.bundle == "random":
+        del layout["bundle"]  # corpora of version 0.1.0 do not name it: they stay the corpus of the same command
     plan = {
         "schema": SCHEMA,
-        "options": asdict(options),
+        "options": layout,
         "made_by": dict(made_by),
         "people": len(jobs),
         "input_sha256": digest,
@@ -201,7 +209,8 @@ def _make_person(
 ) -> None:
     number, job = numbered
     person = make(job)
-    parts = deal(person, options.max_voices, options.max_faces, options.seed) if person.voices or person.faces else []
+    dealt = deal_videos if options.bundle == "video" else deal
+    parts = dealt(person, options.max_voices, options.max_faces, options.seed) if person.voices or person.faces else []
     stream = io.BytesIO()
     rows = write_bundles(stream, [(f"{number:07d}-{i:03d}", part) for i, part in enumerate(parts)])
     if rows:

@@ -12,8 +12,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 
 from voiceface.data.shards import SPLITS, Clip, Person, Reject, encode_flac, encode_jpeg, seeded
+from voiceface.data.videos import shared_videos
 from voiceface.errors import UserError
-from voiceface.prepare.engine import CorpusOptions, Summary, build
+from voiceface.prepare.engine import Bundling, CorpusOptions, Summary, build
 from voiceface.prepare.faces import read_face
 from voiceface.prepare.speech import Rejected, read_voice
 from voiceface.prepare.tables import IDENTITIES, identity_table, rows
@@ -103,7 +104,9 @@ class _Entry:
     time: float | None = None
 
 
-def prepare_folder(source: Path, out: Path, options: FolderOptions, workers: int | None = None) -> Summary:
+def prepare_folder(
+    source: Path, out: Path, options: FolderOptions, workers: int | None = None, bundle: Bundling = "random"
+) -> Summary:
     """Make a corpus of the people in a folder or a manifest.
 
     Args:
@@ -111,6 +114,7 @@ def prepare_folder(source: Path, out: Path, options: FolderOptions, workers: int
         out: Folder of the corpus.
         options: What is kept, and how.
         workers: Processes; default one per core.
+        bundle: `video` keeps the clips of one video together, see `CorpusOptions`.
 
     Returns:
         Counts per split, and rejects by reason.
@@ -121,7 +125,14 @@ def prepare_folder(source: Path, out: Path, options: FolderOptions, workers: int
     if source.is_dir() and source.resolve() in (out.resolve(), *out.resolve().parents):
         raise UserError(f"{out}: lies within {source}, which is only read; choose an OUT elsewhere")
     found = collect(source, options)
-    corpus = CorpusOptions(options.name, options.licence, options.face_size, options.face_margin, seed=options.seed)
+    if bundle == "video" and not any(shared_videos(job.voices, job.faces) for job in found.jobs):
+        raise UserError(
+            f"--bundle video: no video in {source} has both voices and faces; name the videos by equal folders below "
+            "voice/ and face/ or in a column video, or leave --bundle out"
+        )
+    corpus = CorpusOptions(
+        options.name, options.licence, options.face_size, options.face_margin, seed=options.seed, bundle=bundle
+    )
     made_by = {"command": "prepare folder", "folder": asdict(options)}
     return build(out, found.jobs, make_person, found.identities, corpus, made_by, found.rejects, workers)
 

@@ -1,6 +1,7 @@
 """`voiceface prepare synthetic`: render people, and store what an ideal observer would know."""
 
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from voiceface.data.synthetic import SyntheticOptions, person
 from voiceface.data.synthetic.face import FACE_MARGIN, FACE_SIZE, face_clip
 from voiceface.data.synthetic.voice import voice_clip
 from voiceface.errors import UserError
-from voiceface.prepare.engine import CorpusOptions, Summary, build
+from voiceface.prepare.engine import Bundling, CorpusOptions, Summary, build
 
 VAL_SHARE, TEST_SHARE = 1 / 12, 1 / 4
 
@@ -24,22 +25,33 @@ class SyntheticJob:
     split: str
 
 
-def render(job: SyntheticJob) -> Person:
-    """Render one person's voices and faces."""
+def render(job: SyntheticJob, videos: int = 0) -> Person:
+    """Render one person's voices and faces.
+
+    Args:
+        job: The person.
+        videos: Say that the clips come from so many videos, in turn. They share no more than other clips of the person.
+    """
     options = job.options
     who = person(options, job.index)
     voices, faces = [], []
     name = f"synthetic-{options.seed}-{options.strength:g}/{who.identity}"
+
+    def video(i: int) -> str:
+        return f"{name}/{i % videos}" if videos else ""
+
     for i in range(options.voices):
         waveform, observed = voice_clip(who, i)
-        voices.append(Clip(f"{name}/v{i:03d}", encode_flac(waveform), observed=tuple(observed.tolist())))
+        voices.append(Clip(f"{name}/v{i:03d}", encode_flac(waveform), video(i), observed=tuple(observed.tolist())))
     for i in range(options.faces):
         image, observed = face_clip(who, i)
-        faces.append(Clip(f"{name}/f{i:03d}", encode_jpeg(image), observed=tuple(observed.tolist())))
+        faces.append(Clip(f"{name}/f{i:03d}", encode_jpeg(image), video(i), observed=tuple(observed.tolist())))
     return Person(who.identity, job.split, tuple(voices), tuple(faces))
 
 
-def prepare_synthetic(out: Path, options: SyntheticOptions, workers: int | None = None) -> Summary:
+def prepare_synthetic(
+    out: Path, options: SyntheticOptions, workers: int | None = None, bundle: Bundling = "random"
+) -> Summary:
     """Make a synthetic corpus.
 
     Two thirds of the people are for training, a twelfth for validation, a quarter for testing (600 people: 400, 50,
@@ -49,6 +61,7 @@ def prepare_synthetic(out: Path, options: SyntheticOptions, workers: int | None 
         out: Folder of the corpus.
         options: Size, seed and strength.
         workers: Processes; default one per core.
+        bundle: `video` says that each voice and the face of its number come from one video, and keeps these together.
 
     Returns:
         Counts per split.
@@ -71,6 +84,8 @@ def prepare_synthetic(out: Path, options: SyntheticOptions, workers: int | None 
         face_size=FACE_SIZE,
         face_margin=FACE_MARGIN,
         seed=options.seed,
+        bundle=bundle,
     )
     made_by = {"command": "prepare synthetic", "synthetic": asdict(options)}
-    return build(out, jobs, render, identities, corpus, made_by, workers=workers)
+    videos = min(options.voices, options.faces) if bundle == "video" else 0
+    return build(out, jobs, partial(render, videos=videos), identities, corpus, made_by, workers=workers)

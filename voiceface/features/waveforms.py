@@ -1,11 +1,4 @@
-"""Spectrograms for the voice encoders: from a padded batch of waveforms to features, on the batch's device.
-
-Waveforms are (B, T), 16 kHz, zero-padded at the end; `lengths` (B,) counts each utterance's samples and is None when
-every utterance fills the batch. Every function treats each utterance by its own length, so that what else is in the
-batch never changes its features. All of it runs in float32, under autocast too.
-"""
-
-import functools
+"""Batches of waveforms: scaling, repetition, reversal, padding and resampling, each utterance by its own length."""
 
 import torch
 import torchaudio
@@ -86,65 +79,19 @@ def reflect_pad(waveforms: Tensor, lengths: Tensor | None, amount: int) -> Tenso
     return zero_beyond(padded, None if lengths is None else lengths + 2 * amount)
 
 
-def magnitude_spectrogram(waveforms: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
-    """The features of Thin-ResNet34: a magnitude spectrogram, each frame normalised over frequency.
-
-    As `librosa.stft(n_fft=512, win_length=400, hop_length=160)` and `(x - mean) / (std + 1e-5)` over the 257 bins of
-    each frame in the authors' code (Xie et al. 2019). The ends are padded by reflection, librosa's default when that
-    code was published (versions before 0.10).
+def resample(waveforms: Tensor, rate: int) -> Tensor:
+    """Resamples from 16 kHz by torchaudio's windowed sinc; what lies beyond the ends counts as zero.
 
     Args:
-        waveforms: float32 in [-1, 1], (B, N), zero-padded; more than 256 samples each.
-        lengths: Samples of each utterance, (B,), or None.
+        waveforms: float32 (B, N).
+        rate: Samples per second of the result.
 
     Returns:
-        float32 (B, 257, 1 + N // 160), zero beyond each utterance's frames, and its frames (B,), or None.
+        float32 (B, ceil(N * rate / 16000)), also under autocast.
     """
     with torch.autocast(waveforms.device.type, enabled=False):
-        window = torch.hann_window(400, device=waveforms.device)
-        padded = reflect_pad(waveforms.float(), lengths, 256)
-        magnitude = torch.stft(padded, 512, 160, 400, window, center=False, return_complex=True).abs()
-        std, mean = torch.std_mean(magnitude, dim=1, keepdim=True, correction=0)
-        frames = None if lengths is None else 1 + lengths // 160
-        return zero_beyond((magnitude - mean) / (std + 1e-5), frames), frames
-
-
-def log_mel(
-    waveforms: Tensor,
-    lengths: Tensor | None = None,
-    *,
-    bands: int = 64,
-    window: int = 400,
-    hop: int = 160,
-    low: float = 20.0,
-    high: float = 7600.0,
-) -> tuple[Tensor, Tensor | None]:
-    """Natural logarithm of mel-band power (HTK mel scale, triangular filters of peak 1, periodic Hann window).
-
-    Frames lie wholly inside the utterance: the ends are not padded. The FFT has 512 points, or as many as the window
-    needs. Power is floored at 1e-6, which is near the rounding noise of 16-bit audio.
-
-    Args:
-        waveforms: float32 in [-1, 1], (B, N), zero-padded; at least `window` samples each.
-        lengths: Samples of each utterance, (B,), or None.
-        bands: Mel bands.
-        window: Window length in samples.
-        hop: Step between frames in samples.
-        low: Lower edge of the lowest band in Hz.
-        high: Upper edge of the highest band in Hz.
-
-    Returns:
-        float32 (B, bands, 1 + (N - window) // hop), zero beyond each utterance's frames, and its frames (B,), or None.
-    """
-    with torch.autocast(waveforms.device.type, enabled=False):
-        points = max(512, window)
-        framed = waveforms.float().unfold(1, window, hop) * torch.hann_window(window, device=waveforms.device)
-        spectrum = torch.fft.rfft(framed, points)
-        power = spectrum.real.square() + spectrum.imag.square()
-        filters = _mel_filters(points // 2 + 1, bands, low, high, waveforms.device)
-        logarithm = (power @ filters).clamp(min=1e-6).log().transpose(1, 2)
-        frames = None if lengths is None else 1 + (lengths - window) // hop
-        return zero_beyond(logarithm, frames), frames
+        resampled: Tensor = torchaudio.functional.resample(waveforms.float(), SAMPLE_RATE, rate)
+        return resampled
 
 
 def zero_beyond(values: Tensor, lengths: Tensor | None) -> Tensor:
@@ -174,11 +121,3 @@ def _take(waveforms: Tensor, positions: Tensor) -> Tensor:
     """Samples at `positions`, (B, M), or (1, M) for the same in every row; positions beyond the ends are clamped."""
     positions = positions.clamp(0, waveforms.shape[1] - 1)
     return waveforms[:, positions[0]] if len(positions) == 1 else waveforms.gather(1, positions)
-
-
-@functools.cache
-def _mel_filters(bins: int, bands: int, low: float, high: float, device: torch.device) -> Tensor:
-    # Outside inference mode: the cached tensor must serve a later training step as well.
-    with torch.inference_mode(False):
-        filters: Tensor = torchaudio.functional.melscale_fbanks(bins, low, high, bands, SAMPLE_RATE)
-        return filters.to(device)

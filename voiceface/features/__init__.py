@@ -1,0 +1,34 @@
+"""Features of the voice encoders: from a padded batch of waveforms to their inputs, on the batch's device.
+
+Waveforms are (B, T), 16 kHz, zero-padded at the end; `lengths` (B,) counts each utterance's samples and is None when
+every utterance fills the batch. Every function treats each utterance by its own length, so that what else is in the
+batch never changes its features. All of it runs in float32, under autocast too.
+"""
+
+from voiceface.features.spectrograms import (
+    log_mel,
+    magnitude_spectrogram,
+    mirrored_spectrogram,
+    normalised_log_mel,
+)
+from voiceface.features.waveforms import (
+    SAMPLE_RATE,
+    append_reversed,
+    prepare_waveforms,
+    reflect_pad,
+    resample,
+    zero_beyond,
+)
+
+__all__ = [
+    "SAMPLE_RATE",
+    "append_reversed",
+    "log_mel",
+    "magnitude_spectrogram",
+    "mirrored_spectrogram",
+    "normalised_log_mel",
+    "prepare_waveforms",
+    "reflect_pad",
+    "resample",
+    "zero_beyond",
+]

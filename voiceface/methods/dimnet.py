@@ -1,0 +1,157 @@
+"""DIMNet: two networks, one shared classifier per covariate, no pairs.
+
+"Disjoint mapping network for cross-modal matching of voices and faces" (Wen, Ismail, Liu, Raj, Singh, ICLR 2019;
+https://arxiv.org/abs/1807.04836).
+
+`dimnet_i`, `_g`, `_n`, `_ig`, `_in`, `_gn`, `_ign` train on identity, gender, nationality and their unions. A person
+whose gender or nationality the corpus does not know is left out of that covariate's loss.
+
+The paper's full text was not at hand. Recalled, and unverified: the face network's layers, the weights of the
+covariates (1), the optimiser's numbers, that classifiers have biases (here they have). The voice network and its
+features are those of the first author's public code; that DIMNet used exactly these is inferred.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from voiceface.errors import UserError
+from voiceface.method import Method, to_width
+
+UNKNOWN = -100
+
+
+class DIMNet(Method):
+    """DIMNet. The defaults are the paper's, as far as they are known.
+
+    Args:
+        face_encoder: Face network: a name that `voiceface list` shows.
+        voice_encoder: Voice network.
+        face_options: Options of the face network.
+        voice_options: Options of the voice network.
+        face_weights: Pretrained weights of the face network, a safetensors file.
+        voice_weights: Pretrained weights of the voice network, a safetensors file.
+        freeze_face: Keep the face network as it is.
+        freeze_voice: Keep the voice network as it is.
+        face_margin: Face box scale (not stated).
+        covariates: What is classified: `identity`, or any column of the identity table, such as `gender` and
+            `nationality`.
+        weights: Weight of each covariate's loss (recalled: 1); None: 1 each.
+        dim: Width of the embedding; where an encoder has another one, a linear layer follows it.
+        rate: First learning rate (recalled).
+        milestones: Steps after which the rate falls to a tenth (recalled).
+        momentum: Momentum of SGD (recalled).
+        weight_decay: Weight decay (recalled).
+
+    Raises:
+        UserError: An encoder is unknown; no or unfitting covariates; when training starts: an encoder is frozen and has
+            no weights, or nobody's value of a covariate is known, or all have the same.
+    """
+
+    training_only = ("classifiers.",)
+    labels: Tensor
+
+    def __init__(
+        self,
+        face_encoder: str = "face_dimnet",
+        voice_encoder: str = "voice_dimnet",
+        face_options: dict[str, Any] | None = None,
+        voice_options: dict[str, Any] | None = None,
+        face_weights: str | None = None,
+        voice_weights: str | None = None,
+        freeze_face: bool = False,
+        freeze_voice: bool = False,
+        face_margin: float = 1.0,
+        covariates: Sequence[str] = ("identity", "gender"),
+        weights: Sequence[float] | None = None,
+        dim: int = 64,
+        rate: float = 0.1,
+        milestones: Sequence[int] = (16_000, 24_000),
+        momentum: float = 0.9,
+        weight_decay: float = 1e-3,
+    ) -> None:
+        super().__init__()
+        covariates, milestones = list(covariates), list(milestones)
+        weights = [1.0] * len(covariates) if weights is None else list(weights)
+        self.save_hyperparameters()
+        if not covariates or len(weights) != len(covariates):
+            raise UserError(
+                f"--model.covariates {covariates}: give one or more, and as many --model.weights ({weights})"
+            )
+        self.build_encoders(
+            face_encoder,
+            voice_encoder,
+            face_options,
+            voice_options,
+            face_weights,
+            voice_weights,
+            freeze_face,
+            freeze_voice,
+            face_margin,
+        )
+        self.face_fc = to_width(self.face_encoder.dim, dim)
+        self.voice_fc = to_width(self.voice_encoder.dim, dim)
+        self.dim, self.covariates, self.covariate_weights = dim, covariates, weights
+        self.classifiers = nn.ModuleDict()
+        self.rate, self.milestones, self.momentum, self.weight_decay = rate, milestones, momentum, weight_decay
+
+    def meet(self, people: Sequence[Mapping[str, str]]) -> None:
+        """Build a classifier for each covariate; see `Method.meet`."""
+        labels = []
+        for name in self.covariates:
+            values = [str(i) for i in range(len(people))] if name == "identity" else [p.get(name, "") for p in people]
+            classes = sorted(set(values) - {""})
+            if len(classes) < 2:
+                raise UserError(
+                    f"--model.covariates: {name} has {len(classes)} known values among the {len(people)} training "
+                    "people; a classifier needs two or more"
+                )
+            number = {value: i for i, value in enumerate(classes)} | {"": UNKNOWN}
+            labels.append([number[value] for value in values])
+            self.classifiers[name] = nn.Linear(self.dim, len(classes), device=self.device)
+        self.register_buffer("labels", torch.tensor(labels, device=self.device), persistent=False)
+
+    def embed_voice(self, waveforms: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """See `Method.embed_voice`."""
+        out: Tensor = self.voice_fc(self.voice_encoder(waveforms, lengths)).float()
+        return out
+
+    def embed_face(self, faces: Tensor) -> Tensor:
+        """See `Method.embed_face`."""
+        out: Tensor = self.face_fc(self.face_encoder(faces)).float()
+        return out
+
+    def loss(
+        self, voices: Tensor, faces: Tensor, voice_identity: Tensor, face_identity: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Each covariate's cross entropy over voices plus that over faces, by one classifier; unknown labels count not.
+
+        Raises:
+            RuntimeError: The method has not met the training people.
+        """
+        if not self.classifiers:
+            raise RuntimeError("call meet(people) before the loss")
+        losses = []
+        with torch.autocast(voices.device.type, enabled=False):
+            for classifier, labels in zip(self.classifiers.values(), self.labels, strict=True):
+                for x, identity in ((voices, voice_identity), (faces, face_identity)):
+                    known = labels[identity] != UNKNOWN
+                    each = F.cross_entropy(
+                        classifier(x.float()), labels[identity], ignore_index=UNKNOWN, reduction="sum"
+                    )
+                    losses.append(each / known.sum().clamp_min(1))
+        by_covariate = torch.stack(losses).view(len(self.covariates), 2).sum(dim=1)
+        total = (by_covariate * by_covariate.new_tensor(self.covariate_weights)).sum()
+        logs = {"loss": total.detach()}
+        return total, logs | dict(zip(self.covariates, by_covariate.detach(), strict=True))
+
+    def configure_optimizers(self) -> Any:
+        """SGD with momentum; the rate falls to a tenth at each milestone."""
+        rest = nn.ModuleList([self.face_fc, self.voice_fc, self.classifiers])
+        modules = {"classifiers": rest, "face": self.face_encoder, "voice": self.voice_encoder}
+        groups = self.rate_groups({name: (module, self.rate) for name, module in modules.items()})
+        optimizer = torch.optim.SGD(groups, momentum=self.momentum, weight_decay=self.weight_decay)
+        return self.scheduled(optimizer, lambda step: 0.1 ** sum(step >= m for m in self.milestones))

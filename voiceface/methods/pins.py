@@ -1,0 +1,143 @@
+"""Learnable PINs: a contrastive loss whose negatives grow harder.
+
+"Learnable PINs: cross-modal embeddings for person identity" (Nagrani, Albanie, Zisserman, ECCV 2018;
+https://arxiv.org/abs/1805.00833).
+
+The paper learns without labels: a voice and a face of one video are a positive, those of other videos negatives. Here a
+positive is a voice and a face of one person, and `--data.same_video true` takes them from one video; negatives are
+always other people, which the paper's cannot promise.
+
+The paper's full text was not at hand. Recalled, or from another implementation, and therefore options: the margin, the
+start, step and cap of the curriculum, whether one negative or all up to the mined one enter the loss, whether the
+positive's term is squared (it is), the optimiser's numbers.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from voiceface.losses import contrastive_loss
+from voiceface.method import Method
+from voiceface.mining import curriculum_negatives
+
+
+class PINs(Method):
+    """Learnable PINs. The defaults are the paper's, as far as they are known.
+
+    Args:
+        face_encoder: Face network: a name that `voiceface list` shows.
+        voice_encoder: Voice network.
+        face_options: Options of the face network.
+        voice_options: Options of the voice network.
+        face_weights: Pretrained weights of the face network, a safetensors file.
+        voice_weights: Pretrained weights of the voice network, a safetensors file.
+        freeze_face: Keep the face network as it is.
+        freeze_voice: Keep the voice network as it is.
+        face_margin: Face box scale (inferred: as SVHF-Net's).
+        dim: Width of the embedding.
+        margin: Distance that negatives should have, on the unit sphere (from another implementation).
+        tau_start: Difficulty of the first epochs: the share of the other voices, easy first, at which the negative is
+            taken (from another implementation).
+        tau_step: Growth of the difficulty (from another implementation).
+        tau_every: Epochs between two growths (recalled).
+        tau_cap: Largest difficulty (from another implementation).
+        all_negatives: All negatives up to the mined one, not it alone (the sources differ).
+        rate: First learning rate (recalled: 1e-2 or 1e-3).
+        last_rate: Last learning rate (recalled).
+        stages: Equal parts of the training, in each of which the rate is constant (recalled).
+        momentum: Momentum of SGD (recalled).
+        weight_decay: Weight decay (recalled).
+
+    Raises:
+        UserError: An encoder is unknown; when training starts: it is frozen and has no weights.
+    """
+
+    def __init__(
+        self,
+        face_encoder: str = "face_vggm",
+        voice_encoder: str = "voice_vggvox",
+        face_options: dict[str, Any] | None = None,
+        voice_options: dict[str, Any] | None = None,
+        face_weights: str | None = None,
+        voice_weights: str | None = None,
+        freeze_face: bool = False,
+        freeze_voice: bool = False,
+        face_margin: float = 1.36,
+        dim: int = 256,
+        margin: float = 0.6,
+        tau_start: float = 0.3,
+        tau_step: float = 0.1,
+        tau_every: int = 2,
+        tau_cap: float = 0.8,
+        all_negatives: bool = False,
+        rate: float = 1e-2,
+        last_rate: float = 1e-8,
+        stages: int = 10,
+        momentum: float = 0.9,
+        weight_decay: float = 5e-4,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        self.build_encoders(
+            face_encoder,
+            voice_encoder,
+            face_options,
+            voice_options,
+            face_weights,
+            voice_weights,
+            freeze_face,
+            freeze_voice,
+            face_margin,
+        )
+        self.face_fc = nn.Linear(self.face_encoder.dim, dim)
+        self.voice_fc = nn.Linear(self.voice_encoder.dim, dim)
+        self.margin, self.all_negatives = margin, all_negatives
+        self.tau_start, self.tau_step, self.tau_every, self.tau_cap = tau_start, tau_step, tau_every, tau_cap
+        self.rates, self.stages, self.momentum, self.weight_decay = (rate, last_rate), stages, momentum, weight_decay
+
+    def embed_voice(self, waveforms: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """See `Method.embed_voice`; of length 1."""
+        return F.normalize(self.voice_fc(self.voice_encoder(waveforms, lengths)).float(), dim=1)
+
+    def embed_face(self, faces: Tensor) -> Tensor:
+        """See `Method.embed_face`; of length 1."""
+        return F.normalize(self.face_fc(self.face_encoder(faces)).float(), dim=1)
+
+    def tau(self, epoch: int) -> float:
+        """Difficulty of the negatives in an epoch, from 0."""
+        return min(self.tau_start + self.tau_step * (epoch // self.tau_every), self.tau_cap)
+
+    def loss(
+        self, voices: Tensor, faces: Tensor, voice_identity: Tensor, face_identity: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Contrastive loss of all positive pairs and of the negatives that the curriculum takes for each.
+
+        The positives' mean plus the negatives' mean.
+        """
+        tau = self.tau(self.current_epoch)
+        with torch.autocast(voices.device.type, enabled=False):
+            distance = torch.cdist(faces.float(), voices.float())
+            face, voice = (face_identity[:, None] == voice_identity).nonzero(as_tuple=True)
+            near = distance[face, voice]
+            rows, columns = curriculum_negatives(
+                distance[face], face_identity[face], voice_identity, near, tau, self.all_negatives
+            )
+            far = distance[face[rows], columns]
+            loss = near.sum() * 0
+            if len(far):
+                positive = contrastive_loss(near, torch.ones_like(near), self.margin).mean()
+                loss = positive + contrastive_loss(far, torch.zeros_like(far), self.margin).mean()
+        return loss, {"loss": loss.detach(), "tau": torch.tensor(tau)}
+
+    def configure_optimizers(self) -> Any:
+        """SGD with momentum; the rate falls in equal ratios from the first to the last."""
+        modules = {
+            "fc": nn.ModuleList([self.face_fc, self.voice_fc]),
+            "face": self.face_encoder,
+            "voice": self.voice_encoder,
+        }
+        groups = self.rate_groups({name: (module, self.rates[0]) for name, module in modules.items()})
+        optimizer = torch.optim.SGD(groups, momentum=self.momentum, weight_decay=self.weight_decay)
+        return self.scheduled(optimizer, self.logarithmic_fall(*self.rates, self.stages))
