@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
-from voiceface.encoders import list_encoders
 from voiceface.errors import UserError
 from voiceface.files import check_writable
-from voiceface.recipes import FOLDER, list_recipes
+from voiceface.listing import print_list
 
 if TYPE_CHECKING:
     import pytorch_lightning as pl
@@ -24,16 +23,8 @@ if TYPE_CHECKING:
 
 
 def run_list(options: Namespace) -> int:
-    """Print recipes and encoders, each with the first line of its file."""
-    table = Table("kind", "name", "what", box=None, pad_edge=False)
-    for name in list_recipes():
-        lines = (FOLDER / f"{name}.yaml").read_text().splitlines()
-        table.add_row("recipe", name, lines[0].lstrip("# "))
-    encoders = Path(__file__).parent / "encoders"
-    for kind, names in list_encoders().items():
-        for name in names:
-            table.add_row(f"{kind} encoder", name, (encoders / f"{name}.py").read_text().splitlines()[0].strip('" '))
-    Console(width=None if Console().is_terminal else 160).print(table)
+    """Print recipes by method, and encoders."""
+    print_list(Console(width=None if Console().is_terminal else 160))
     return 0
 
 

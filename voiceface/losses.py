@@ -29,7 +29,7 @@ def triplet_loss(
         The sum, a float32 scalar, and the hinge of every triplet, float32 of shape (triplets,).
     """
     with torch.autocast(anchors.device.type, enabled=False):
-        distance = torch.cdist(anchors.float(), others.float())
+        distance = _cdist(anchors, others)
         same = anchor_identity[:, None] == other_identity[None, :]
         anchor, positive = same.nonzero(as_tuple=True)
         hinge = (distance[anchor, positive, None] - distance[anchor] + margin).clamp_min(0)

@@ -97,7 +97,7 @@ class Method(pl.LightningModule, ABC):
         """
         if self.space == "cosine":
             return F.normalize(voices.float(), dim=1) @ F.normalize(faces.float(), dim=1).T
-        return -torch.cdist(voices.float(), faces.float())
+        return -torch.cdist(voices.float(), faces.float(), compute_mode="donot_use_mm_for_euclid_dist")
 
     def choose(self, queries: Tensor, candidates: Tensor, direction: Direction) -> Tensor:
         """Score candidates of the other modality against each other.

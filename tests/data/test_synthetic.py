@@ -12,6 +12,7 @@ from voiceface.data.synthetic import (
     CONTINUOUS,
     LANGUAGES,
     NATIONALITIES,
+    TRAITS,
     SyntheticOptions,
     SyntheticPerson,
     age_in_years,
@@ -161,6 +162,19 @@ def test_ratio_equals_brute_force_integration(strength):
     assert ratio.dtype == np.float32
     expected = [[_brute_force_ratio(to_ints(v), to_ints(f), strength) for f in faces[:9]] for v in voices]
     np.testing.assert_allclose(ratio, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_ratio_of_groups_of_traits_uses_them_alone_and_adds_up():
+    voices, faces = (table[:12] for table in _observed(_people(60, strength=0.5, seed=4)))
+    parts = {group: log_likelihood_ratio(voices, faces, 0.5, [group]) for group in ("continuous", "gender", "origin")}
+    np.testing.assert_allclose(sum(parts.values()), log_likelihood_ratio(voices, faces, 0.5), rtol=1e-5, atol=1e-5)
+    same = voices[:, TRAITS.index("gender")][:, None] == faces[:, TRAITS.index("gender")]
+    assert parts["gender"][same].min() > 0 > parts["gender"][~same].max()
+    assert len(np.unique(parts["gender"])) <= 4
+    shifted = voices.copy()
+    shifted[:, :4] += 1.0
+    for group in ("gender", "origin"):
+        assert np.array_equal(log_likelihood_ratio(shifted, faces, 0.5, [group]), parts[group])
 
 
 def test_ratio_is_calibrated():

@@ -133,7 +133,7 @@ class Kim(Method):
             return super().similarity(voices, faces)
         # The first layer is linear in the concatenation: each half of it is computed once per clip, not per pair.
         first = cast(nn.Linear, self.classifier[0])
-        of_face, of_voice = first.weight.split([faces.shape[1], voices.shape[1]], dim=1)
+        of_face, of_voice = torch.split(first.weight, [faces.shape[1], voices.shape[1]], dim=1)
         hidden = (voices.float() @ of_voice.T)[:, None] + (faces.float() @ of_face.T + first.bias)
         return self._odds(self.classifier[1:](hidden))
 

@@ -41,6 +41,7 @@ class SVHF(Method):
         fusion: `concatenate` all candidates and the query (the static network, two candidates), or give each candidate
             the `mean` of all as context (the N-way network; unverified).
         gallery: Candidates in training; 2 where they are concatenated.
+        galleries: Galleries drawn for each query of a batch; the paper's triplets have clips of their own each.
         width: Width of each stream's embedding, without activation; an encoder of another width gets a linear layer.
         hidden: Widths of the layers after fusion.
         query_first: Concatenate the query before the candidates; the port of the released weights has it last.
@@ -71,6 +72,7 @@ class SVHF(Method):
         direction: Direction = "v2f",
         fusion: Literal["concatenate", "mean"] = "concatenate",
         gallery: int = 2,
+        galleries: int = 1,
         width: int = 1024,
         hidden: tuple[int, int] = (1024, 512),
         query_first: bool = False,
@@ -112,7 +114,8 @@ class SVHF(Method):
             nn.ReLU(),
             nn.Linear(second, 2 if fusion == "concatenate" else 1),
         )
-        self.context, self.query_first, self.candidates = fusion == "mean", query_first, gallery
+        self.context, self.query_first = fusion == "mean", query_first
+        self.candidates, self.galleries = gallery, galleries
         self.rates, self.stages, self.momentum, self.weight_decay = (rate, last_rate), stages, momentum, weight_decay
 
     def embed_voice(self, waveforms: Tensor, lengths: Tensor | None = None) -> Tensor:
@@ -146,9 +149,12 @@ class SVHF(Method):
         clips = [(voices, voice_identity), (faces, face_identity)]
         (queries, asking), (items, asked) = clips if self.directions == ("v2f",) else clips[::-1]
         people = len(torch.unique(asked))
+        nothing = (voices.sum() + faces.sum()) * 0
+        if people < 2:
+            return nothing, {"loss": nothing.detach()}
+        queries, asking = queries.repeat_interleave(self.galleries, 0), asking.repeat_interleave(self.galleries)
         query, gallery, target = draw_galleries(asking, asked, min(self.candidates, people))
-        if len(query) == 0 or gallery.shape[1] < 2:
-            nothing = (voices.sum() + faces.sum()) * 0
+        if not len(query):
             return nothing, {"loss": nothing.detach()}
         logits = self.choose(queries[query], items[gallery], self.directions[0])
         loss = F.cross_entropy(logits, target)

@@ -13,6 +13,7 @@ a statement about humans.
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +25,8 @@ CONTINUOUS = ("age", "size", "build", "vigour")
 CATEGORICAL = ("gender", "nationality", "language")
 TRAITS = CONTINUOUS + CATEGORICAL
 """Order of the columns of every observed vector: Gaussian values, then category numbers."""
+TRAIT_GROUPS = ("continuous", "gender", "origin")
+"""Groups of traits that are independent of each other; origin is nationality together with first language."""
 
 GENDERS = ("m", "f")
 NATIONALITIES = ("Aldoria", "Brevany", "Caldreth", "Dorvale", "Estovar", "Firnova", "Galemond", "Halvion")
@@ -248,7 +251,10 @@ _ORIGIN_LLR = _ratio_table(_ORIGIN.ravel(), _origin_channel(_VOICE_CONFUSION), _
 
 
 def log_likelihood_ratio(
-    voices_observed: NDArray[np.float64], faces_observed: NDArray[np.float64], strength: float
+    voices_observed: NDArray[np.float64],
+    faces_observed: NDArray[np.float64],
+    strength: float,
+    groups: Collection[str] = TRAIT_GROUPS,
 ) -> NDArray[np.float32]:
     """Similarity of the ideal observer: log p(voice, face | same person) - log p(voice, face | different people).
 
@@ -261,6 +267,8 @@ def log_likelihood_ratio(
         voices_observed: Observed vectors of voice clips, float (Nv, 7), columns as in `TRAITS`.
         faces_observed: Observed vectors of face clips, float (Nf, 7).
         strength: Strength that the clips were generated with.
+        groups: Traits that the observer uses, of `TRAIT_GROUPS`: `continuous` ones, `gender`, `origin` (nationality and
+            first language). Fewer than all give the best score of somebody who knows nothing else.
 
     Returns:
         float32 (Nv, Nf), in nats; larger = more likely one person.
@@ -269,16 +277,17 @@ def log_likelihood_ratio(
     count = len(CONTINUOUS)
     rho = cross_modal_correlation(strength)
     quadratic, cross = rho**2 / (2 * (1 - rho**2)), rho / (1 - rho**2)
-    x, y = voices[:, :count], faces[:, :count]
-    ratio: NDArray[np.float64] = (
-        (x * cross) @ y.T - (x**2 * quadratic).sum(axis=1)[:, None] - (y**2 * quadratic).sum(axis=1)
-    )
-    ratio -= 0.5 * np.log1p(-(rho**2)).sum()
-
+    ratio = np.zeros((len(voices), len(faces)))
+    if "continuous" in groups:
+        x, y = voices[:, :count], faces[:, :count]
+        ratio += (x * cross) @ y.T - (x**2 * quadratic).sum(axis=1)[:, None] - (y**2 * quadratic).sum(axis=1)
+        ratio -= 0.5 * np.log1p(-(rho**2)).sum()
     voice_class, face_class = voices[:, count:].astype(np.intp), faces[:, count:].astype(np.intp)
-    ratio += _GENDER_LLR[voice_class[:, 0][:, None], face_class[:, 0]]
-    languages = len(LANGUAGES)
-    voice_origin = voice_class[:, 1] * languages + voice_class[:, 2]
-    face_origin = face_class[:, 1] * languages + face_class[:, 2]
-    ratio += _ORIGIN_LLR[voice_origin[:, None], face_origin]
+    if "gender" in groups:
+        ratio += _GENDER_LLR[voice_class[:, 0][:, None], face_class[:, 0]]
+    if "origin" in groups:
+        languages = len(LANGUAGES)
+        voice_origin = voice_class[:, 1] * languages + voice_class[:, 2]
+        face_origin = face_class[:, 1] * languages + face_class[:, 2]
+        ratio += _ORIGIN_LLR[voice_origin[:, None], face_origin]
     return ratio.astype(np.float32)

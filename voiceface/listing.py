@@ -1,0 +1,115 @@
+"""What `voiceface list` prints: methods with their papers, recipes, encoders. Read from the sources, without torch."""
+
+import ast
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from voiceface.encoders import list_encoders
+from voiceface.recipes import FOLDER, list_methods, list_recipes, title
+from voiceface.words import source_of
+
+PARAMETERS = re.compile(r"# Parameters: face ([\d,]+), voice ([\d,]+), rest ([\d,]+)$")
+
+
+class Paper(NamedTuple):
+    """A method's paper, as the docstring of the method's file names it."""
+
+    name: str
+    """The method's name in the literature: the first words of the docstring."""
+    title: str
+    year: str
+    link: str
+
+
+class Parameters(NamedTuple):
+    """Parameters of a recipe at paper size."""
+
+    face: int
+    """Of the face network."""
+    voice: int
+    """Of the voice network."""
+    rest: int
+    """All else that is deployed; classifiers that only training needs are not."""
+
+
+def read_paper(docstring: str) -> Paper | None:
+    """Find the paper in a method's docstring: `NAME: ...`, a blank line, `"TITLE" (AUTHORS, VENUE YEAR; LINK)`.
+
+    Args:
+        docstring: Of the method's module.
+
+    Returns:
+        The paper, or None where the docstring has none in this form.
+    """
+    text = " ".join(docstring.split())
+    found = re.search(r'^([^:]+): .*?"([^"]+)" \(([^)]*?)\b((?:19|20)\d\d)\b([^)]*)\)', text)
+    link = re.search(r"https?://[^\s;,)]+", found[5]) if found else None
+    return Paper(found[1], found[2], found[4], link[0]) if found and link else None
+
+
+def paper_of(method: str) -> Paper | None:
+    """The paper of a method of ours, without importing it; see `read_paper`."""
+    return read_paper(ast.get_docstring(ast.parse((FOLDER / f"{method}.py").read_text())) or "")
+
+
+def recipes_of(method: str) -> list[str]:
+    """The recipes that train a method."""
+    return [name for name in list_recipes() if (found := source_of("model", name)) and found[0].stem == method]
+
+
+def read_parameters(recipe: str) -> Parameters | None:
+    """The second line of a recipe's file, which `benchmarks/recipes_docs.py` writes; None where there is none."""
+    found = PARAMETERS.match("".join((FOLDER / f"{recipe}.yaml").read_text().splitlines()[1:2]))
+    return Parameters(*(int(number.replace(",", "")) for number in found.groups())) if found else None
+
+
+def short(number: int) -> str:
+    """A number of parameters in a few characters: `43.6 M`, `66 k`, `0`."""
+    if number >= 99_500:
+        return f"{number / 1e6:.1f} M"
+    return f"{number / 1e3:.0f} k" if number >= 1_000 else str(number)
+
+
+def print_list(console: Console) -> None:
+    """Print all recipes by method, then the encoders.
+
+    Args:
+        console: Where to; texts are folded to its width, names and numbers are not.
+    """
+    console.print("Recipes, by method. Parameters: face network + voice network + rest, at the paper's size.")
+    known = {name: read_parameters(name) for name in list_recipes()}
+    sizes = {name: [short(n) for n in parts] if parts else [] for name, parts in known.items()}
+    widths = [max([len(parts[i]) for parts in sizes.values() if parts], default=0) for i in range(3)]
+    for method in list_methods():
+        paper = paper_of(method)
+        heading = f'{paper.name}: "{paper.title}" ({paper.year}) {paper.link}' if paper else method
+        rows = [
+            (name, " + ".join(n.rjust(w) for n, w in zip(sizes[name], widths, strict=False)), title(name))
+            for name in recipes_of(method)
+        ]
+        _section(console, heading, rows, max(map(len, sizes)))
+    folder = Path(__file__).parent / "encoders"
+    encoders = list_encoders()
+    for kind, names in encoders.items():
+        lines = ((folder / f"{name}.py").read_text().splitlines()[0].strip('" ') for name in names)
+        heading = f"{kind.title()} encoders (--model.{kind}_encoder)"
+        longest = max(len(name) for group in encoders.values() for name in group)
+        _section(console, heading, list(zip(names, lines, strict=True)), longest)
+
+
+def _section(console: Console, heading: str, rows: list[tuple[str, ...]], width: int) -> None:
+    """A heading, and below it a row per name; the last column is folded."""
+    console.print()
+    console.print(Text(heading, style="bold"), highlight=False)
+    table = Table(box=None, show_header=False, pad_edge=True, padding=(0, 1))
+    last = len(rows[0]) - 1 if rows else 0
+    for i in range(last + 1):
+        table.add_column(no_wrap=i < last, min_width=width if i == 0 else None)
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    console.print(table, highlight=False)
