@@ -8,6 +8,10 @@ import pytest
 from tests_support import Counts, tone_corpus
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--update-golden", action="store_true", help="write the golden losses of tests/golden anew")
+
+
 @pytest.fixture
 def make_corpus(tmp_path: Path) -> Callable[..., Path]:
     def make(people: list[Counts], name: str = "corpus", **options: object) -> Path:

@@ -1,94 +1,164 @@
-"""One suite over every recipe: with the demo preset's small encoders, and the paper's settings built once."""
+"""One suite over every recipe, with the demo preset's small encoders; recipes with equal settings share a run."""
 
 import ast
+import itertools
+import json
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-import yaml
+from recipe_support import DISTINCT, PEOPLE, Fixed, build, eight_people, losses, met, settings, trainer, twin
+from safetensors.torch import load_file
+from torch import Tensor
 
-from voiceface.errors import UserError
 from voiceface.method import Method
-from voiceface.methods.trinet import TriNet, middle
-from voiceface.recipes import FOLDER, list_recipes, recipe_files
+from voiceface.methods.kim import Kim
+from voiceface.methods.trinet import TriNet
+from voiceface.recipes import FOLDER, list_recipes
 from voiceface.weights import load_checkpoint, save_checkpoint
 
 
-def settings(recipe: str, preset: str) -> dict[str, Any]:
-    merged: dict[str, Any] = {"model": {"init_args": {}}, "data": {}, "trainer": {}}
-    for file in recipe_files(recipe, preset):
-        for group, values in yaml.safe_load(file.read_text()).items():
-            merged[group] |= {k: v for k, v in values.items() if k != "init_args"}
-            merged[group].setdefault("init_args", {}).update(values.get("init_args", {}))
-    return merged
+def embedded(method: Method, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
+    method.eval()
+    with torch.no_grad():
+        return method.embed_voice(batch["voices"], batch["voice_lengths"]), method.embed_face(batch["faces"])
 
 
-def build(recipe: str, preset: str = "demo", **changes: Any) -> Method:
-    chosen = settings(recipe, preset)["model"]
-    module, name = chosen["class_path"].rsplit(".", 1)
-    torch.manual_seed(0)
-    return getattr(__import__(module, fromlist=[name]), name)(**{**chosen["init_args"], **changes})
+def told_apart(method: Method) -> Tensor:
+    """Which people the method's training can tell apart, bool (8, 8): all, or those of different covariates."""
+    covariates = getattr(method, "covariates", ["identity"])
+    if "identity" in covariates:
+        return ~torch.eye(len(PEOPLE), dtype=torch.bool)
+    values = [tuple(person[name] for name in covariates) for person in PEOPLE]
+    return torch.tensor([[a != b for b in values] for a in values])
 
 
-def eight_people() -> dict[str, Any]:
-    """A batch of eight people that anybody could tell apart: a tone and a bright square each."""
-    t = torch.arange(24_000) / 16_000
-    generator = torch.Generator().manual_seed(0)
-    voices = [8_000 * torch.sin(2 * torch.pi * (150 + 90 * i) * t) for i in range(8) for _ in range(2)]
-    voices = [v + 300 * torch.randn(24_000, generator=generator) for v in voices]
-    faces = torch.full((16, 3, 64, 64), 60)
-    for k in range(16):
-        i = k // 2
-        faces[k, :, 16 * (i % 4) : 16 * (i % 4) + 16, 32 * (i // 4) : 32 * (i // 4) + 32] = 200
-    faces += torch.randint(0, 20, faces.shape, generator=generator)
-    identity = torch.arange(8).repeat_interleave(2)
-    return {
-        "voices": torch.stack(voices).short(),
-        "voice_lengths": torch.full((16,), 24_000),
-        "faces": faces.byte(),
-        "voice_identity": identity,
-        "face_identity": identity,
-    }
+def asked(method: Method) -> tuple[str, ...]:
+    """Directions that the loss ranks: TriNet's anchors are voices, Kim's of one modality."""
+    if isinstance(method, TriNet):
+        return ("v2f",)
+    if isinstance(method, Kim) and method.loss_name == "triplet":
+        return ("v2f",) if method.anchor == "voice" else ("f2v",)
+    return method.directions
 
 
-def losses(method: Method, batch: dict[str, Any]) -> torch.Tensor:
-    voices, faces = method.embed_voice(batch["voices"], batch["voice_lengths"]), method.embed_face(batch["faces"])
-    return method.loss(voices, faces, batch["voice_identity"], batch["face_identity"])[0]
+def accuracy(method: Method, batch: dict[str, Any]) -> float:
+    """Share of (query, own clip, another person's clip) that is chosen rightly, in the directions of the training."""
+    voices, faces = embedded(method, batch)
+    identity = batch["voice_identity"]
+    same = identity[:, None] == identity
+    differ = told_apart(method)[identity][:, identity]
+    query, own, other = (same[:, :, None] & differ[:, None, :]).nonzero(as_tuple=True)
+    wins = []
+    with torch.no_grad():
+        if method.space == "relative":
+            (direction,) = method.directions
+            queries, items = (voices, faces) if direction == "v2f" else (faces, voices)
+            for place, pair in enumerate(((own, other), (other, own))):
+                scores = method.choose(queries[query], items[torch.stack(pair, dim=1)], direction)
+                wins.append(scores[:, place] > scores[:, 1 - place])
+        else:
+            similarity = method.similarity(voices, faces)
+            for direction in asked(method):
+                table = similarity if direction == "v2f" else similarity.T
+                wins.append(table[query, own] > table[query, other])
+    return torch.cat(wins).float().mean().item()
 
 
-@pytest.mark.parametrize("recipe", list_recipes())
-class TestEveryRecipe:
+@pytest.mark.parametrize("recipe", DISTINCT)
+class TestEveryDistinctRecipe:
     def test_it_overfits_eight_people(self, recipe: str):
-        method, batch = build(recipe), eight_people()
+        method, batch = met(recipe), eight_people(samples=16_000)
+        assert accuracy(method, batch) < 0.95
         optimizer = torch.optim.Adam(method.parameters(), 1e-3)
         method.train()
         for _ in range(60):
             optimizer.zero_grad()
             losses(method, batch).backward()
             optimizer.step()
-        method.eval()
+        assert accuracy(method, batch) > 0.95
+
+    @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+    def test_a_step_has_a_float32_loss_and_finite_gradients_that_reach_every_weight(self, recipe: str, precision: Any):
+        method = build(recipe)
+        run = trainer(1, precision=precision)
+        logged: dict[str, Tensor] = {}
+        wrong: list[str] = []
+
+        def step(*arguments: Any) -> Tensor:
+            logged["loss"] = type(method).training_step(method, *arguments)
+            return logged["loss"]
+
+        def look() -> None:
+            for name, weight in method.named_parameters():
+                if weight.grad is None or not weight.grad.isfinite().all() or not weight.grad.any():
+                    wrong.append(name)
+
+        method.training_step = step  # type: ignore[method-assign]
+        method.on_after_backward = look  # type: ignore[method-assign]
+        run.fit(method, datamodule=Fixed([eight_people(samples=16_000)]))
+        assert logged["loss"].dtype == torch.float32
+        assert logged["loss"].isfinite()
+        assert wrong == []
+
+    def test_a_checkpoint_gives_the_same_embeddings_and_choices(self, recipe: str, tmp_path: Path):
+        method, batch = met(recipe), eight_people(samples=16_000)
+        save_checkpoint(method, tmp_path / "c", recipe, {"corpus": "none"})
+        again = load_checkpoint(tmp_path / "c")
+        assert not any(module.training for module in again.modules())
+        (voices, faces), found = embedded(method, batch), embedded(again, batch)
+        assert torch.equal(voices, found[0])
+        assert torch.equal(faces, found[1])
         with torch.no_grad():
-            similarity = method.similarity(method.embed_voice(batch["voices"]), method.embed_face(batch["faces"]))
-        same = batch["voice_identity"][:, None] == batch["face_identity"]
-        wins = (similarity[:, :, None] > similarity[:, None, :])[same[:, :, None] & ~same[:, None, :]]
-        assert wins.float().mean() > 0.95
+            if method.space != "relative":
+                assert torch.equal(method.similarity(voices, faces), again.similarity(*found))
+            galleries = torch.tensor([[i, (i + 2) % 16] for i in range(16)])
+            for direction in method.directions:
+                queries, items = (voices, faces) if direction == "v2f" else (faces, voices)
+                chosen = method.choose(queries, items[galleries], direction)
+                assert torch.equal(chosen, again.choose(queries, items[galleries], direction))
+                assert chosen.shape == (16, 2)
+
+    def test_a_checkpoint_lacks_what_only_training_needs(self, recipe: str, tmp_path: Path):
+        alone, method = build(recipe), met(recipe)
+        save_checkpoint(method, tmp_path / "c", recipe, {"corpus": "none"})
+        stored = load_file(tmp_path / "c" / "model.safetensors")
+        assert stored.keys() == alone.state_dict().keys()
+        for_training = method.state_dict().keys() - stored.keys()
+        assert bool(for_training) == bool(method.training_only)
+        parameters = sum(p.numel() for p in alone.parameters())
+        assert json.loads((tmp_path / "c" / "config.json").read_text())["parameters"] == parameters
+        assert method.count_parameters() == parameters
+
+    def test_an_embedding_depends_neither_on_its_neighbours_nor_on_padding(self, recipe: str):
+        method = build(recipe).eval()
+        generator = torch.Generator().manual_seed(0)
+        lengths = torch.tensor([48_000, 30_000, 17_000])
+        waves = torch.zeros(3, 48_000, dtype=torch.int16)
+        for wave, length in zip(waves, lengths.tolist(), strict=True):
+            wave[:length] = (1_000 * torch.randn(length, generator=generator)).short()
+        faces = torch.randint(0, 256, (3, 3, 64, 64), generator=generator).byte()
+        with torch.no_grad():
+            together = method.embed_voice(waves, lengths), method.embed_face(faces)
+            voices = [method.embed_voice(w[None, :n]) for w, n in zip(waves, lengths.tolist(), strict=True)]
+            alone = torch.cat(voices), torch.cat([method.embed_face(face[None]) for face in faces])
+            crowd = method.embed_voice(waves.flip(0), lengths.flip(0)).flip(0), method.embed_face(faces.flip(0)).flip(0)
+        for both, one, other in zip(together, alone, crowd, strict=True):
+            size = both.abs().max().item()
+            torch.testing.assert_close(both, one, rtol=0, atol=1e-4 * size)
+            torch.testing.assert_close(both, other, rtol=0, atol=1e-4 * size)
+            assert (both[0] - both[1]).abs().max() > 1e-3 * size
 
     def test_similarity_is_larger_for_what_is_more_alike_and_its_space_says_how(self, recipe: str):
         method = build(recipe)
-        x = torch.randn(5, 8)
-        similarity = method.similarity(x, x)
-        assert (similarity.diagonal()[:, None] >= similarity - 1e-5).all()
-        assert method.space in ("cosine", "euclidean")
-
-    def test_a_checkpoint_gives_the_same_embeddings(self, recipe: str, tmp_path: Path):
-        method, batch = build(recipe).eval(), eight_people()
-        save_checkpoint(method, tmp_path / "c", recipe, {"corpus": "none"})
-        again = load_checkpoint(tmp_path / "c")
-        with torch.no_grad():
-            assert torch.equal(method.embed_voice(batch["voices"]), again.embed_voice(batch["voices"]))
-            assert torch.equal(method.embed_face(batch["faces"]), again.embed_face(batch["faces"]))
+        x = torch.randn(5, 8, generator=torch.Generator().manual_seed(0))
+        assert method.space in ("cosine", "euclidean", "pairwise", "relative")
+        assert method.directions in (("v2f", "f2v"), ("v2f",), ("f2v",))
+        if method.space in ("cosine", "euclidean"):
+            similarity = method.similarity(x, x)
+            assert (similarity.diagonal()[:, None] >= similarity - 1e-5).all()
 
     def test_its_hyper_parameters_are_plain(self, recipe: str):
         def plain(value: object) -> bool:
@@ -100,109 +170,19 @@ class TestEveryRecipe:
 
         assert plain(dict(build(recipe).hparams))
 
-    def test_its_file_opens_with_the_paper_and_every_argument_is_explained(self, recipe: str):
-        module = settings(recipe, "paper")["model"]["class_path"].split(".")[-2]
-        tree = ast.parse((FOLDER / f"{module}.py").read_text())
-        assert re.search(r'"[^"]{15,}" \(.*\d{4}', ast.get_docstring(tree) or "", re.S)
-        (method,) = (n for n in tree.body if isinstance(n, ast.ClassDef))
-        init = next(n for n in method.body if isinstance(n, ast.FunctionDef) and n.name == "__init__")
-        assert not init.args.kwarg
-        explained = re.findall(r"^ {4,}(\w+): ", ast.get_docstring(method, clean=False) or "", re.M)
-        assert {a.arg for a in init.args.args[1:]} <= set(explained)
+
+@pytest.mark.parametrize("recipe", list_recipes())
+def test_its_file_opens_with_the_paper_and_every_argument_is_explained(recipe: str):
+    module = settings(recipe, "paper")["model"]["class_path"].split(".")[-2]
+    tree = ast.parse((FOLDER / f"{module}.py").read_text())
+    assert re.search(r'"[^"]{15,}" \(.*\d{4}', ast.get_docstring(tree) or "", re.S)
+    (method,) = (n for n in tree.body if isinstance(n, ast.ClassDef))
+    init = next(n for n in method.body if isinstance(n, ast.FunctionDef) and n.name == "__init__")
+    assert not init.args.kwarg
+    explained = re.findall(r"^ {4,}(\w+): ", ast.get_docstring(method, clean=False) or "", re.M)
+    assert {a.arg for a in init.args.args[1:]} <= set(explained)
 
 
-def test_trinet_takes_the_papers_numbers_by_default():
-    chosen = settings("trinet", "paper")
-    method = build("trinet", "paper")
-    assert (method.face_encoder.size, method.face_encoder.margin) == (112, 1.0)
-    assert (method.margin, method.scale, method.space) == (1.0, 128.0, "cosine")
-    assert chosen["trainer"]["max_steps"] == 70_000
-    data = chosen["data"]
-    triplets = data["people"] * data["voices"] * data["faces"] * (data["people"] - 1) * data["faces"]
-    assert triplets * 10_000 == 30_720_000
-    configured = method.configure_optimizers()
-    groups, schedule = configured["optimizer"].param_groups, configured["lr_scheduler"]["scheduler"]
-    assert {g["name"] for g in groups} == {"fc", "face"}
-    for step, rate in ((0, 1e-3), (19_999, 1e-3), (20_000, 1e-4), (40_000, 1e-5), (60_000, 1e-6), (69_999, 1e-6)):
-        rates = {g["name"]: g["initial_lr"] * f(step) for g, f in zip(groups, schedule.lr_lambdas, strict=True)}
-        assert rates == pytest.approx({"fc": rate, "face": 1e-6})
-
-
-TABLE_5 = {
-    "box 1.1": {"face_margin": 1.1},
-    "test audio cropped": {"test_seconds": 2.5},
-    "VGG-M": {"face_encoder": "face_vggm"},
-    "DIMNet CNN": {"face_encoder": "face_dimnet"},
-    "SE-ResNet50": {"face_encoder": "face_seresnet50"},
-    "both trained": {"freeze_voice": False},
-    "face frozen": {"freeze_face": True, "freeze_voice": False},
-    "Euclidean": {"space": "euclidean"},
-    "s = 1": {"scale": 1.0},
-    "s = 512": {"scale": 512.0},
-    "GhostVLAD, as the released voice weights": {"voice_options": {"ghosts": 2}},
-}
-
-
-@pytest.mark.parametrize("row", TABLE_5)
-def test_every_row_of_table_5_is_an_option(row: str):
-    changes = {"face_encoder": "face_small", "voice_encoder": "voice_small", "dim": 16, **TABLE_5[row]}
-    if "voice_options" in changes:
-        changes["voice_encoder"] = "voice_thin_resnet34"
-    method = TriNet(**changes).eval()
-    size = method.face_encoder.size
-    with torch.no_grad():
-        faces = method.embed_face(torch.randint(0, 255, (2, 3, size, size), dtype=torch.uint8))
-        voices = method.embed_voice(torch.randint(-3000, 3000, (2, 48_000), dtype=torch.int16))
-    assert faces.shape == voices.shape == (2, 16)
-    if changes.get("space") == "euclidean":
-        assert method.space == "euclidean"
-    else:
-        assert torch.allclose(voices.norm(dim=1), torch.tensor(changes.get("scale", 128.0)), rtol=1e-4)
-    assert method.face_encoder.margin == changes.get("face_margin", 1.0)
-
-
-def test_a_frozen_branch_stays_as_it_is_in_train_mode_too():
-    method, batch = build("trinet", freeze_voice=True), eight_people()
-    before = {k: v.clone() for k, v in method.voice_encoder.state_dict().items()}
-    optimizer = torch.optim.Adam([p for p in method.parameters() if p.requires_grad], 1e-2)
-    method.train()
-    for _ in range(2):
-        optimizer.zero_grad()
-        losses(method, batch).backward()
-        optimizer.step()
-    after = method.voice_encoder.state_dict()
-    assert all(torch.equal(before[k], after[k]) for k in before)
-    assert not any(m.training for m in method.voice_encoder.modules())
-    assert method.face_encoder.training
-
-
-def test_a_frozen_encoder_needs_weights_and_takes_them(tmp_path: Path):
-    from safetensors.torch import save_file
-
-    with pytest.raises(UserError, match="frozen and has no pretrained weights"):
-        build("trinet", freeze_voice=True).setup("fit")
-    donor = build("trinet")
-    save_file(donor.voice_encoder.state_dict(), tmp_path / "voice.safetensors")
-    method = build("trinet", freeze_voice=True, voice_weights=str(tmp_path / "voice.safetensors"))
-    torch.nn.init.zeros_(next(method.voice_encoder.parameters()))
-    method.setup("fit")
-    assert all(
-        torch.equal(a, b)
-        for a, b in zip(donor.voice_encoder.parameters(), method.voice_encoder.parameters(), strict=True)
-    )
-    with pytest.raises(UserError, match="does not fit FaceSmall"):
-        build("trinet", face_weights=str(tmp_path / "voice.safetensors")).setup("fit")
-    with pytest.raises(UserError, match="no file"):
-        build("trinet", face_weights=str(tmp_path / "none.safetensors")).setup("fit")
-
-
-def test_middle_cuts_the_middle_of_each_utterance():
-    waves = torch.zeros(3, 100)
-    lengths = torch.tensor([100, 41, 7])
-    for wave, length in zip(waves, lengths, strict=True):
-        wave[:length] = torch.arange(1, length + 1)
-    cut, kept = middle(waves, lengths, 20)
-    assert kept.tolist() == [20, 20, 7]
-    assert cut[0].tolist() == list(range(41, 61))
-    assert cut[1].tolist() == list(range(11, 31))
-    assert cut[2].tolist() == [1, 2, 3, 4, 5, 6, 7] + 13 * [0]
+def test_recipes_that_share_a_run_are_the_same_run():
+    for one, two in itertools.combinations(list_recipes(), 2):
+        assert (settings(one, "demo") == settings(two, "demo")) == (twin(one) == twin(two))

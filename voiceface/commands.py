@@ -149,6 +149,11 @@ def run_embed(options: Namespace) -> int:
     from voiceface.embed import VoiceMeasures, write_embeddings
 
     method, data, trainer = _evaluate(options)
+    if method.space == "relative":
+        raise UserError(
+            f"{options.checkpoint}: {type(method).__name__} compares candidates with each other, so its embeddings "
+            "cannot be scored by themselves; use `voiceface test`"
+        )
     metrics, measures = trainer.callbacks[0], VoiceMeasures()  # type: ignore[attr-defined]
     trainer.callbacks.append(measures)  # type: ignore[attr-defined]
     trainer.predict(method, datamodule=data, return_predictions=False)

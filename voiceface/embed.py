@@ -15,6 +15,7 @@ from voiceface.evaluation import CrossModalMetrics, describe
 from voiceface.files import write_for_user
 from voiceface.measures import voice_measures
 from voiceface.method import Method
+from voiceface.network_scores import similarity_matrix
 
 
 class VoiceMeasures(pl.Callback):
@@ -69,10 +70,11 @@ def write_embeddings(
     described = describe(method, metrics.recipe, corpus, split, table, [])
     about = {part: described[part] for part in ("model", "data")}
     about["identities"] = {name: corpus.identities.get(name, {}) for name in names}
-    arrays: dict[str, NDArray[Any]] = {
-        "similarity": np.array(method.space),
-        "about": np.array(json.dumps(about)),
-    }
+    if method.space == "pairwise":
+        similarity: NDArray[Any] = similarity_matrix(method, table["voices"], table["faces"])
+    else:
+        similarity = np.array(method.space)
+    arrays: dict[str, NDArray[Any]] = {"similarity": similarity, "about": np.array(json.dumps(about))}
     for kind, videos in zip(("voice", "face"), videos_of(corpus, split), strict=True):
         keys = table[f"{kind}_keys"].tolist()
         arrays[f"{kind}s"] = table[f"{kind}s"]

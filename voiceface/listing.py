@@ -2,6 +2,7 @@
 
 import ast
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -102,7 +103,7 @@ def print_list(console: Console) -> None:
         _section(console, heading, list(zip(names, lines, strict=True)), longest)
 
 
-def _section(console: Console, heading: str, rows: list[tuple[str, ...]], width: int) -> None:
+def _section(console: Console, heading: str, rows: Sequence[tuple[str, ...]], width: int) -> None:
     """A heading, and below it a row per name; the last column is folded."""
     console.print()
     console.print(Text(heading, style="bold"), highlight=False)

@@ -1,4 +1,4 @@
-"""Checkpoints: `model.safetensors` and `config.json` in a folder. Reading one runs no code from it."""
+"""Checkpoints: `model.safetensors`, `config.json` and a card in a folder. Reading one runs no code from it."""
 
 import hashlib
 import importlib
@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from voiceface import __version__
+from voiceface.card import card
 from voiceface.errors import UserError
 from voiceface.files import write_for_user
 
@@ -22,7 +23,7 @@ SCHEMA = 1
 
 
 def save_checkpoint(method: "Method", folder: Path, recipe: str, data: Mapping[str, Any]) -> str:
-    """Write a method's weights, without what only training needs, and what is needed to build it again.
+    """Write a method's weights, without what only training needs, what is needed to build it again, and a card.
 
     Args:
         method: The trained method.
@@ -48,6 +49,7 @@ def save_checkpoint(method: "Method", folder: Path, recipe: str, data: Mapping[s
     }
     write_for_user(folder / "model.safetensors", weights)
     write_for_user(folder / "config.json", json.dumps(config, indent=1).encode())
+    write_for_user(folder / "README.md", card(method, recipe, data).encode())
     return str(config["sha256"])
 
 

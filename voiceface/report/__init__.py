@@ -58,10 +58,12 @@ def results_table(results: Mapping[str, Any], everything: bool = False, width: i
     ideal = Scores(results["ideal_observer"]) if results.get("ideal_observer") else None
     absent = results.get("absent", [])
     narrow = width < WIDTH
+    # Methods that only compare candidates with each other have sampled trials and nothing else.
+    counted = "exact" if scores.different("stratum", task="matching", protocol="exact") else "sampled"
     parts: list[RenderableType | None] = [
         Text(_title(results), style="bold"),
-        _strata_table(scores, ideal, "exact", "1:2 matching and verification", narrow),
-        _many_table(scores, ideal, everything),
+        _strata_table(scores, ideal, counted, "1:2 matching and verification", narrow),
+        _many_table(scores, ideal, counted, everything),
         _retrieval_table(scores, ideal, [m for m in METRICS if not narrow or m not in ("R@5", "R@50")]),
         _video_table(scores),
         list_table(scores, results.get("lists", [])),
@@ -93,6 +95,13 @@ def _caption(results: Mapping[str, Any]) -> str:
         lines.append(f"± is half the {100 * level:g} % interval; people are the sampling unit.")
     if results.get("ideal_observer"):
         lines.append("share: of the ideal observer's excess over chance.")
+    sampled = [r for r in scores if r["protocol"] == "sampled" and r["value"] is not None]
+    if sampled and len(sampled) == len([r for r in scores if r["value"] is not None]):
+        error = 100 * max(r["error_bound"] for r in sampled)
+        lines.append(
+            f"Candidates are compared with each other: {sampled[0]['trials']:,} seeded trials a number, which alone "
+            f"move it by {error:.2f} at most; no verification or retrieval."
+        )
     bound = max((r["error_bound"] for r in scores if r["task"] == "verification"), default=0.0)
     if bound >= 0.0005:
         lines.append(f"AUC and EER are exact to within {100 * bound:.2f}.")
@@ -138,7 +147,7 @@ def _strata_table(scores: Scores, ideal: Scores | None, protocol: str, title: st
         for direction, record in zip(DIRECTIONS, found, strict=True):
             cells.append(cell(record))
             if ideal:
-                best = ideal.find("matching", "accuracy", direction, stratum, protocol, 2)
+                best = ideal.find("matching", "accuracy", direction, stratum, "exact", 2)
                 cells += [*([_value(best)] if spare else []), _share(record, best)]
         cells += [cell(scores.find("verification", m, "both", stratum, protocol)) for m in verified]
         table.add_row(*cells)
@@ -149,17 +158,17 @@ def _value(record: Record | None) -> str:
     return "-" if record is None else cell({**record, "ci_low": None})
 
 
-def _many_table(scores: Scores, ideal: Scores | None, everything: bool) -> Table | None:
-    numbers = sorted(n for n in scores.different("n", task="matching", protocol="exact") if n > 2)
+def _many_table(scores: Scores, ideal: Scores | None, protocol: str, everything: bool) -> Table | None:
+    numbers = sorted(n for n in scores.different("n", task="matching", protocol=protocol) if n > 2)
     shown = [n for n in numbers if n in HEADLINE_N or n == numbers[-1] or (everything and n in MORE_N)]
     if not shown:
         return None
     table = new_table("1:N matching", "candidates", "", values=[f"1:{n}" for n in shown])
-    strata = scores.different("stratum", task="matching", protocol="exact")
+    strata = scores.different("stratum", task="matching", protocol=protocol)
     for stratum, (direction, words) in product(strata if everything else ("U", "G"), DIRECTIONS.items()):
         found, best = (
-            [part.find("matching", "accuracy", direction, stratum, "exact", n) if part else None for n in shown]
-            for part in (scores, ideal)
+            [part.find("matching", "accuracy", direction, stratum, counted, n) if part else None for n in shown]
+            for part, counted in ((scores, protocol), (ideal, "exact"))
         )
         if any(r is not None and r["value"] is not None for r in found):
             table.add_row(stratum_name(stratum), words, *map(cell, found))

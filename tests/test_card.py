@@ -1,0 +1,129 @@
+"""The model card: says what the checkpoint is, the same every time, and never more than is known."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from torch import Tensor
+
+from voiceface.card import UNVERIFIED, card, count, read_facts
+from voiceface.errors import UserError
+from voiceface.method import Method
+from voiceface.methods.dimnet import DIMNet
+from voiceface.methods.drl import DRL
+from voiceface.methods.kim import Kim
+from voiceface.methods.svhf import SVHF
+from voiceface.methods.trinet import TriNet
+from voiceface.weights import load_checkpoint, save_checkpoint
+
+SMALL = {"face_encoder": "face_small", "voice_encoder": "voice_small"}
+SYNTHETIC = {"corpus": "synthetic", "version": "abc", "split": "train"}
+REAL = {"corpus": "voices of a village", "version": "def", "split": "train"}
+
+
+class Own(Method):
+    """A user's method, in a file without a word on any paper."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        self.build_encoders("face_small", "voice_small")
+
+    def embed_voice(self, waveforms: Tensor, lengths: Tensor | None = None) -> Tensor:
+        return self.voice_encoder(waveforms, lengths)
+
+    def embed_face(self, faces: Tensor) -> Tensor:
+        return self.face_encoder(faces)
+
+    def loss(self, voices: Tensor, faces: Tensor, voice_identity: Tensor, face_identity: Tensor) -> Any:
+        return voices.sum() + faces.sum(), {}
+
+
+def front(text: str) -> dict[str, Any]:
+    found = re.match(r"---\n(.*?)\n---\n\n# ", text, re.S)
+    assert found
+    return dict(yaml.safe_load(found[1]))
+
+
+def test_a_checkpoint_has_its_card(tmp_path: Path):
+    method = TriNet(**SMALL, freeze_voice=False)
+    save_checkpoint(method, tmp_path, "trinet_s1", SYNTHETIC)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["README.md", "config.json", "model.safetensors"]
+    text = (tmp_path / "README.md").read_text()
+    assert text == card(load_checkpoint(tmp_path), "trinet_s1", SYNTHETIC)
+    assert front(text)["license"] == "apache-2.0"
+    assert front(text)["library_name"] == "voiceface"
+    assert "voice-face-association" in front(text)["tags"]
+    assert "\n# trinet_s1\n" in text
+    assert (
+        '["Voice-face cross-modal matching and retrieval: a benchmark"](https://arxiv.org/abs/1911.09338), 2021' in text
+    )
+    counted = [int(n.replace(",", "")) for n in re.findall(r"([\d,]+) parameters", text)]
+    assert sum(counted) == json.loads((tmp_path / "config.json").read_text())["parameters"]
+    assert "`face_small`" in text
+    assert "must not be used to identify or screen" in " ".join(text.split())
+    assert "the cosine of two embeddings" in text
+    assert "voiceface embed CHECKPOINT" in text
+
+
+def test_training_only_parts_are_not_counted():
+    method = DRL(**SMALL, common=128)
+    before = count(method)
+    method.meet([{}] * 50)
+    assert count(method) == before
+    assert before.rest == 128 * 256 + 256
+
+
+def test_pretrained_weights_have_terms_of_their_own():
+    text = card(TriNet(**SMALL, freeze_voice=False, voice_weights="v.safetensors"), "trinet", SYNTHETIC)
+    assert front(text)["license"] == "other"
+    assert "Pretrained weights started the voice network." in text
+    assert "v.safetensors" not in text
+    assert "Pretrained" not in card(DIMNet(**SMALL, weights=[1, 2]), "dimnet_ig", SYNTHETIC)
+
+
+def test_only_the_synthetic_corpus_is_called_synthetic():
+    method = SVHF(**SMALL, width=32, hidden=(16, 8))
+    synthetic, real, unknown = (card(method, "svhf", data) for data in (SYNTHETIC, REAL, {}))
+    warning = "no number on them is one about people"
+    assert warning in synthetic
+    assert warning not in real + unknown
+    assert "Corpus `voices of a village`, version `def`, split `train`." in real
+    assert "Not recorded." in unknown
+    assert front(real)["license"] == front(unknown)["license"] == "other"
+    assert "there is no score of a single pair" in real
+    assert "voiceface embed" not in real, "`embed` refuses methods that only compare candidates"
+
+
+@pytest.mark.parametrize(("method", "name"), [(TriNet, "trinet"), (Kim, "kim"), (DRL, "drl"), (SVHF, "svhf")])
+def test_all_that_is_unverified_is_named(method: type[Method], name: str):
+    with torch.device("meta"):
+        text = card(method(), name, REAL)
+    section = text.split("## What is unverified\n\n")[1].split("\n\n## ")[0]
+    chosen = {part.strip("`") for part in section.split("so chosen: ")[1].removesuffix(".").split(", ")}
+    for fact in read_facts(name):
+        if fact.mark in UNVERIFIED:
+            assert f"{fact.paper} ({fact.mark}" in section
+        else:
+            assert f"({fact.mark}" not in section
+            assert (fact.option in chosen) == (fact.mark == "not stated")
+
+
+def test_a_users_own_method(tmp_path: Path):
+    save_checkpoint(Own(), tmp_path, "", REAL)
+    text = (tmp_path / "README.md").read_text()
+    assert "\n# Own\n" in text
+    assert "| recipe | none |" in text
+    assert "| paper | none named |" in text
+    assert "Nothing is recorded of how this method's settings relate to its paper." in text
+
+
+def test_a_card_that_cannot_be_written_leaves_no_half_of_one(tmp_path: Path):
+    (tmp_path / "README.md").mkdir()
+    with pytest.raises(UserError, match=r"README\.md: cannot be written"):
+        save_checkpoint(Own(), tmp_path, "", REAL)
+    assert not list(tmp_path.glob("*.tmp"))

@@ -1,0 +1,125 @@
+"""Training of every recipe by a real trainer: resumed to the bit, and the same losses as ever.
+
+The golden losses of 20 steps lie in `tests/golden`; `pytest tests/test_methods_training.py --update-golden` writes them
+anew, for a change that is meant to change them.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytorch_lightning as pl
+import torch
+from recipe_support import DISTINCT, Fixed, Losses, build, eight_people, trainer
+from tests_support import tone_person
+
+from voiceface.data.module import VoxVGGDataModule
+from voiceface.prepare.engine import CorpusOptions
+from voiceface.prepare.engine import build as build_corpus
+
+GOLDEN = Path(__file__).parent / "golden"
+STEPS = 20
+TOLERANCE = 1e-4
+
+
+def golden_losses(recipe: str) -> list[float]:
+    """Losses of 20 steps of the recipe's own optimiser on batches of five of the eight people, two clips each.
+
+    In float64: training doubles a rounding error every step or two, and processors round differently.
+    """
+    batches = [
+        eight_people(samples=16_000, seed=step, people=[(step + i) % 8 for i in range(5)]) for step in range(STEPS)
+    ]
+    kept, method = Losses(), build(recipe)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PL_GLOBAL_SEED", "0")
+        patch.setattr(torch.Tensor, "float", torch.Tensor.double)
+        trainer(STEPS, None, kept, precision="64-true").fit(method, datamodule=Fixed(batches))
+    assert {p.dtype for p in method.parameters()} == {torch.float64}
+    return kept.seen
+
+
+@pytest.mark.parametrize("recipe", DISTINCT)
+def test_the_losses_of_twenty_steps_are_the_golden_ones(recipe: str, pytestconfig: pytest.Config):
+    found = golden_losses(recipe)
+    assert len(found) == STEPS
+    assert len(set(found)) > STEPS // 2, "the losses hardly change: the golden file would show nothing"
+    file = GOLDEN / f"{recipe}.json"
+    if pytestconfig.getoption("--update-golden"):
+        GOLDEN.mkdir(exist_ok=True)
+        file.write_text(json.dumps({"losses": [float(f"{loss:.8g}") for loss in found]}, indent=1) + "\n")
+    if not file.exists():
+        pytest.fail(f"no {file.name}; make it: pytest tests/test_methods_training.py -k {recipe} --update-golden")
+    assert found == pytest.approx(json.loads(file.read_text())["losses"], rel=TOLERANCE, abs=1e-6)
+
+
+def test_every_golden_file_is_of_a_recipe():
+    assert {file.stem for file in GOLDEN.glob("*.json")} == set(DISTINCT)
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """12 training people of two genders and three nationalities, one of them unknown."""
+    out = tmp_path_factory.mktemp("resume") / "corpus"
+    people = [("train", 2, 2)] * 12 + [("val", 1, 1)] * 2 + [("test", 1, 1)] * 2
+    known = {f"p{i:03d}": {"gender": "mf"[i % 2], "nationality": ("Fiji", "Peru", "")[i % 3]} for i in range(16)}
+    options = CorpusOptions(name="tones", face_size=40, face_margin=1.25, max_voices=2, max_faces=2)
+    build_corpus(out, list(enumerate(people)), tone_person, known, options, {"command": "test"}, workers=1)
+    return out
+
+
+class SaveAt(pl.Callback):
+    """Keeps the whole state after some step."""
+
+    def __init__(self, step: int, path: Path) -> None:
+        self.step, self.path = step, path
+
+    def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        if trainer.global_step == self.step:
+            trainer.save_checkpoint(self.path)
+
+
+def train(recipe: str, corpus: Path, start: Path | None, end: Path, *callbacks: pl.Callback) -> None:
+    """Six steps, over several epochs, from nothing or from a state; the state after them is written to `end`."""
+    stream = {"voices": 2, "faces": 2, "voice_seconds": 1.0, "flip": True, "workers": 0, "seed": 3}
+    run = trainer(6, None, *callbacks)
+    run.fit(
+        build(recipe), datamodule=VoxVGGDataModule(str(corpus), people=4, **stream), ckpt_path=start, weights_only=True
+    )
+    run.save_checkpoint(end)
+
+
+@pytest.mark.parametrize("recipe", DISTINCT)
+def test_a_resumed_run_ends_with_the_same_bits(
+    recipe: str, corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("PL_GLOBAL_SEED", "0")
+    train(recipe, corpus, None, tmp_path / "whole", SaveAt(3, tmp_path / "half"))
+    train(recipe, corpus, tmp_path / "half", tmp_path / "resumed")
+    half, whole, resumed = (torch.load(tmp_path / name, weights_only=True) for name in ("half", "whole", "resumed"))
+    assert (half["global_step"], whole["global_step"], whole["epoch"] > half["epoch"]) == (3, 6, True)
+    for part in ("state_dict", "optimizer_states", "lr_schedulers", "global_step", "epoch", "hyper_parameters"):
+        same(whole[part], resumed[part], part)
+    trained = build(recipe).training_only
+    assert all(any(name.startswith(part) for name in whole["state_dict"]) for part in trained)
+    moved = [n for n, w in whole["state_dict"].items() if not torch.equal(w, half["state_dict"][n])]
+    assert all(any(name.startswith(part) for name in moved) for part in trained)
+    assert {name.split(".")[0] for name in moved} >= {"face_encoder", "voice_encoder"}
+
+
+def same(one: Any, two: Any, where: str) -> None:
+    """Everything in two nested states is equal to the bit."""
+    assert type(one) is type(two), where
+    if isinstance(one, torch.Tensor):
+        assert torch.equal(one, two), where
+    elif isinstance(one, dict):
+        assert one.keys() == two.keys(), where
+        for key in one:
+            same(one[key], two[key], f"{where}/{key}")
+    elif isinstance(one, (list, tuple)):
+        assert len(one) == len(two), where
+        for index, (a, b) in enumerate(zip(one, two, strict=True)):
+            same(a, b, f"{where}/{index}")
+    else:
+        assert one == two, where
