@@ -4,7 +4,7 @@ The expected numbers are written out here from the papers (docs/recipes.md names
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -48,7 +48,14 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
     for kind in (nn.Linear, nn.Conv1d, nn.Conv2d):
         monkeypatch.setattr(kind, "reset_parameters", constant)
-    for name in ("kaiming_normal_", "kaiming_uniform_", "xavier_uniform_", "xavier_normal_", "normal_", "trunc_normal_"):
+    for name in (
+        "kaiming_normal_",
+        "kaiming_uniform_",
+        "xavier_uniform_",
+        "xavier_normal_",
+        "normal_",
+        "trunc_normal_",
+    ):
         monkeypatch.setattr(nn.init, name, lambda weight, *_, **__: nn.init.constant_(weight, 1e-3))
 
 
@@ -129,13 +136,13 @@ def expected(recipe: str) -> tuple[type[torch.optim.Optimizer], dict[str, Any], 
 
 
 @pytest.fixture(params=list_recipes())
-def configured(request: pytest.FixtureRequest) -> Iterator[tuple[str, Method, Any]]:
+def configured(request: pytest.FixtureRequest) -> tuple[str, Method, Any]:
     """A recipe with the paper's settings, but small networks, as a trainer of the paper's length configures it."""
     recipe = request.param
     method = build(recipe, "paper", **SMALL)
     method.trainer = trainer(settings(recipe, "paper")["trainer"]["max_steps"])
     method.meet(PEOPLE)
-    yield recipe, method, method.configure_optimizers()
+    return recipe, method, method.configure_optimizers()
 
 
 def parts(chosen: Any) -> tuple[torch.optim.Optimizer, list[Callable[[int], float]]]:

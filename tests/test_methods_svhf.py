@@ -68,9 +68,12 @@ def test_the_n_way_network_sees_each_candidate_with_the_query_and_the_mean_candi
     assert (found[:, 0] - found[:, 1]).abs().min() > 1e-4
 
 
+@pytest.mark.parametrize("galleries", [1, 3])
 @pytest.mark.parametrize("recipe", ["svhf", "svhf_f2v", "svhf_nway"])
-def test_a_gallery_holds_the_querys_person_once_among_other_people(recipe: str, monkeypatch: pytest.MonkeyPatch):
-    method = build(recipe)
+def test_a_gallery_holds_the_querys_person_once_among_other_people(
+    recipe: str, galleries: int, monkeypatch: pytest.MonkeyPatch
+):
+    method = build(recipe, galleries=galleries)
     identity = torch.tensor([0, 0, 1, 1, 2, 2, 3, 3, 3])
     seen = {}
 
@@ -84,9 +87,10 @@ def test_a_gallery_holds_the_querys_person_once_among_other_people(recipe: str, 
     loss, logs = method.loss(voices, faces, identity, identity)
     assert seen["direction"] == ("f2v" if recipe == "svhf_f2v" else "v2f")
     assert seen["kind"] == (recipe == "svhf_f2v")
-    assert seen["candidates"].shape == (9, 4 if recipe == "svhf_nway" else 2)
+    assert seen["queries"].tolist() == identity.repeat_interleave(galleries).tolist()
+    assert seen["candidates"].shape == (9 * galleries, 4 if recipe == "svhf_nway" else 2)
     own = seen["candidates"] == seen["queries"][:, None]
-    assert own.sum(1).tolist() == [1] * 9
+    assert own.sum(1).tolist() == [1] * 9 * galleries
     assert all(len(set(row)) == len(row) for row in seen["candidates"].tolist())
     logits = numbers(*own.shape).double()
     assert loss.item() == pytest.approx(-(logits.log_softmax(1)[own]).mean().item(), rel=1e-5)

@@ -14,6 +14,7 @@ from voiceface.scores.relative import relative_records
 
 PAIRS_AT_ONCE = 2**20  # in one call of a network that scores pairs
 CHOICES_AT_ONCE = 2**14  # in one call of a network that chooses
+BYTES_IN_MEMORY = 2**30  # a larger matrix is a file
 
 
 def similarity_matrix(method: Method, voices: NDArray[np.float32], faces: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -28,7 +29,7 @@ def similarity_matrix(method: Method, voices: NDArray[np.float32], faces: NDArra
         float32 of shape (Nv, Nf); larger ones than a gigabyte are a file that is gone with the process.
     """
     shape = (len(voices), len(faces))
-    if 4 * shape[0] * shape[1] < 2**30:
+    if 4 * shape[0] * shape[1] < BYTES_IN_MEMORY:
         matrix: NDArray[np.float32] = np.empty(shape, np.float32)
     else:
         matrix = np.memmap(tempfile.TemporaryFile(), np.float32, "w+", shape=shape)  # noqa: SIM115
