@@ -193,4 +193,6 @@ def test_a_share_near_its_end_has_an_interval_on_the_logit_scale():
     mirrored = rate_interval(0.03, influence)
     assert rate_interval(0.97, influence) == pytest.approx((1 - mirrored[1], 1 - mirrored[0]))
     assert rate_interval(0.0, influence) is rate_interval(1.0, influence) is None
+    # A share that says next to nothing of the next query has the whole range, not an overflow.
+    assert rate_interval(1e-6, influence) == pytest.approx((0.0, 1.0))
     assert rate_interval(0.5, influence[:2]) is None

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtr, stdtrit
+from scipy.special import expit, stdtr, stdtrit
 
 from voiceface.errors import UserError
 
@@ -81,8 +81,8 @@ def rate_interval(value: float, influence: NDArray[np.float64], level: float = 0
         return student_interval(value, influence, level)
     error = _standard_error(influence) / (value * (1.0 - value))
     half = float(stdtrit(len(influence) - 1, 0.5 + level / 2)) * error
-    low, high = (1.0 / (1.0 + math.exp(-(math.log(value / (1.0 - value)) + side))) for side in (-half, half))
-    return low, high
+    middle = math.log(value / (1.0 - value))
+    return float(expit(middle - half)), float(expit(middle + half))
 
 
 @dataclass(frozen=True)
