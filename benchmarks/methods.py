@@ -18,13 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from machine import describe
 
 from voiceface.data.builtin import builtin_corpus
 from voiceface.data.shards import Corpus
 from voiceface.data.synthetic import log_likelihood_ratio
-from voiceface.recipes import list_recipes, recipe_files
+from voiceface.recipes import list_recipes, merged
 from voiceface.scores import score
 
 ROOT = Path(__file__).parent.parent
@@ -44,12 +43,7 @@ Records = Sequence[Mapping[str, Any]]
 
 def settings(recipe: str) -> str:
     """What the demo preset makes of a recipe, as text: equal texts are equal runs."""
-    merged: dict[str, dict[str, Any]] = {}
-    for file in recipe_files(recipe, "demo"):
-        for group, values in yaml.safe_load(file.read_text()).items():
-            inner = values.pop("init_args", {})
-            merged.setdefault(group, {}).update({**values, **inner})
-    return json.dumps(merged, sort_keys=True)
+    return json.dumps(merged(recipe, "demo"), sort_keys=True)
 
 
 def train(recipe: str, runs: Path) -> float:

@@ -190,7 +190,10 @@ class CrossModalMetrics(pl.Callback):
             corpus: Corpus = trainer.datamodule.corpus  # type: ignore[attr-defined]
             trials = self.validation_trials if stage == "val" else self.trials
             names = np.array(loader.batches.names)
-            records = network_records(method, self.table.gather(), names, corpus.identities, trials, self.level)
+            gathered, records = self.table.gather(), []
+            if trainer.is_global_zero:
+                records = network_records(method, gathered, names, corpus.identities, trials, self.level)
+            records = trainer.strategy.broadcast(records)
         logged = {
             f"{record['metric']}_{record['direction']}_{record['stratum']}": float(record["value"])
             for record in records
@@ -198,8 +201,8 @@ class CrossModalMetrics(pl.Callback):
             and record["value"] is not None
             and (record["n"] == 2 if record["task"] == "matching" else record["stratum"] == "U")
         }
-        both = [logged[name] for name in ("accuracy_v2f_U", "accuracy_f2v_U") if name in logged]
-        logged["accuracy"] = sum(both) / len(both)
+        trained = [logged[f"accuracy_{direction}_U"] for direction in method.directions]
+        logged["accuracy"] = sum(trained) / len(trained)
         method.log_dict({f"{stage}/{name}": value for name, value in logged.items()}, rank_zero_only=False)
         return records
 

@@ -26,6 +26,7 @@ from voiceface.data.module import VoxVGGDataModule
 from voiceface.errors import UserError
 from voiceface.evaluation import CrossModalMetrics
 from voiceface.method import Method
+from voiceface.recipes import twin
 from voiceface.report import print_table
 from voiceface.weights import save_checkpoint
 from voiceface.words import expand
@@ -205,6 +206,11 @@ class FitCLI(LightningCLI):
                 f"{size:,} parameters; data {where}; run folder {self.out}",
                 file=sys.stderr,
             )
+            same = twin(self.chosen["recipe"], self.chosen["preset"], self.chosen["encoders"])
+            if same is not None:
+                print(
+                    f"with these networks the settings of {self.chosen['recipe']} are those of {same}", file=sys.stderr
+                )
 
     def after_fit(self) -> None:
         """Keep the last state, test the best one, write the checkpoint folder."""

@@ -29,7 +29,7 @@ def triplet_loss(
         The sum, a float32 scalar, and the hinge of every triplet, float32 of shape (triplets,).
     """
     with torch.autocast(anchors.device.type, enabled=False):
-        distance = _cdist(anchors, others)
+        distance = pairwise_distances(anchors, others)
         same = anchor_identity[:, None] == other_identity[None, :]
         anchor, positive = same.nonzero(as_tuple=True)
         hinge = (distance[anchor, positive, None] - distance[anchor] + margin).clamp_min(0)
@@ -168,7 +168,11 @@ def ranking_loss(
         `voice_voice`, `voice_to_face`, `face_face`.
     """
     with torch.autocast(faces.device.type, enabled=False):
-        across, face_face, voice_voice = _cdist(faces, voices), _cdist(faces, faces), _cdist(voices, voices)
+        across, face_face, voice_voice = (
+            pairwise_distances(faces, voices),
+            pairwise_distances(faces, faces),
+            pairwise_distances(voices, voices),
+        )
         face, voice = (face_identity[:, None] == voice_identity[None, :]).nonzero(as_tuple=True)
         hard_voice = hardest_negatives(across, face_identity, voice_identity)[face]
         hard_face = hardest_negatives(across.T, voice_identity, face_identity)[voice]
@@ -210,7 +214,8 @@ def centre_loss(embeddings: Tensor, identity: Tensor, centres: Tensor) -> Tensor
     return 0.5 * mean_or_zero(apart.square().sum(1))
 
 
-def _cdist(a: Tensor, b: Tensor) -> Tensor:
+def pairwise_distances(a: Tensor, b: Tensor) -> Tensor:
+    """Euclidean distances of all pairs, float32 of shape (A, B), of embeddings (A, D) and (B, D)."""
     # The shortcut by matrix products is off by up to 1e-3 where two rows of length 1 are near each other.
     return torch.cdist(a.float(), b.float(), compute_mode="donot_use_mm_for_euclid_dist")
 

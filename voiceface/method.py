@@ -15,6 +15,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from voiceface.data.shards import seeded
 from voiceface.encoders import FaceEncoder, VoiceEncoder, face_encoder, voice_encoder
 from voiceface.errors import UserError
+from voiceface.losses import pairwise_distances
 from voiceface.weights import load_into, misfit
 
 Direction = Literal["v2f", "f2v"]
@@ -35,12 +36,17 @@ class Method(pl.LightningModule, ABC):
     """How embeddings compare: cosine, minus the Euclidean distance, `similarity` of each pair by a network, or not at
     all: `relative` methods only `choose` among candidates."""
     directions: tuple[Direction, ...] = ("v2f", "f2v")
-    """Directions of matching in which a relative method was trained."""
+    """Directions of matching that a method is trained for: validation chooses the best step by these, and a relative
+    method is evaluated in no other."""
     gallery_sizes: tuple[int, ...] = (2,)
     """Numbers of candidates that a relative method is evaluated with."""
+    starts_whole: bool = False
+    """All weights come from one file, so that frozen encoders need none of their own."""
     training_only: tuple[str, ...] = ()
     """Beginnings of the names of weights that only training needs, such as classifiers of the training people; the
     checkpoint folder leaves them out."""
+    fall_steps: int | None = None
+    """Length of a schedule over the whole training, once it is known."""
     checkpoint_hash: str | None = None
     """sha256 of the weights file, once there is one."""
     training_data: Mapping[str, Any] | None = None
@@ -97,7 +103,7 @@ class Method(pl.LightningModule, ABC):
         """
         if self.space == "cosine":
             return F.normalize(voices.float(), dim=1) @ F.normalize(faces.float(), dim=1).T
-        return -torch.cdist(voices.float(), faces.float(), compute_mode="donot_use_mm_for_euclid_dist")
+        return -pairwise_distances(voices, faces)
 
     def choose(self, queries: Tensor, candidates: Tensor, direction: Direction) -> Tensor:
         """Score candidates of the other modality against each other.
@@ -208,10 +214,23 @@ class Method(pl.LightningModule, ABC):
 
         Returns:
             Maps steps taken to the factor on `first`.
+
+        Raises:
+            UserError: The training has no end.
         """
-        total = int(self.trainer.estimated_stepping_batches)
-        ratio = (last / first) ** (1 / max(stages - 1, 1))
+        if self.fall_steps is None:
+            steps = self.trainer.estimated_stepping_batches
+            if steps == float("inf"):
+                raise UserError(
+                    "--trainer.max_steps: the learning rate falls over the whole training; give its length"
+                )
+            self.fall_steps = int(steps)
+        total, ratio = self.fall_steps, (last / first) ** (1 / max(stages - 1, 1))
         return lambda step: ratio ** min(step * stages // total, stages - 1)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the length of the schedule: a run that is resumed for more steps stays at the last rate."""
+        checkpoint["fall_steps"] = self.fall_steps
 
     def setup(self, stage: str) -> None:
         """Before training, read pretrained weights and meet the training people.
@@ -225,7 +244,7 @@ class Method(pl.LightningModule, ABC):
         for part, encoder, weights, frozen in self._starts:
             if weights is not None:
                 load_into(encoder, Path(weights), f"--model.{part}_weights")
-            elif frozen:
+            elif frozen and not self.starts_whole:
                 raise UserError(
                     f"--model.{part}_weights: the {part} network is frozen and has no pretrained weights; "
                     f"give a safetensors file, or train it: --model.freeze_{part} false"
@@ -233,8 +252,9 @@ class Method(pl.LightningModule, ABC):
         self.meet(self.trainer.datamodule.training_people())  # type: ignore[attr-defined]
 
     def train(self, mode: bool = True) -> "Method":
-        """Set training mode; frozen encoders stay in eval mode."""
+        """Set training mode; frozen encoders stay in eval mode, but are given the crops of training."""
         super().train(mode)
+        self.voice_encoder.crops = mode
         for _, encoder, _, frozen in self._starts:
             if frozen:
                 encoder.eval()
@@ -285,6 +305,7 @@ class Method(pl.LightningModule, ABC):
                     f"--ckpt_path: the checkpoint was trained with --model.{name} {saved[name]}, this run "
                     f"has {value}; set it to the checkpoint's value"
                 )
+        self.fall_steps = checkpoint.get("fall_steps")
         problem = misfit(self.state_dict(), checkpoint["state_dict"])
         if problem:
             raise UserError(f"--ckpt_path: the checkpoint does not fit {type(self).__name__}: {problem}")

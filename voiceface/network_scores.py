@@ -1,18 +1,21 @@
 """Scores of methods that compare by a network: one similarity per pair, or a choice among candidates."""
 
+import shutil
 import tempfile
 from collections.abc import Mapping
+from itertools import product
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from voiceface.errors import UserError
 from voiceface.method import Direction, Method
 from voiceface.scores import score
 from voiceface.scores.relative import relative_records
 
-PAIRS_AT_ONCE = 2**20  # in one call of a network that scores pairs
+CLIPS_AT_ONCE = 256  # of each modality, in one call of a network that scores pairs: hidden layers are this squared
 CHOICES_AT_ONCE = 2**14  # in one call of a network that chooses
 BYTES_IN_MEMORY = 2**30  # a larger matrix is a file
 
@@ -27,18 +30,26 @@ def similarity_matrix(method: Method, voices: NDArray[np.float32], faces: NDArra
 
     Returns:
         float32 of shape (Nv, Nf); larger ones than a gigabyte are a file that is gone with the process.
+
+    Raises:
+        UserError: There is no room for the file.
     """
     shape = (len(voices), len(faces))
-    if 4 * shape[0] * shape[1] < BYTES_IN_MEMORY:
+    size, free = 4 * shape[0] * shape[1], shutil.disk_usage(tempfile.gettempdir()).free
+    if size >= BYTES_IN_MEMORY and size > free:
+        raise UserError(
+            f"{shape[0]:,} voices x {shape[1]:,} faces: their similarities by a network take {size / 2**30:,.0f} GiB, "
+            f"{tempfile.gettempdir()} has {free / 2**30:,.0f} free; set TMPDIR to a larger folder or test a part"
+        )
+    if size < BYTES_IN_MEMORY:
         matrix: NDArray[np.float32] = np.empty(shape, np.float32)
     else:
         matrix = np.memmap(tempfile.TemporaryFile(), np.float32, "w+", shape=shape)  # noqa: SIM115
-    rows = max(1, PAIRS_AT_ONCE // max(shape[1], 1))
+    v, f = (torch.from_numpy(table).to(method.device) for table in (voices, faces))
     with torch.inference_mode():
-        those = torch.from_numpy(faces).to(method.device)
-        for start in range(0, shape[0], rows):
-            these = torch.from_numpy(voices[start : start + rows]).to(method.device)
-            matrix[start : start + rows] = method.similarity(these, those).float().cpu().numpy()
+        for i, j in product(range(0, shape[0], CLIPS_AT_ONCE), range(0, shape[1], CLIPS_AT_ONCE)):
+            block = method.similarity(v[i : i + CLIPS_AT_ONCE], f[j : j + CLIPS_AT_ONCE])
+            matrix[i : i + CLIPS_AT_ONCE, j : j + CLIPS_AT_ONCE] = block.float().cpu().numpy()
     return matrix
 
 

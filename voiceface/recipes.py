@@ -3,6 +3,9 @@
 import difflib
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
+
+import yaml
 
 from voiceface.errors import UserError
 
@@ -46,6 +49,24 @@ def recipe_files(name: str, preset: str, encoders: str = "paper") -> list[Path]:
     if encoders == "common":
         files.append("common.yaml")
     return [FOLDER / file for file in files if (FOLDER / file).exists()]
+
+
+def merged(name: str, preset: str, encoders: str = "paper") -> dict[str, dict[str, Any]]:
+    """The settings of a recipe under a preset: `model` (with `class_path`), `data`, `trainer`, by their names."""
+    settings: dict[str, dict[str, Any]] = {}
+    for file in recipe_files(name, preset, encoders):
+        for group, values in yaml.safe_load(file.read_text()).items():
+            inner = values.pop("init_args", {})
+            settings.setdefault(group, {}).update({**values, **inner})
+    return settings
+
+
+def twin(name: str, preset: str, encoders: str = "paper") -> str | None:
+    """The recipe on which this one stands, where preset and encoders leave no difference between the two."""
+    first = name.split("_")[0]
+    if first == name or first not in list_recipes():
+        return None
+    return first if merged(name, preset, encoders) == merged(first, preset, encoders) else None
 
 
 def title(name: str) -> str:

@@ -50,10 +50,17 @@ class VoiceEncoder(nn.Module, ABC):
         sample_rate: Samples per second of the waveforms that the network works on. Waveforms always arrive at 16 kHz;
             an encoder of another rate resamples them itself.
         dim: Length of an embedding.
+        crops: The waveforms are the crops of training, not whole utterances; None: in training mode they are.
     """
 
     sample_rate: int = 16_000
     dim: int
+    crops: bool | None = None
+
+    @property
+    def whole(self) -> bool:
+        """Whole utterances come in, as in evaluation."""
+        return not (self.training if self.crops is None else self.crops)
 
     @abstractmethod
     def forward(self, waveforms: Tensor, lengths: Tensor | None = None) -> Tensor:

@@ -70,7 +70,7 @@ class ThinResNet34(VoiceEncoder):
 
     7,656,200 parameters with the defaults, 3,690,240 of them in the trunk. Compare voices by cosine, which equals the
     dot product of the authors' normalised outputs. The features are `voiceface.features.magnitude_spectrogram`; in
-    evaluation mode, also when a method keeps this network frozen in it, the utterance is followed by its own reversal.
+    evaluation the utterance is followed by its own reversal, in a method's training it is not, frozen or not.
     Utterances shorter than one second are repeated to one second. The first layer works at full resolution: in
     evaluation a batch takes about 27 MB of memory per second of (padded) speech.
 
@@ -114,7 +114,7 @@ class ThinResNet34(VoiceEncoder):
     def forward(self, waveforms: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Embeds utterances: 16 kHz (B, T) to float32 (B, 512), each value at least 0."""
         waveforms, lengths = prepare_waveforms(waveforms, lengths, self.sample_rate)
-        if not self.training:
+        if self.whole:
             waveforms, lengths = append_reversed(waveforms, lengths)
         x, frames = self.trunk(*magnitude_spectrogram(waveforms, lengths))
         pooled = self.vlad(F.relu(self.x_fc(x)).squeeze(2), self.assignment(x).squeeze(2), frames)

@@ -60,7 +60,7 @@ class VGGVox(VoiceEncoder):
         """Embeds utterances: 16 kHz (B, T) to float32 (B, dim)."""
         waveforms, lengths = prepare_waveforms(waveforms, lengths, 400 + 99 * 160)
         x, frames = mirrored_spectrogram(waveforms, lengths)
-        if not self.training:
+        if self.whole:
             x, frames = _central_bucket(x, frames)
         x, frames = self.trunk(x, frames)
         steps = x.shape[2] if frames is None else frames[:, None]

@@ -39,7 +39,7 @@ class DIMNet(Method):
         face_margin: Face box scale (not stated).
         covariates: What is classified: `identity`, or any column of the identity table, such as `gender` and
             `nationality`.
-        weights: Weight of each covariate's loss (recalled: 1); None: 1 each.
+        covariate_weights: Weight of each covariate's loss (recalled: 1); None: 1 each.
         dim: Width of the embedding; where an encoder has another one, a linear layer follows it.
         rate: First learning rate (recalled).
         milestones: Steps after which the rate falls to a tenth (recalled).
@@ -66,7 +66,7 @@ class DIMNet(Method):
         freeze_voice: bool = False,
         face_margin: float = 1.0,
         covariates: Sequence[str] = ("identity", "gender"),
-        weights: Sequence[float] | None = None,
+        covariate_weights: Sequence[float] | None = None,
         dim: int = 64,
         rate: float = 0.1,
         milestones: Sequence[int] = (16_000, 24_000),
@@ -75,11 +75,12 @@ class DIMNet(Method):
     ) -> None:
         super().__init__()
         covariates, milestones = list(covariates), list(milestones)
-        weights = [1.0] * len(covariates) if weights is None else list(weights)
+        covariate_weights = [1.0] * len(covariates) if covariate_weights is None else list(covariate_weights)
         self.save_hyperparameters()
-        if not covariates or len(weights) != len(covariates):
+        if not covariates or len(set(covariates)) < len(covariates) or len(covariate_weights) != len(covariates):
             raise UserError(
-                f"--model.covariates {covariates}: give one or more, and as many --model.weights ({weights})"
+                f"--model.covariates {covariates}: give one or more, each once, and as many "
+                f"--model.covariate_weights ({covariate_weights})"
             )
         self.build_encoders(
             face_encoder,
@@ -94,8 +95,8 @@ class DIMNet(Method):
         )
         self.face_fc = to_width(self.face_encoder.dim, dim)
         self.voice_fc = to_width(self.voice_encoder.dim, dim)
-        self.dim, self.covariates, self.covariate_weights = dim, covariates, weights
-        self.classifiers = nn.ModuleDict()
+        self.dim, self.covariates, self.covariate_weights = dim, covariates, covariate_weights
+        self.classifiers = nn.ModuleList()
         self.rate, self.milestones, self.momentum, self.weight_decay = rate, milestones, momentum, weight_decay
 
     def meet(self, people: Sequence[Mapping[str, str]]) -> None:
@@ -111,7 +112,7 @@ class DIMNet(Method):
                 )
             number = {value: i for i, value in enumerate(classes)} | {"": UNKNOWN}
             labels.append([number[value] for value in values])
-            self.classifiers[name] = nn.Linear(self.dim, len(classes), device=self.device)
+            self.classifiers.append(nn.Linear(self.dim, len(classes), device=self.device))
         self.register_buffer("labels", torch.tensor(labels, device=self.device), persistent=False)
 
     def embed_voice(self, waveforms: Tensor, lengths: Tensor | None = None) -> Tensor:
@@ -136,7 +137,7 @@ class DIMNet(Method):
             raise RuntimeError("call meet(people) before the loss")
         losses = []
         with torch.autocast(voices.device.type, enabled=False):
-            for classifier, labels in zip(self.classifiers.values(), self.labels, strict=True):
+            for classifier, labels in zip(self.classifiers, self.labels, strict=True):
                 for x, identity in ((voices, voice_identity), (faces, face_identity)):
                     known = labels[identity] != UNKNOWN
                     each = F.cross_entropy(

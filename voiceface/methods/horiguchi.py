@@ -106,7 +106,8 @@ class Horiguchi(Method):
                 losses.append(n_pair_loss(anchors, others, anchor_identity, other_identity))
         loss = torch.stack(losses).mean()
         lengths = voices.float().square().sum(1).mean() + faces.float().square().sum(1).mean()
-        return loss + self.penalty * lengths, {"loss": loss.detach()}
+        total = loss + self.penalty * lengths
+        return total, {"loss": total.detach(), "n_pair": loss.detach()}
 
     def configure_optimizers(self) -> Any:
         """Adam, constant rates."""

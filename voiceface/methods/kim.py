@@ -94,6 +94,8 @@ class Kim(Method):
             freeze_voice,
             face_margin,
         )
+        self.directions = ("v2f",) if anchor == "voice" else ("f2v",)
+        self.starts_whole = weights is not None
         self.space = "pairwise" if loss == "classifier" else "euclidean"
         self.classifier: nn.Sequential | None = None
         if loss == "classifier":

@@ -129,7 +129,13 @@ class SVHF(Method):
         return out
 
     def choose(self, queries: Tensor, candidates: Tensor, direction: Direction) -> Tensor:
-        """Logits of the candidates; see `Method.choose`. The static network takes two."""
+        """Logits of the candidates; see `Method.choose`.
+
+        Raises:
+            ValueError: The static network is given another number of candidates than two.
+        """
+        if not self.context and candidates.shape[1] != 2:
+            raise ValueError(f"the static network chooses between 2 candidates, not {candidates.shape[1]}")
         with torch.autocast(queries.device.type, enabled=False):
             queries, candidates = queries.float(), candidates.float()
             if self.context:

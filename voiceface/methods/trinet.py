@@ -35,6 +35,8 @@ class TriNet(Method):
         voice_weights: Pretrained weights of the voice network, a safetensors file.
         freeze_face: Keep the face network as it is.
         freeze_voice: Keep the voice network as it is, its batch norms in eval mode; needs `voice_weights`.
+        train_voice_fc: Train the voice's last layer (inferred: the paper calls the audio network frozen, and gives the
+            last layers a rate).
         face_margin: Face box scale (Table 5: 1.0 or 1.1).
         dim: Width of the embedding (not stated in the paper).
         space: Distances between points of a sphere (`sphere`) or of the plain space (`euclidean`).
@@ -60,6 +62,7 @@ class TriNet(Method):
         voice_weights: str | None = None,
         freeze_face: bool = False,
         freeze_voice: bool = True,
+        train_voice_fc: bool = True,
         face_margin: float = 1.0,
         dim: int = 128,
         space: Literal["sphere", "euclidean"] = "sphere",
@@ -86,7 +89,7 @@ class TriNet(Method):
             face_margin,
         )
         self.face_fc = nn.Linear(self.face_encoder.dim, dim)
-        self.voice_fc = nn.Linear(self.voice_encoder.dim, dim)
+        self.voice_fc = nn.Linear(self.voice_encoder.dim, dim).requires_grad_(train_voice_fc)
         self.sphere, self.scale, self.margin, self.test_seconds = space == "sphere", scale, margin, test_seconds
         self.space = "cosine" if self.sphere else "euclidean"
         self.rates = {"fc": fc_rate, "face": face_rate, "voice": voice_rate}
