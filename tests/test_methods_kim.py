@@ -1,11 +1,13 @@
 """Kim: the hard triplets' time, pooling by width, the classifier of pairs, and the paper's numbers of parameters."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from recipe_support import Fixed, build, eight_people, trainer
+from safetensors.torch import save_file
 
 from voiceface.methods.kim import Kim
 from voiceface.mining import draw_triplets
@@ -138,3 +140,18 @@ def test_the_alternatives_take_both_pairs_of_a_triplet(recipe: str, anchor: str)
                 each.append(d**2 if same else max(0.0, method.margin - d) ** 2)
     assert loss.item() == pytest.approx(np.mean(each), rel=1e-5)
     assert len(each) == 24
+
+
+def test_frozen_networks_take_their_weights_from_the_whole_method(tmp_path: Path):
+    donor = build("kim")
+    save_file(donor.state_dict(), tmp_path / "kim.safetensors")
+    method = build("kim", weights=str(tmp_path / "kim.safetensors"), freeze_face=True, freeze_voice=True)
+    torch.nn.init.zeros_(next(method.face_encoder.parameters()))
+    trainer(1).fit(method, datamodule=Fixed([eight_people(samples=16_000)]))
+    after = method.face_encoder.state_dict()
+    assert all(torch.equal(w, after[n]) for n, w in donor.face_encoder.state_dict().items())
+
+
+def test_validation_looks_at_the_anchors_direction():
+    assert build("kim").directions == ("v2f",)
+    assert build("kim_f2v").directions == ("f2v",)

@@ -1,4 +1,4 @@
-"""Learnable PINs: the curriculum by epochs, and the loss against float64 loops."""
+"""Learnable PINs: the curriculum by steps, and the loss against float64 loops."""
 
 from typing import Any
 
@@ -10,15 +10,15 @@ from recipe_support import Fixed, build, eight_people, trainer
 from voiceface.methods.pins import PINs
 
 
-def test_the_difficulty_grows_every_two_epochs_up_to_its_cap():
+def test_the_difficulty_grows_with_the_steps_up_to_its_cap():
     method = build("pins", "paper", face_encoder="face_small", voice_encoder="voice_small")
-    tau = [method.tau(epoch) for epoch in range(14)]
-    assert tau == pytest.approx([0.3, 0.3, 0.4, 0.4, 0.5, 0.5, 0.6, 0.6, 0.7, 0.7, 0.8, 0.8, 0.8, 0.8])
-    assert method.tau(10_000) == 0.8
+    tau = [method.tau(step) for step in (0, 3_299, 3_300, 6_599, 6_600, 16_499, 16_500, 19_800)]
+    assert tau == pytest.approx([0.3, 0.3, 0.4, 0.4, 0.5, 0.7, 0.8, 0.8])
+    assert method.tau(10**9) == 0.8
 
 
-def test_the_difficulty_follows_the_trainers_epochs():
-    method, seen = build("pins", tau_every=1), []
+def test_the_difficulty_follows_the_trainers_steps():
+    method, seen = build("pins", tau_every=2), []
     loss = method.loss
 
     def spied(*clips: Any) -> Any:
@@ -32,11 +32,11 @@ def test_the_difficulty_follows_the_trainers_epochs():
 
 
 @pytest.mark.parametrize("all_negatives", [False, True])
-@pytest.mark.parametrize("epoch", [0, 4, 20])
-def test_the_loss_is_that_of_plain_loops(all_negatives: bool, epoch: int, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(PINs, "current_epoch", property(lambda self: epoch))
-    method = build("pins", all_negatives=all_negatives, margin=1.5)
-    rng = np.random.default_rng(epoch)
+@pytest.mark.parametrize("step", [0, 4, 20])
+def test_the_loss_is_that_of_plain_loops(all_negatives: bool, step: int, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(PINs, "global_step", property(lambda self: step))
+    method = build("pins", all_negatives=all_negatives, margin=1.5, tau_every=2)
+    rng = np.random.default_rng(step)
     fi, vi = np.arange(10) % 5, np.arange(11) % 6
     f, v = (rng.normal(size=(n, 3)) for n in (10, 11))
     f, v = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (f, v))
@@ -46,7 +46,7 @@ def test_the_loss_is_that_of_plain_loops(all_negatives: bool, epoch: int, monkey
             positive = np.linalg.norm(face - voice)
             near.append(positive**2)
             negatives = sorted((np.linalg.norm(face - x) for x in v[vi != person]), reverse=True)
-            rank = min(int(min(0.3 + 0.1 * (epoch // 2), 0.8) * len(negatives) + 1e-6), len(negatives) - 1)
+            rank = min(int(min(0.3 + 0.1 * (step // 2), 0.8) * len(negatives) + 1e-6), len(negatives) - 1)
             while rank > 0 and negatives[rank] < positive:
                 rank -= 1
             far += [max(0.0, 1.5 - d) ** 2 for d in (negatives[: rank + 1] if all_negatives else [negatives[rank]])]
@@ -57,4 +57,4 @@ def test_the_loss_is_that_of_plain_loops(all_negatives: bool, epoch: int, monkey
 
 
 def test_the_margin_is_the_one_that_was_read():
-    assert build("pins").margin == 0.6
+    assert build("pins", "paper", face_encoder="face_small", voice_encoder="voice_small").margin == 0.6

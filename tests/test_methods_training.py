@@ -16,6 +16,7 @@ from recipe_support import DISTINCT, Fixed, Losses, build, eight_people, trainer
 from tests_support import tone_person
 
 from voiceface.data.module import VoxVGGDataModule
+from voiceface.errors import UserError
 from voiceface.features import spectrograms
 from voiceface.prepare.engine import CorpusOptions
 from voiceface.prepare.engine import build as build_corpus
@@ -123,6 +124,23 @@ def test_a_resumed_run_ends_with_the_same_bits(
     moved = [n for n, w in whole["state_dict"].items() if not torch.equal(w, half["state_dict"][n])]
     assert all(any(name.startswith(part) for name in moved) for part in trained)
     assert {name.split(".")[0] for name in moved} >= {"face_encoder", "voice_encoder"}
+
+
+def test_a_run_that_is_resumed_for_more_steps_keeps_its_schedule_and_stays_at_the_last_rate(tmp_path: Path):
+    batches = [eight_people(samples=16_000)] * 3
+    short = trainer(6)
+    short.fit(build("drl", stages=3), datamodule=Fixed(batches))
+    short.save_checkpoint(tmp_path / "state")
+    more = trainer(8)
+    more.fit(build("drl", stages=3), datamodule=Fixed(batches), ckpt_path=tmp_path / "state", weights_only=True)
+    rate = more.lr_scheduler_configs[0].scheduler
+    assert more.global_step == 8
+    assert [round(0.03 * rate.lr_lambdas[0](step), 6) for step in range(8)] == [0.03] * 2 + [0.009487] * 2 + [0.003] * 4
+
+
+def test_a_training_without_an_end_has_no_falling_rate():
+    with pytest.raises(UserError, match=r"--trainer\.max_steps"):
+        trainer(-1, max_epochs=-1).fit(build("drl"), datamodule=Fixed([eight_people(samples=16_000)]))
 
 
 def same(one: Any, two: Any, where: str) -> None:

@@ -103,3 +103,23 @@ def test_middle_cuts_the_middle_of_each_utterance():
     assert cut[0].tolist() == list(range(41, 61))
     assert cut[1].tolist() == list(range(11, 31))
     assert cut[2].tolist() == [1, 2, 3, 4, 5, 6, 7] + 13 * [0]
+
+
+def test_a_frozen_voice_network_is_given_the_crop_in_training_and_crop_and_reversal_in_evaluation():
+    method = TriNet("face_small", "voice_thin_resnet34", freeze_voice=True, dim=8)
+    widths: list[int] = []
+    method.voice_encoder.trunk = lambda x, frames: widths.append(x.shape[2]) or (torch.zeros(1, 512, 7, 4), None)  # type: ignore[operator, assignment, func-returns-value]
+    for mode in (True, False, True):
+        method.train(mode)
+        assert not method.voice_encoder.training
+        with torch.no_grad():
+            method.embed_voice(torch.ones(1, 40_000, dtype=torch.int16))
+    assert widths == [251, 501, 251]
+
+
+@pytest.mark.parametrize("trained", [True, False])
+def test_the_voices_last_layer_is_trained_or_not(trained: bool):
+    method = build("trinet", train_voice_fc=trained)
+    fc = next(g for g in method.configure_optimizers()["optimizer"].param_groups if g["name"] == "fc")
+    assert len(fc["params"]) == (4 if trained else 2)
+    assert all(p.requires_grad == trained for p in method.voice_fc.parameters())

@@ -9,6 +9,7 @@ from recipe_support import build
 from torch import Tensor, nn
 
 from voiceface import network_scores
+from voiceface.errors import UserError
 from voiceface.method import Method
 from voiceface.network_scores import network_records, similarity_matrix
 from voiceface.scores import score
@@ -32,15 +33,17 @@ def table(width: int, seed: int = 0) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize(("pairs", "bytes_in_memory"), [(2**20, 2**30), (1, 2**30), (49, 2**30), (100, 1), (2**20, 1)])
+@pytest.mark.parametrize(
+    ("clips_at_once", "bytes_in_memory"), [(256, 2**30), (1, 2**30), (7, 2**30), (10, 1), (256, 1)]
+)
 def test_the_matrix_is_the_methods_own_similarity_whatever_the_blocks(
-    pairs: int, bytes_in_memory: int, monkeypatch: pytest.MonkeyPatch
+    clips_at_once: int, bytes_in_memory: int, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(network_scores, "PAIRS_AT_ONCE", pairs)
+    monkeypatch.setattr(network_scores, "CLIPS_AT_ONCE", clips_at_once)
     monkeypatch.setattr(network_scores, "BYTES_IN_MEMORY", bytes_in_memory)
     method, clips, calls = classifier(), table(128), []
     similarity = method.similarity
-    monkeypatch.setattr(method, "similarity", lambda v, f: calls.append(len(v)) or similarity(v, f))
+    monkeypatch.setattr(method, "similarity", lambda v, f: calls.append((len(v), len(f))) or similarity(v, f))
     found = similarity_matrix(method, clips["voices"], clips["faces"])
     with torch.no_grad():
         wanted = similarity(*(torch.from_numpy(clips[k]) for k in ("voices", "faces"))).numpy()
@@ -48,8 +51,15 @@ def test_the_matrix_is_the_methods_own_similarity_whatever_the_blocks(
     assert found.dtype == np.float32
     assert np.asarray(found) == pytest.approx(wanted, abs=1e-5)
     assert isinstance(found, np.memmap) == (bytes_in_memory == 1)
-    assert sum(calls) == 36
-    assert max(calls) == min(36, max(1, pairs // 24))
+    assert sum(v * f for v, f in calls) == 36 * 24
+    assert max(calls) == (min(36, clips_at_once), min(24, clips_at_once))
+
+
+def test_a_matrix_without_room_is_refused_in_one_line(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(network_scores, "BYTES_IN_MEMORY", 1)
+    voices, faces = (np.broadcast_to(np.float32(0), (n, 128)) for n in (2**22, 2**22))
+    with pytest.raises(UserError, match=r"4,194,304 voices x 4,194,304 faces: .* take 65,536 GiB, .* set TMPDIR"):
+        similarity_matrix(classifier(), voices, faces)
 
 
 def test_a_pairwise_method_is_scored_on_all_pairs():

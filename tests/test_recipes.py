@@ -10,7 +10,7 @@ from recipe_support import settings
 
 from voiceface.errors import UserError
 from voiceface.method import Method
-from voiceface.recipes import FOLDER, list_methods, list_recipes, nearest, recipe_files, title
+from voiceface.recipes import FOLDER, list_methods, list_recipes, merged, nearest, recipe_files, title, twin
 from voiceface.words import source_of
 
 
@@ -30,6 +30,21 @@ def test_a_recipe_stands_on_its_methods_and_the_presets_come_after():
         "trinet.demo.yaml",
         "trinet_s1.demo.yaml",
     ]
+
+
+def test_merged_settings_are_those_that_the_command_line_reads():
+    for recipe, preset in (("kim_f2v", "paper"), ("trinet_s1", "demo")):
+        wanted = settings(recipe, preset)
+        found = merged(recipe, preset)
+        assert found["model"] == {"class_path": wanted["model"]["class_path"], **wanted["model"]["init_args"]}
+        assert found["data"] == {k: v for k, v in wanted["data"].items() if k != "init_args"}
+
+
+def test_recipes_that_a_preset_makes_the_same_are_named():
+    assert twin("trinet_vggm", "demo") == twin("trinet_vggm", "paper", "common") == "trinet"
+    assert twin("kim_vggvox", "demo") == "kim"
+    for recipe, preset in (("trinet_vggm", "paper"), ("trinet_s1", "demo"), ("trinet", "demo"), ("dimnet_i", "demo")):
+        assert twin(recipe, preset) is None
 
 
 def test_a_base_is_no_recipe_and_presets_are_none():

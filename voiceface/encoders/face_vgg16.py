@@ -27,7 +27,8 @@ _PIXELS = {
 class VGG16(FaceEncoder):
     """VGG-16 for 224 px faces: conv5_3 averaged to 512-d with the defaults, 14,714,688 parameters.
 
-    Kim et al. show it the middle 224 px of an image of 256 px.
+    The code of Kim et al. shows it the middle 224 px of an image of 256 px, the box enlarged 1.5 times (inferred); here
+    the box goes straight to 224 px: face_margin 1.3125 gives the field of the authors' code.
 
     Args:
         layer: `conv5_3`, or `fc7` with its ReLU: 4096-d, 134,260,544 parameters, without dropout.

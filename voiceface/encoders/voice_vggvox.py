@@ -22,7 +22,9 @@ class VGGVox(VoiceEncoder):
     output of fc6 is averaged over time before fc7; nothing is L2-normalised.
 
     Args:
-        dim: Width of fc7. 1024 in the released networks, 256 in Learnable PINs (recalled from the paper, unverified).
+        dim: Width of fc7, 1024 in the released networks. Learnable PINs has a last layer of 256 (recalled, unverified):
+            the recipe `pins` keeps fc7 at 1024 and adds a layer to 256. The other reading, fc7 itself reduced, is
+            `voice_options: {dim: 256, activation: false}`; a linear layer from 256 to 256 then follows.
         activation: Whether BN and ReLU follow fc7, as in VoxCeleb's verification network. SVHF-Net has neither.
     """
 

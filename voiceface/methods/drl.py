@@ -8,10 +8,12 @@ terms the printed maximum is taken literally (the closest clip of another person
 clip that was mined across modalities.
 
 Not stated in the paper, and therefore options or marked: sums or means over the batch (means), whether the identity and
-centre constraints see the embedding before or after its normalisation (before: `constrain`), the rate of the centres
-(0.5, as the centre loss's own authors take), that one classifier serves both modalities (inferred), the batch and the
-number of epochs, and the number of stages of the falling rate. The ablations are options: `lambda_ranking`, `lambda1`
-and `lambda2` of 0 take a term out, `shared_fc`, `dim`.
+centre constraints see the embedding before or after its normalisation (before: `constrain`), the rate of the centres,
+that one classifier serves both modalities (inferred), the batch and the number of epochs, and the number of stages of
+the falling rate. `centre_rate` is 0.5, the default of public code of the centre loss, but of a mean over the 2N vectors
+of a batch: at 64 people a visit moves a centre 1/128 of the way to its two clips' mean; the rule of Wen et al. 2016
+with 0.5 moves it a third (unverified). `face_margin` is 1.0; the paper's preprocessing "like PINs" would argue for
+1.36. The ablations are options: `lambda_ranking`, `lambda1` and `lambda2` of 0 take a term out, `shared_fc`, `dim`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -37,7 +39,7 @@ class DRL(Method):
         voice_weights: Pretrained weights of the voice network, a safetensors file.
         freeze_face: Keep the face network as it is.
         freeze_voice: Keep the voice network as it is.
-        face_margin: Face box scale (not stated).
+        face_margin: Face box scale (not stated; 1.36, as PINs, is the other reading).
         dim: Width of the embedding (ablation: 128, 256, 512).
         shared_fc: One last layer for both modalities; false: one each (ablation).
         common: Width of both networks' outputs before the shared layer; an encoder of another width gets a linear
@@ -57,7 +59,7 @@ class DRL(Method):
         rate: First learning rate.
         last_rate: Last learning rate.
         stages: Equal parts of the training, in each of which the rate is constant (not stated).
-        centre_rate: Learning rate of the centres, on the centre loss alone (not stated).
+        centre_rate: Learning rate of the centres, on the centre loss alone, a mean over the batch (not stated).
         momentum: Momentum of SGD.
         weight_decay: Weight decay.
 

@@ -4,8 +4,10 @@
 https://doi.org/10.1145/3240508.3240601).
 
 The paper's full text was not at hand: pretrained extractors of faces and voices, small projections and the multi-class
-N-pair loss are sure, everything else here is not. Unverified, and therefore options: both extractors, that they are
-frozen, the projections' layers and width, whether embeddings are normalised, one direction or both, the optimiser.
+N-pair loss are known from the title and another implementation, everything else here is not known. Options therefore:
+both extractors; that they are frozen (inferred); the projections' layers and width; whether embeddings are normalised
+and which modality has the anchors, where that implementation does the opposite of what is done here (normalised
+embeddings, face anchors alone); the optimiser.
 """
 
 from typing import Any, Literal
@@ -28,14 +30,14 @@ class Horiguchi(Method):
         voice_options: Options of the voice network.
         face_weights: Pretrained weights of the face network, a safetensors file.
         voice_weights: Pretrained weights of the voice network, a safetensors file.
-        freeze_face: Keep the face network as it is (unverified).
-        freeze_voice: Keep the voice network as it is (unverified).
+        freeze_face: Keep the face network as it is (inferred).
+        freeze_voice: Keep the voice network as it is (inferred).
         face_margin: Face box scale (not stated).
         dim: Width of the embedding (unverified).
         hidden: Width of the projections' first layer, with ReLU (unverified).
-        normalise: Give embeddings length 1 before the loss (another implementation does; unverified).
+        normalise: Give embeddings length 1 before the loss (not stated; another implementation does).
         temperature: Divides the inner products (1 is the loss as published).
-        anchors: Modality of the anchors: faces, voices or both (unverified).
+        anchors: Modality of the anchors: faces, voices or both (not stated; another implementation has faces).
         penalty: Weight of the mean squared length of embeddings, where they are not normalised (Sohn 2016).
         rate: Learning rate of Adam (unverified).
         encoder_rate: Learning rate of networks that are not frozen (unverified).

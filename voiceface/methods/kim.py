@@ -8,8 +8,12 @@ contrastive loss (`kim_siamese`), and VGG-Face with VGG-Vox in place of VGG16 an
 
 Not stated in the paper, and therefore options or marked: the margin of the contrastive loss; which layers of VGG-Face
 and VGG-Vox feed the last layers (conv5_3 and fc7 here); whether the losses of a batch are summed or averaged (averaged
-here). A triplet's negative is a random clip of another person of the batch. The classifier and the Siamese network take
-both pairs of a triplet.
+here); whether hard triplets act on the alternatives too (they do here). A triplet's negative is a random clip of
+another person of the batch. The classifier and the Siamese network take both pairs of a triplet.
+
+The face box enlarged 1.5 times goes straight to 224 px, as the paper's text says. The authors' code makes it 256 px and
+takes the middle 224 (inferred: from pictures of 1.5 times the box): face_margin 1.3125 gives the field of the authors'
+code, for their weights. Voices longer than 10 s are cut at random in training; the paper takes the first 10 s.
 """
 
 from pathlib import Path

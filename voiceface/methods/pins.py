@@ -3,13 +3,18 @@
 "Learnable PINs: cross-modal embeddings for person identity" (Nagrani, Albanie, Zisserman, ECCV 2018;
 https://arxiv.org/abs/1805.00833).
 
-The paper learns without labels: a voice and a face of one video are a positive, those of other videos negatives. Here a
-positive is a voice and a face of one person, and `--data.same_video true` takes them from one video; negatives are
-always other people, which the paper's cannot promise.
+The paper learns without labels: a voice and a face of one video are a positive, those of other videos negatives. The
+recipe takes positives from one video too (`--data.same_video true`: the corpus must be prepared with `--bundle video`);
+without that, as in the demo preset, a positive is a voice and a face of one person. Negatives are always other people,
+which the paper's cannot promise. One that is nearer than its positive is passed over, unless all are: then the farthest
+is taken.
 
 The paper's full text was not at hand. Recalled, or from another implementation, and therefore options: the margin, the
 start, step and cap of the curriculum, whether one negative or all up to the mined one enter the loss, whether the
-positive's term is squared (it is), the optimiser's numbers.
+positive's term is squared (it is), the optimiser's numbers. Not stated: how positives weigh against negatives (the two
+means are added), in how many parts the rate falls (`stages`), the batch. On which layer the last one stands is not
+known: here a linear layer to `dim` stands on fc7 of both networks; `voice_options: {dim: 256, activation: false}` makes
+VGGVox's fc7 itself 256 wide.
 """
 
 from typing import Any
@@ -46,7 +51,7 @@ class PINs(Method):
         all_negatives: All negatives up to the mined one, not it alone (the sources differ).
         rate: First learning rate (recalled: 1e-2 or 1e-3).
         last_rate: Last learning rate (recalled).
-        stages: Equal parts of the training, in each of which the rate is constant (recalled).
+        stages: Equal parts of the training, in each of which the rate is constant (not stated).
         momentum: Momentum of SGD (recalled).
         weight_decay: Weight decay (recalled).
 

@@ -1,14 +1,14 @@
 """TriNet: triplets over identity batches, the voice as anchor.
 
-"Voice-face cross-modal matching and retrieval: a benchmark" (ICLR 2021 submission; earlier version https://arxiv.org/abs/1911.09338).
+"Voice-face cross-modal matching and retrieval: a benchmark" (ICLR 2021 submission; earlier version
+https://arxiv.org/abs/1911.09338).
 
 Not stated in the paper and therefore options: the width of the last layers (`dim`, here 128), whether the voice's last
-layer is trained beside the
-frozen voice network (here: yes), and the composition of a batch (`--data.people 4 --data.voices 4 --data.faces 8` gives
-the 3,072 triplets per step
-that the paper's counts imply). The formula of the scaled embedding is damaged in the paper's text; it is read as s (Wx
-+ b) / |Wx + b|. In the
-Euclidean row of its Table 5 the scale column still says 128; it is read as s (Wx + b).
+layer is trained beside the frozen voice network (`train_voice_fc`, here true), and the composition of a batch
+(`--data.people 4 --data.voices 4 --data.faces 8` gives the 3,072 triplets per step that the paper's counts imply). The
+formula of the scaled embedding is damaged in the paper's text; it is read as s (Wx + b) / |Wx + b|. In the Euclidean
+row of its Table 5 the scale column still says 128; it is read as s (Wx + b). The voice network's output enters the last
+layer without the L2 normalisation that its authors give it in evaluation (inferred).
 """
 
 from collections.abc import Sequence
