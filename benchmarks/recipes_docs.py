@@ -3,6 +3,7 @@
 `python benchmarks/recipes_docs.py` says what is out of date; with `--write` it writes it.
 """
 
+import argparse
 import ast
 import importlib
 import sys
@@ -13,6 +14,7 @@ import torch
 import yaml
 
 from voiceface.card import UNVERIFIED, Fact, count, read_facts
+from voiceface.errors import UserError
 from voiceface.listing import PARAMETERS, paper_of, recipes_of
 from voiceface.method import Method
 from voiceface.recipes import FOLDER, list_methods, list_recipes, recipe_files, title
@@ -68,13 +70,20 @@ def plain(value: Any) -> Any:
 
 
 def main_recipe(method: str) -> str:
-    """The recipe whose arguments are nearest to the constructor's defaults."""
+    """The recipe whose arguments are nearest to the constructor's defaults.
+
+    Raises:
+        UserError: No recipe trains the method.
+    """
 
     def apart(recipe: str) -> tuple[int, int]:
         known = defaults("model", recipe)
         return sum(plain(known[n]) != plain(v) for n, v in merged(recipe)["model"].items()), len(recipe)
 
-    return min(recipes_of(method), key=apart)
+    recipes = recipes_of(method)
+    if not recipes:
+        raise UserError(f"{method}.py: no recipe trains it; add {method}.yaml as docs/add-a-method.md says")
+    return min(recipes, key=apart)
 
 
 def build(recipe: str) -> Method:
@@ -125,14 +134,20 @@ def table(head: list[str], rows: list[list[str]]) -> str:
 
 
 def of_method(method: str) -> str:
+    """The part of the page on a method.
+
+    Raises:
+        UserError: No recipe trains it, or its docstring names no paper.
+    """
     main = main_recipe(method)
     known, paper = settings(main), paper_of(method)
+    if paper is None:
+        raise UserError(f"{method}.py: its docstring names no paper; write it as docs/add-a-method.md says")
     rows = []
     for fact in read_facts(method):
         option = f"`{fact.option}`" if fact.option in known or fact.option.startswith(PREFIXES) else fact.option
         mark = f"{fact.mark}, **unverified**" if fact.mark in UNVERIFIED else fact.mark
         rows.append([option, here(fact, known), fact.paper, fact.source, mark])
-    assert paper is not None, f"{method}.py: its docstring names no paper"
     parts = [
         f"## {paper.name}",
         f'"[{paper.title}]({paper.link})" ({paper.year}). The table is of `{main}`.',
@@ -156,13 +171,20 @@ def page() -> str:
 
 
 def main() -> int:
-    wanted = {FOLDER / f"{recipe}.yaml": with_parameters(recipe) for recipe in list_recipes()} | {PAGE: page()}
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+    parser.add_argument("--write", action="store_true", help="write what is out of date")
+    write = parser.parse_args().write
+    try:
+        wanted = {PAGE: page()} | {FOLDER / f"{recipe}.yaml": with_parameters(recipe) for recipe in list_recipes()}
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 1
     stale = {file: text for file, text in wanted.items() if not file.exists() or file.read_text() != text}
     for file, text in stale.items():
-        if "--write" in sys.argv[1:]:
+        if write:
             file.write_text(text)
-        print(f"{file.relative_to(ROOT)}: {'written' if '--write' in sys.argv[1:] else 'out of date'}")
-    return 1 if stale and "--write" not in sys.argv[1:] else 0
+        print(f"{file.relative_to(ROOT)}: {'written' if write else 'out of date'}")
+    return 1 if stale and not write else 0
 
 
 if __name__ == "__main__":

@@ -83,7 +83,7 @@ def test_pretrained_weights_have_terms_of_their_own():
     assert front(text)["license"] == "other"
     assert "Pretrained weights started the voice network." in text
     assert "v.safetensors" not in text
-    assert "Pretrained" not in card(DIMNet(**SMALL, weights=[1, 2]), "dimnet_ig", SYNTHETIC)
+    assert "Pretrained" not in card(DIMNet(**SMALL, covariate_weights=[1, 2]), "dimnet_ig", SYNTHETIC)
 
 
 def test_only_the_synthetic_corpus_is_called_synthetic():

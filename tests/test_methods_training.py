@@ -101,9 +101,13 @@ class SaveAt(pl.Callback):
 def train(recipe: str, corpus: Path, start: Path | None, end: Path, *callbacks: pl.Callback) -> None:
     """Six steps, over several epochs, from nothing or from a state; the state after them is written to `end`."""
     stream = {"voices": 2, "faces": 2, "voice_seconds": 1.0, "flip": True, "workers": 0, "seed": 3}
+    gallery = {"gallery": 4} if recipe == "svhf_nway" else {}
     run = trainer(6, None, *callbacks)
     run.fit(
-        build(recipe), datamodule=VoxVGGDataModule(str(corpus), people=4, **stream), ckpt_path=start, weights_only=True
+        build(recipe, **gallery),
+        datamodule=VoxVGGDataModule(str(corpus), people=4, **stream),
+        ckpt_path=start,
+        weights_only=True,
     )
     run.save_checkpoint(end)
 

@@ -55,7 +55,7 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raise a `UserError` instead of printing the usage."""
         for pattern, words in (
-            (r"unrecognized arguments: (\S+)", self._all_options()),
+            (r"unrecognized arguments: (\S+)", self._option_string_actions),
             (r"invalid choice: '?([^' ]+)", self._choices()),
         ):
             found = re.search(pattern, message)
@@ -63,9 +63,12 @@ class Parser(argparse.ArgumentParser):
                 message = f"{found[1]}: not known here{nearest(found[1], words)}"
         raise UserError(f"{message}; see `{self.prog} --help`")
 
-    def _all_options(self) -> list[str]:
-        below = [p for a in self._actions if isinstance(a, argparse._SubParsersAction) for p in a.choices.values()]
-        return [*self._option_string_actions, *(word for parser in below for word in parser._all_options())]
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Refuse unknown words here, where the command that they were given to is known."""
+        found, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return found, unknown
 
     def _choices(self) -> list[str]:
         return [str(c) for action in self._actions if action.choices for c in action.choices]
@@ -168,6 +171,13 @@ def build_parser() -> Parser:
             "--on-error", default="stop", choices=["stop", "skip"], help="what to do about a damaged clip"
         )
     _path(test, "--out", "FILE", "result file (default: results.json)", default="results.json")
+    test.add_argument(
+        "--sampled",
+        type=int,
+        default=1_000_000,
+        metavar="N",
+        help="trials a score is drawn from, for methods that only compare candidates with each other, such as SVHF",
+    )
     test.add_argument("--all", action="store_true", help="print every score, not the headline alone")
     _path(embed, "--out", "FILE", "npz file to write", required=True)
 

@@ -1,6 +1,8 @@
 """The model card that lies in each checkpoint folder, and what is known of each method's settings."""
 
+import inspect
 import json
+import re
 import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
@@ -8,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import yaml
 
 from voiceface.listing import Parameters, read_paper
-from voiceface.recipes import FOLDER
+from voiceface.recipes import FOLDER, list_recipes, merged, title
 
 if TYPE_CHECKING:
     from voiceface.method import Method
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
 Mark = Literal["paper", "code", "port", "inferred", "recalled", "not stated"]
 UNVERIFIED: tuple[Mark, ...] = ("port", "inferred", "recalled")
 SYNTHETIC = "synthetic"  # the name of every corpus that `prepare synthetic` makes
+
+WEIGHTS = {"face_weights": "the face network", "voice_weights": "the voice network", "weights": "the whole method"}
 
 SCORES = {
     "cosine": "the cosine of two embeddings",
@@ -84,8 +88,8 @@ def card(method: "Method", recipe: str, data: Mapping[str, Any]) -> str:
     parts = [
         f"---\n{yaml.safe_dump(front, sort_keys=False)}---",
         f"# {name}",
-        "A model of voice-face association: given a voice, which of some faces fits it best, or the reverse.\n\n"
-        + (_docstring(method).splitlines() or [""])[0],
+        _title(method, recipe)
+        + "A model of voice-face association: given a voice, which of some faces fits it best, or the reverse.",
         _table(
             {
                 "recipe": f"`{recipe}`" if recipe else "none",
@@ -100,7 +104,7 @@ def card(method: "Method", recipe: str, data: Mapping[str, Any]) -> str:
         ),
         "## Trained on\n\n" + _trained_on(data, synthetic, started),
         "## Use\n\n" + _use(method),
-        "## What is unverified\n\n" + _unverified(method),
+        "## What is unverified\n\n" + _unverified(method, recipe),
         "## Intended use and limits\n\nResearch on the statistical agreement between voices and faces, and comparison "
         "of methods for finding it. Voice-face association does not identify people and must not be used to identify "
         "or screen them. Much of what such models use is gender, age and origin; read scores within strata, such as "
@@ -120,6 +124,12 @@ def _docstring(method: "Method") -> str:
     return sys.modules[type(method).__module__].__doc__ or ""
 
 
+def _title(method: "Method", recipe: str) -> str:
+    """What the recipe is; of a recipe or a method that is not ours, what the docstring says."""
+    said = title(recipe) if recipe in list_recipes() else (_docstring(method).splitlines() or [""])[0]
+    return f"{said.rstrip('.')}.\n\n" if said else ""
+
+
 def _argument(method: "Method", name: str) -> str:
     return str(method.hparams.get(name, type(getattr(method, name)).__name__))
 
@@ -130,8 +140,7 @@ def _table(rows: Mapping[str, str]) -> str:
 
 def _started(method: "Method") -> list[str]:
     """Parts of the method that started from pretrained weights."""
-    parts = {"face_weights": "the face network", "voice_weights": "the voice network", "weights": "the whole method"}
-    return [part for name, part in parts.items() if isinstance(method.hparams.get(name), str)]
+    return [part for name, part in WEIGHTS.items() if isinstance(method.hparams.get(name), str)]
 
 
 def _trained_on(data: Mapping[str, Any], synthetic: bool, started: list[str]) -> str:
@@ -156,26 +165,48 @@ def _use(method: "Method") -> str:
     return "\n".join(["```bash", *lines, "```", "", "`CHECKPOINT` is this folder."])
 
 
-def _unverified(method: "Method") -> str:
+def _changed(method: "Method", recipe: str) -> list[str]:
+    """Options of the model, `model.NAME`, whose value is not that of the recipe's paper preset. Files are no values."""
+    preset = {name: argument.default for name, argument in inspect.signature(type(method).__init__).parameters.items()}
+    preset |= merged(recipe, "paper").get("model", {}) if recipe in list_recipes() else {}
+    plain = {name: list(value) if isinstance(value, tuple) else value for name, value in preset.items()}
+    own = {name: list(value) if isinstance(value, tuple) else value for name, value in method.hparams.items()}
+    return [f"model.{n}" for n, value in own.items() if n not in WEIGHTS and n in plain and value != plain[n]]
+
+
+def _of_others(fact: Fact, recipe: str) -> bool:
+    """Whether a fact names recipes in parentheses, and not this one."""
+    named = set(re.findall(r"\((\w+)\)", f"{fact.option} {fact.paper}")) & set(list_recipes())
+    return bool(named) and recipe not in named
+
+
+def _line(fact: Fact) -> str:
+    """A fact that is unverified: option, what the source says, what is done here, how it is known."""
+    if "." in fact.option:
+        said = f"`{fact.option}`: {fact.paper}"
+    elif fact.paper == "the same":
+        said = f"{fact.option}: {fact.here}"
+    else:
+        said = f"{fact.option}: {fact.paper}" + (f"; here: {fact.here}" if fact.here != fact.paper else "")
+    known = fact.source if fact.source.startswith(fact.mark) else f"{fact.mark}: {fact.source}"
+    return f"- {said} ({known})"
+
+
+def _unverified(method: "Method", recipe: str) -> str:
     module = type(method).__module__
     facts = read_facts(module.removeprefix("voiceface.methods.")) if module.startswith("voiceface.methods.") else []
     if not facts:
         return "Nothing is recorded of how this method's settings relate to its paper."
-    lines = [
-        f"- `{f.option}`: {f.paper} ({f.mark}: {f.source})"
-        if "." in f.option
-        else f"- {f.option}: {f.paper} ({f.mark})"
-        for f in facts
-        if f.mark in UNVERIFIED
-    ]
-    open_ = ", ".join(f"`{f.option}`" if "." in f.option else f.option for f in facts if f.mark == "not stated")
-    return "\n".join(
-        [
-            "This card claims no published number. Settings of the paper preset that were not read in the paper or in "
-            "its authors' code (those of this checkpoint are in `config.json`):",
-            "",
-            *(lines or ["- none"]),
-            "",
-            f"Not stated in the paper, or not known, so chosen: {open_ or 'nothing'}.",
-        ]
-    )
+    changed = _changed(method, recipe)
+    facts = [fact for fact in facts if fact.option not in changed and not _of_others(fact, recipe)]
+    lines = [_line(fact) for fact in facts if fact.mark in UNVERIFIED]
+    chosen = [f"`{f.option}`" if "." in f.option else f.option for f in facts if f.mark == "not stated"]
+    parts = ["This card claims no published number. The settings of this checkpoint are in `config.json`."]
+    if lines:
+        parts.append("Settings of the paper preset that were not read in the paper or in its authors' code:")
+        parts.append("\n".join(lines))
+    if chosen:
+        parts.append(f"Not stated in the paper, or not known, so chosen: {', '.join(chosen)}.")
+    if changed:
+        parts.append(f"Set otherwise than in the paper preset: {', '.join(f'`{name}`' for name in changed)}.")
+    return "\n\n".join(parts)

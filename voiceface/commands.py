@@ -122,6 +122,10 @@ def _evaluate(options: Namespace) -> "tuple[Method, VoxVGGDataModule, pl.Trainer
     data = VoxVGGDataModule(options.data, workers=options.workers, evaluation_on_error=options.on_error)
     data.test_split = options.split
     metrics = CrossModalMetrics(options.out if options.command == "test" else None, read_config(folder)["recipe"])
+    if options.command == "test":
+        if options.sampled < 1:
+            raise UserError(f"--sampled {options.sampled}: give 1 or more trials")
+        metrics.trials = options.sampled
     trainer = pl.Trainer(
         accelerator="gpu" if options.gpus else "cpu",
         devices=1,

@@ -33,6 +33,7 @@ from voiceface.words import expand
 
 MONITOR = "val/accuracy"
 RUN_FOLDER = "VOICEFACE_RUN_FOLDER"
+made: list[Path] = []  # the run folder, where this process made it
 
 
 class _Writer(ExperimentWriter):
@@ -264,6 +265,8 @@ def _run_folder(chosen: dict[str, str], resumed: str | None) -> Path:
                 raise UserError("--ckpt_path last: no run to go on with here; name its folder by --out")
             return taken[-1]
         out = next(Path(n) for n in names if not Path(n).exists() or not any(Path(n).iterdir()))
+    if not out.exists():
+        made.append(out)
     try:
         out.mkdir(parents=True, exist_ok=True)
         probe = out / ".write-test"
@@ -330,7 +333,16 @@ def fit(args: Sequence[str]) -> None:
         mistake = users_mistake(error)
         if mistake is None:
             raise
+        leave_nothing()
         raise UserError(mistake) from None
+
+
+def leave_nothing() -> None:
+    """After a refusal, remove the run folder that this process made, unless training left something in it."""
+    for folder in made:
+        if folder.exists() and {path.name for path in folder.iterdir()} <= {"config.yaml"}:
+            (folder / "config.yaml").unlink(missing_ok=True)
+            folder.rmdir()
 
 
 def users_mistake(error: BaseException) -> str | None:

@@ -2,12 +2,12 @@
 
 import ast
 import re
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from voiceface.encoders import list_encoders
@@ -76,41 +76,77 @@ def short(number: int) -> str:
     return f"{number / 1e3:.0f} k" if number >= 1_000 else str(number)
 
 
+def shortened(recipe: str, name: str) -> str:
+    """A recipe's title without the method's name, below whose heading it stands: `TriNet, VGG-M faces`: `VGG-M faces`.
+
+    Args:
+        recipe: The recipe.
+        name: The method's name in the literature; empty: unknown.
+    """
+    text = title(recipe)
+    return text[len(name) + 2 :] if name and text.startswith((f"{name}: ", f"{name}, ")) else text
+
+
 def print_list(console: Console) -> None:
     """Print all recipes by method, then the encoders.
 
     Args:
-        console: Where to; texts are folded to its width, names and numbers are not.
+        console: Where to; texts are folded to its width, names and numbers are not. Below 100 columns the texts stand
+            on lines of their own.
     """
-    console.print("Recipes, by method. Parameters: face network + voice network + rest, at the paper's size.")
+    _print(console, "Recipes, by method. Parameters: face network + voice network + rest, at the paper's size.")
     known = {name: read_parameters(name) for name in list_recipes()}
     sizes = {name: [short(n) for n in parts] if parts else [] for name, parts in known.items()}
     widths = [max([len(parts[i]) for parts in sizes.values() if parts], default=0) for i in range(3)]
+    longest = max(map(len, sizes))
     for method in list_methods():
         paper = paper_of(method)
         heading = f'{paper.name}: "{paper.title}" ({paper.year}) {paper.link}' if paper else method
-        rows = [
-            (name, " + ".join(n.rjust(w) for n, w in zip(sizes[name], widths, strict=False)), title(name))
-            for name in recipes_of(method)
-        ]
-        _section(console, heading, rows, max(map(len, sizes)))
+        rows = []
+        for name in recipes_of(method):
+            size = " + ".join(n.rjust(w) for n, w in zip(sizes[name], widths, strict=False))
+            rows.append((f"{name:{longest}}  {size:{sum(widths) + 6}}", shortened(name, paper.name if paper else "")))
+        _section(console, heading, rows)
     folder = Path(__file__).parent / "encoders"
     encoders = list_encoders()
+    longest = max(len(name) for group in encoders.values() for name in group)
     for kind, names in encoders.items():
         lines = ((folder / f"{name}.py").read_text().splitlines()[0].strip('" ') for name in names)
         heading = f"{kind.title()} encoders (--model.{kind}_encoder)"
-        longest = max(len(name) for group in encoders.values() for name in group)
-        _section(console, heading, list(zip(names, lines, strict=True)), longest)
+        _section(console, heading, [(f"{name:{longest}}", line) for name, line in zip(names, lines, strict=True)])
 
 
-def _section(console: Console, heading: str, rows: Sequence[tuple[str, ...]], width: int) -> None:
-    """A heading, and below it a row per name; the last column is folded."""
-    console.print()
-    console.print(Text(heading, style="bold"), highlight=False)
-    table = Table(box=None, show_header=False, pad_edge=True, padding=(0, 1))
-    last = len(rows[0]) - 1 if rows else 0
-    for i in range(last + 1):
-        table.add_column(no_wrap=i < last, min_width=width if i == 0 else None)
-    for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
-    console.print(table, highlight=False)
+def _section(console: Console, heading: str, rows: Sequence[tuple[str, str]]) -> None:
+    """A heading, and below it each row's first part and its text, beside or below it."""
+    _print(console)
+    _print(console, heading, style="bold")
+    for first, text in rows:
+        if console.width < 100:
+            _print(console, f" {first}")
+            _print(console, text, indent=4)
+        else:
+            _print(console, text, f" {first}  ", indent=len(first) + 3)
+
+
+def _print(console: Console, text: str = "", first: str | None = None, indent: int = 0, style: str = "") -> None:
+    """Print a text folded between words, without blanks at the ends of lines.
+
+    Args:
+        console: Where to.
+        text: Words.
+        first: What stands before them on their first line; None: blanks.
+        indent: Columns that stay free before the words.
+        style: Of rich.
+    """
+    blanks = " " * indent
+    opening = blanks if first is None else first
+    lines = textwrap.wrap(
+        text,
+        console.width,
+        initial_indent=opening,
+        subsequent_indent=blanks,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    for line in lines or [opening]:
+        console.print(Text(line.rstrip(), style=style), soft_wrap=True, highlight=False)

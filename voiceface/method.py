@@ -221,9 +221,7 @@ class Method(pl.LightningModule, ABC):
         if self.fall_steps is None:
             steps = self.trainer.estimated_stepping_batches
             if steps == float("inf"):
-                raise UserError(
-                    "--trainer.max_steps: the learning rate falls over the whole training; give its length"
-                )
+                raise UserError("--trainer.max_steps: the learning rate falls over the whole training; give its length")
             self.fall_steps = int(steps)
         total, ratio = self.fall_steps, (last / first) ** (1 / max(stages - 1, 1))
         return lambda step: ratio ** min(step * stages // total, stages - 1)

@@ -166,7 +166,8 @@ class VoxVGGDataModule(pl.LightningDataModule):
         if margin > self.corpus.face_margin:
             raise UserError(
                 f"--data {self.corpus.root}: stores faces with margin {self.corpus.face_margin}, the face "
-                f"encoder wants {margin}; prepare it with that margin"
+                f"encoder wants {margin}; give --model.face_margin {self.corpus.face_margin}, or a corpus of pictures "
+                f"that show {margin} times the face box (`prepare folder --margin {margin}` says that they do)"
             )
         return Sampling(
             self.people,

@@ -118,6 +118,20 @@ class SVHF(Method):
         self.candidates, self.galleries = gallery, galleries
         self.rates, self.stages, self.momentum, self.weight_decay = (rate, last_rate), stages, momentum, weight_decay
 
+    def setup(self, stage: str) -> None:
+        """Before training, see that a batch has people enough; see `Method.setup`.
+
+        Raises:
+            UserError: A gallery needs more people than a batch has.
+        """
+        super().setup(stage)
+        people = getattr(self.trainer.datamodule, "people", self.candidates)  # type: ignore[attr-defined]
+        if stage == "fit" and self.candidates > people:
+            raise UserError(
+                f"--model.gallery {self.candidates}: a batch has {people} people; give more by --data.people, or a "
+                "smaller gallery"
+            )
+
     def embed_voice(self, waveforms: Tensor, lengths: Tensor | None = None) -> Tensor:
         """See `Method.embed_voice`: the voice stream before fusion."""
         out: Tensor = self.voice_fc(self.voice_encoder(waveforms, lengths)).float()
