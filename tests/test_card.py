@@ -1,5 +1,6 @@
 """The model card: says what the checkpoint is, the same every time, and never more than is known."""
 
+import importlib
 import json
 import re
 from pathlib import Path
@@ -15,9 +16,9 @@ from voiceface.errors import UserError
 from voiceface.method import Method
 from voiceface.methods.dimnet import DIMNet
 from voiceface.methods.drl import DRL
-from voiceface.methods.kim import Kim
 from voiceface.methods.svhf import SVHF
 from voiceface.methods.trinet import TriNet
+from voiceface.recipes import list_recipes, merged, title
 from voiceface.weights import load_checkpoint, save_checkpoint
 
 SMALL = {"face_encoder": "face_small", "voice_encoder": "voice_small"}
@@ -99,18 +100,67 @@ def test_only_the_synthetic_corpus_is_called_synthetic():
     assert "voiceface embed" not in real, "`embed` refuses methods that only compare candidates"
 
 
-@pytest.mark.parametrize(("method", "name"), [(TriNet, "trinet"), (Kim, "kim"), (DRL, "drl"), (SVHF, "svhf")])
-def test_all_that_is_unverified_is_named(method: type[Method], name: str):
+def section(text: str) -> str:
+    return text.split("## What is unverified\n\n")[1].split("\n\n## ")[0]
+
+
+def of_preset(recipe: str, **changes: Any) -> Method:
+    """The recipe's paper preset, without memory for its weights."""
+    chosen = merged(recipe, "paper")["model"]
+    module, name = chosen.pop("class_path").rsplit(".", 1)
     with torch.device("meta"):
-        text = card(method(), name, REAL)
-    section = text.split("## What is unverified\n\n")[1].split("\n\n## ")[0]
-    chosen = {part.strip("`") for part in section.split("so chosen: ")[1].removesuffix(".").split(", ")}
-    for fact in read_facts(name):
-        if fact.mark in UNVERIFIED:
-            assert f"{fact.paper} ({fact.mark}" in section
-        else:
-            assert f"({fact.mark}" not in section
-            assert (fact.option in chosen) == (fact.mark == "not stated")
+        method: Method = getattr(importlib.import_module(module), name)(**chosen | changes)
+    return method
+
+
+@pytest.mark.parametrize("name", ["trinet", "kim", "drl", "svhf", "dimnet_ig", "pins", "horiguchi"])
+def test_all_that_is_unverified_is_named(name: str):
+    said = section(card(of_preset(name), name, REAL))
+    known, _, open_ = said.partition("Not stated in the paper, or not known, so chosen: ")
+    chosen = {part.strip("`") for part in open_.removesuffix(".").split(", ")}
+    lines = [line for line in known.splitlines() if line.startswith("- ")]
+    count = 0
+    for fact in read_facts(name.split("_")[0]):
+        others = any(f"({other})" in fact.option + fact.paper for other in list_recipes())
+        if fact.mark in UNVERIFIED and not others:
+            (line,) = (li for li in lines if li.startswith((f"- `{fact.option}`: ", f"- {fact.option}: ")))
+            assert line.endswith(f"{fact.source})")
+            assert fact.mark in line.rsplit("(", 2)[-1] or f"({fact.mark}" in line
+            assert (fact.paper if fact.paper != "the same" else fact.here) in line
+            count += 1
+        assert (fact.option in chosen) == (fact.mark == "not stated" and not others)
+    assert count == len(lines)
+    assert "Set otherwise" not in said
+
+
+@pytest.mark.parametrize("recipe", list_recipes())
+def test_a_card_has_no_fragments(recipe: str):
+    text = card(of_preset(recipe, **SMALL, face_options=None, voice_options=None), recipe, REAL)
+    assert f"\n# {recipe}\n\n{title(recipe)}.\n\nA model of voice-face association: " in text
+    assert "nothing" not in section(text).lower()
+    assert not re.search(r"\((\w+): \1|: the same \(|: \(|\(\)|- none", section(text))
+
+
+def test_a_line_says_what_the_source_says_and_what_is_done():
+    said = section(card(of_preset("svhf"), "svhf", REAL)).splitlines()
+    assert "- `model.galleries`: each triplet has clips of its own (recalled)" in said
+    (loss,) = (line for line in said if line.startswith("- loss: "))
+    assert loss.startswith("- loss: cross entropy over the candidates, the true one at a random place (port: ")
+    (norms,) = (line for line in said if line.startswith("- batch norms of the voice stream: "))
+    assert "; here: after every convolution and fc6 (port: " in norms
+
+
+def test_facts_are_of_this_recipe_and_of_its_values():
+    own, other = (section(card(of_preset(name), name, REAL)) for name in ("kim_vggvox", "kim"))
+    assert "kim_vggvox" in own
+    assert "kim_vggvox" not in other
+    demo = section(card(of_preset("svhf", **SMALL, rate=0.5, face_weights="mine.safetensors"), "svhf", REAL))
+    assert "- `model.rate`" not in demo
+    assert "- `model.face_encoder`" not in demo
+    assert "- `model.last_rate`" in demo
+    last = demo.splitlines()[-1]
+    assert last.startswith("Set otherwise than in the paper preset: ")
+    assert set(re.findall(r"`model\.(\w+)`", last)) == {"face_encoder", "voice_encoder", "rate"}
 
 
 def test_a_users_own_method(tmp_path: Path):

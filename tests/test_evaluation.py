@@ -19,9 +19,9 @@ from voiceface.results import RECORD, data_hash, read_results, write_results
 class Known(Method):
     """Embeds a clip of the tone corpus as its person's number, read from its own content, or as a constant."""
 
-    def __init__(self, constant: bool) -> None:
+    def __init__(self, constant: bool, space: str = "cosine") -> None:
         super().__init__()
-        self.constant = constant
+        self.constant, self.space = constant, space
         self.face_encoder, self.voice_encoder = torch.nn.Identity(), torch.nn.Identity()
         self.face_encoder.size, self.face_encoder.margin = 32, 1.0
 
@@ -45,13 +45,20 @@ class Known(Method):
         return None
 
 
-def evaluate(root: Path, constant: bool, out: Path | None = None, workers: int = 0, on_error: str = "stop") -> dict:
-    metrics = CrossModalMetrics(str(out) if out else None, "known")
+def evaluate(
+    root: Path,
+    constant: bool,
+    out: Path | None = None,
+    workers: int = 0,
+    on_error: str = "stop",
+    space: str = "cosine",
+) -> dict:
+    metrics = CrossModalMetrics(str(out) if out else None, "known", trials=500)
     trainer = pl.Trainer(
         accelerator="cpu", logger=False, callbacks=[metrics], enable_checkpointing=False, enable_progress_bar=False
     )
     data = VoxVGGDataModule(str(root), workers=workers, evaluation_on_error=on_error)
-    trainer.test(Known(constant), datamodule=data, verbose=False)
+    trainer.test(Known(constant, space), datamodule=data, verbose=False)
     return metrics.results
 
 
@@ -73,9 +80,12 @@ def test_embeddings_are_gathered_in_the_order_of_their_keys(root: Path):
         np.testing.assert_allclose(gathered[f"{kind}s"], circle, atol=1e-6)
 
 
-def test_three_processes_one_without_a_batch_give_the_result_of_one_to_the_last_bit(root: Path, tmp_path: Path):
-    alone = evaluate(root, constant=False)
-    metrics = CrossModalMetrics(str(tmp_path / "results.json"), "known")
+@pytest.mark.parametrize("space", ["cosine", "pairwise", "relative"])
+def test_three_processes_one_without_a_batch_give_the_result_of_one_to_the_last_bit(
+    root: Path, tmp_path: Path, space: str
+):
+    alone = evaluate(root, constant=False, space=space)
+    metrics = CrossModalMetrics(str(tmp_path / "results.json"), "known", trials=500)
     torch.multiprocessing.get_context("forkserver").set_forkserver_preload(["voiceface.evaluation"])
     trainer = pl.Trainer(
         accelerator="cpu",
@@ -88,7 +98,7 @@ def test_three_processes_one_without_a_batch_give_the_result_of_one_to_the_last_
     )
     data = VoxVGGDataModule(str(root), workers=0, evaluation_bundles=4)
     assert 4 < len(data.bundles("test")) <= 8  # two batches
-    trainer.test(Known(False), datamodule=data, verbose=False)
+    trainer.test(Known(False, space), datamodule=data, verbose=False)
     together = read_results(tmp_path / "results.json")
     for section in ("model", "data", "scores"):
         assert together[section] == json.loads(json.dumps(alone[section]))
@@ -116,6 +126,18 @@ def test_a_perfect_method_scores_one_and_a_constant_one_exactly_half(root: Path)
     for record in constant["scores"]:
         if record["value"] is not None:  # such as 1:N among fewer than N people
             assert record["value"] == pytest.approx(record["chance"]), record
+
+
+@pytest.mark.parametrize("space", ["pairwise", "relative"])
+def test_methods_that_compare_by_a_network_are_scored_by_it(root: Path, space: str):
+    perfect, constant = (evaluate(root, constant=c, space=space) for c in (False, True))
+    tasks = {"matching", "verification", "retrieval"} if space == "pairwise" else {"matching"}
+    assert {r["task"] for r in perfect["scores"]} == tasks
+    for results, wanted in ((perfect, 1.0), (constant, 0.5)):
+        found = [r for r in results["scores"] if r["task"] == "matching" and r["n"] == 2 and r["value"] is not None]
+        assert {r["protocol"] for r in found} >= {"exact" if space == "pairwise" else "sampled"}
+        assert {round(r["value"], 9) for r in found} == {wanted}
+    print_table(perfect)
 
 
 def test_the_result_says_what_was_scored_and_is_written_whole(root: Path, tmp_path: Path):

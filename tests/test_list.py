@@ -10,8 +10,18 @@ from rich.console import Console
 
 import voiceface.listing as listing
 from voiceface.encoders import list_encoders
-from voiceface.listing import Paper, Parameters, paper_of, print_list, read_paper, read_parameters, recipes_of, short
-from voiceface.recipes import FOLDER, list_methods, list_recipes, title
+from voiceface.listing import (
+    Paper,
+    Parameters,
+    paper_of,
+    print_list,
+    read_paper,
+    read_parameters,
+    recipes_of,
+    short,
+    shortened,
+)
+from voiceface.recipes import FOLDER, list_methods, list_recipes
 
 COMMAND = "benchmarks/recipes_docs.py"
 DOCS = runpy.run_path(str(Path(__file__).parents[1] / COMMAND))
@@ -47,6 +57,8 @@ def test_published_sizes():
 def test_each_recipe_stands_once_below_its_paper(width: int):
     lines = printed(width)
     assert max(map(len, lines)) <= width
+    assert all(line == line.rstrip() for line in lines)
+    names = {recipe: paper_of(method).name for method in list_methods() for recipe in recipes_of(method)}  # type: ignore[union-attr]
     flat = " ".join(" ".join(lines).split())
     starts = [line.split()[0] if line.strip() else "" for line in lines]
     for method in list_methods():
@@ -58,11 +70,17 @@ def test_each_recipe_stands_once_below_its_paper(width: int):
         below = below[: below.index("")]
         assert [word for word in below if word in list_recipes()] == recipes_of(method)
     for recipe in list_recipes():
-        (line,) = (line for line, start in zip(lines, starts, strict=True) if start == recipe)
+        (at,) = (i for i, start in enumerate(starts) if start == recipe)
+        line = lines[at]
         size = read_parameters(recipe)
         assert size is not None
-        assert " ".join(line.split()).startswith(f"{recipe} {' + '.join(map(short, size))} ")
-        assert title(recipe) in flat if width == 160 else title(recipe).split()[0] in line
+        words = f"{recipe} {' + '.join(map(short, size))}"
+        assert " ".join(line.split()).startswith(words)
+        text = shortened(recipe, names[recipe])
+        assert text.split()[0] == (lines[at + 1] if width < 100 else line.split("  ")[-1]).split()[0]
+        assert (" ".join(line.split()) == words) == (width < 100), "below 100 columns a text stands below its name"
+        assert text in " ".join(" ".join(lines[at : at + 4]).split())
+        assert line.endswith(f"  {text}") or width < 160
     assert sorted(r for method in list_methods() for r in recipes_of(method)) == list_recipes()
     assert all(starts.count(name) == 1 for names in list_encoders().values() for name in names)
 
@@ -77,6 +95,20 @@ def test_a_recipe_or_method_that_says_less_is_still_listed(tmp_path: Path, monke
     assert listing.read_parameters("own") is None
     lines = [" ".join(line.split()) for line in printed(160)]
     assert lines[lines.index("own") + 1] == "own Own [bold]recipe"
+
+
+@pytest.mark.parametrize(
+    ("recipe", "name", "text"),
+    [
+        ("trinet_vggm", "TriNet", "VGG-M faces"),
+        ("svhf", "SVHF-Net", "a voice and two faces seen together, static"),
+        ("dimnet_g", "DIMNet", "DIMNet-G: shared classifier of gender, no pairs"),
+        ("kim_classifier", "Kim", "Kim's alternative: binary classification of pairs"),
+        ("trinet_vggm", "", "TriNet, VGG-M faces"),
+    ],
+)
+def test_a_title_lacks_the_name_of_the_heading(recipe: str, name: str, text: str):
+    assert shortened(recipe, name) == text
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,6 @@
 """One suite over every recipe, with the demo preset's small encoders; recipes with equal settings share a run."""
 
 import ast
-import itertools
 import json
 import re
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from recipe_support import DISTINCT, PEOPLE, Fixed, build, eight_people, losses, met, settings, trainer, twin
+from recipe_support import DISTINCT, PEOPLE, Fixed, build, eight_people, losses, met, settings, trainer
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -151,14 +150,33 @@ class TestEveryDistinctRecipe:
             torch.testing.assert_close(both, other, rtol=0, atol=1e-4 * size)
             assert (both[0] - both[1]).abs().max() > 1e-3 * size
 
-    def test_similarity_is_larger_for_what_is_more_alike_and_its_space_says_how(self, recipe: str):
-        method = build(recipe)
-        x = torch.randn(5, 8, generator=torch.Generator().manual_seed(0))
-        assert method.space in ("cosine", "euclidean", "pairwise", "relative")
+    def test_similarity_is_what_its_space_says(self, recipe: str):
+        """Larger for what is nearer; of a network of pairs, each pair's own; of a relative one, the whole gallery's."""
+        method, batch = met(recipe), eight_people(samples=16_000)
+        voices, faces = embedded(method, batch)
         assert method.directions in (("v2f", "f2v"), ("v2f",), ("f2v",))
-        if method.space in ("cosine", "euclidean"):
-            similarity = method.similarity(x, x)
-            assert (similarity.diagonal()[:, None] >= similarity - 1e-5).all()
+        with torch.no_grad():
+            if method.space in ("cosine", "euclidean"):
+                x = torch.randn(5, 8, generator=torch.Generator().manual_seed(0))
+                similarity = method.similarity(x, x)
+                assert (similarity.diagonal()[:, None] >= similarity - 1e-5).all()
+                assert (similarity.diagonal().sum() * 5 - similarity.sum()).item() > 1e-3
+                return
+            if method.space == "pairwise":
+                together = method.similarity(voices, faces)
+                alone = torch.stack([method.similarity(v[None], f[None])[0, 0] for v in voices for f in faces])
+                torch.testing.assert_close(together, alone.view(16, 16), rtol=1e-4, atol=1e-5)
+                assert together.std(dim=0).min() > 0
+                assert together.std(dim=1).min() > 0
+                return
+            assert method.space == "relative"
+            (direction,) = method.directions
+            query, items = (voices, faces) if direction == "v2f" else (faces, voices)
+            galleries = torch.tensor([[0, 2], [0, 4], [0, 6]])
+            probabilities = method.choose(query[:1].expand(3, -1), items[galleries], direction).softmax(dim=1)
+            assert probabilities[:, 0].unique().numel() == 3
+            for size in method.gallery_sizes:
+                assert method.choose(query[:2], items[:size].expand(2, -1, -1), direction).shape == (2, size)
 
     def test_its_hyper_parameters_are_plain(self, recipe: str):
         def plain(value: object) -> bool:
@@ -181,8 +199,3 @@ def test_its_file_opens_with_the_paper_and_every_argument_is_explained(recipe: s
     assert not init.args.kwarg
     explained = re.findall(r"^ {4,}(\w+): ", ast.get_docstring(method, clean=False) or "", re.M)
     assert {a.arg for a in init.args.args[1:]} <= set(explained)
-
-
-def test_recipes_that_share_a_run_are_the_same_run():
-    for one, two in itertools.combinations(list_recipes(), 2):
-        assert (settings(one, "demo") == settings(two, "demo")) == (twin(one) == twin(two))

@@ -169,9 +169,17 @@ def _changed(method: "Method", recipe: str) -> list[str]:
     """Options of the model, `model.NAME`, whose value is not that of the recipe's paper preset. Files are no values."""
     preset = {name: argument.default for name, argument in inspect.signature(type(method).__init__).parameters.items()}
     preset |= merged(recipe, "paper").get("model", {}) if recipe in list_recipes() else {}
-    plain = {name: list(value) if isinstance(value, tuple) else value for name, value in preset.items()}
-    own = {name: list(value) if isinstance(value, tuple) else value for name, value in method.hparams.items()}
-    return [f"model.{n}" for n, value in own.items() if n not in WEIGHTS and n in plain and value != plain[n]]
+    changed = []
+    for name, value in method.hparams.items():
+        wanted = preset.get(name, value)
+        filled_in = wanted is None and isinstance(value, (list, tuple))  # by the constructor
+        if name not in WEIGHTS and not filled_in and _as_list(value) != _as_list(wanted):
+            changed.append(f"model.{name}")
+    return changed
+
+
+def _as_list(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _of_others(fact: Fact, recipe: str) -> bool:

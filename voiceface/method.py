@@ -52,6 +52,8 @@ class Method(pl.LightningModule, ABC):
     training_data: Mapping[str, Any] | None = None
     """Corpus, hash and split that the weights were trained on."""
 
+    _starts: Sequence[tuple[str, nn.Module, str | None, bool]] = ()
+
     @abstractmethod
     def embed_voice(self, waveforms: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Embed voices.
