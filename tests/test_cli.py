@@ -77,7 +77,9 @@ def test_list_names_recipes_and_encoders():
         (["fit", "--model", "trinet", "--gpus", "two"], "--gpus two: give a number"),
         (["fit", "--model", "trinet", "--encoders", "comon"], "--encoders comon: not a choice, did you mean common?"),
         (["fit", "--model", "my.Own", "--encoders", "common"], "--encoders common: only for recipes"),
-        (["fit", "--model", "trinet", "--pretrained", "nowhere"], "--pretrained nowhere: no such file"),
+        (["fit", "--model", "trinet", "--pretrained", "nowhere"], "--pretrained nowhere: no such file; check its name"),
+        (["fit", "--model", "trinet", "--pretrained", "."], "--pretrained .: is a folder; name a file"),
+        (["import-weights", "face_vggm", ".", "out"], ".: is a folder; name a file"),
         (["fit", "--model", "trinet", "--pretrained"], "--pretrained: a value is missing"),
         (["import-weights", "face_vggm", "nowhere", "out"], "nowhere: no such file"),
         (["fit", "--model"], "--model: a value is missing"),
@@ -226,7 +228,7 @@ def test_pretrained_weights_of_a_whole_method(tmp_path: Path):
     with pytest.raises(UserError, match=r"model\.weights: no such option"):
         paper("--pretrained", pretrained(tmp_path, "trinet", **said))
     whole = pretrained(tmp_path, "kim", method="kim", face_encoder="face_vgg16", voice_encoder="voice_soundnet8")
-    with pytest.raises(UserError, match="weights of the whole method kim, not of trinet"):
+    with pytest.raises(UserError, match=r"weights of the whole method kim, not of trinet; give others, or --model kim"):
         paper("--pretrained", whole)
     words = expand(["--model", "kim", "--preset", "paper", "--pretrained", str(whole)])[0]
     assert words[-1] == f"--model.weights={whole}"

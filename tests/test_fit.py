@@ -261,3 +261,45 @@ def test_checkpoints_that_do_not_fit_are_refused_in_one_line(run: Path, corpus: 
 def test_the_checkpoint_holds_the_best_weights(run: Path):
     best = torch.load(run / "best.ckpt", weights_only=True)["state_dict"]
     assert_bit_equal(load_file(run / "checkpoint" / "model.safetensors"), best)
+
+
+def test_a_refused_run_leaves_no_folder(corpus: Path, tmp_path: Path):
+    out = tmp_path / "new"
+    refused = voiceface(
+        "fit", "--model", "trinet", "--data", corpus, "--out", out, *SMALL, "--model.face_margin", 1.5, status=2
+    )
+    assert "stores faces with margin 1.25, the face encoder wants 1.5; give --model.face_margin 1.25" in refused.stderr
+    assert not out.exists()
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    (kept / "config.yaml").write_text("mine")
+    voiceface("fit", "--model", "trinet", "--data", corpus, "--out", kept, *SMALL, "--data.people", 999, status=2)
+    assert (kept / "config.yaml").exists()
+
+
+def test_a_method_that_compares_candidates_goes_through_its_commands(corpus: Path, tmp_path: Path):
+    out, again = tmp_path / "svhf", tmp_path / "again.json"
+    few = ["--metrics.trials", 500, "--metrics.validation_trials", 100, "--data.workers", 0]
+    done = voiceface("fit", "--model", "svhf", "--data", corpus, "--out", out, *SMALL, "--trainer.max_steps", 2, *few)
+    assert "Candidates are compared with each other: 500 seeded trials" in " ".join(done.stdout.split())
+    scores = read_results(out / "results.json")["scores"]
+    assert {(r["task"], r["direction"], r["protocol"], r["n"]) for r in scores} == {("matching", "v2f", "sampled", 2)}
+    voiceface("test", out / "checkpoint", "--data", corpus, "--out", again, "--sampled", 500)
+    assert read_results(again)["scores"] == scores
+    refused = voiceface("embed", out / "checkpoint", "--data", corpus, "--out", tmp_path / "e.npz", status=2)
+    assert "use `voiceface test`" in refused.stderr
+    assert not (tmp_path / "e.npz").exists()
+
+
+def test_a_method_that_scores_pairs_is_scored_alike_from_its_embeddings(corpus: Path, tmp_path: Path):
+    out, emb, scored = tmp_path / "kim", tmp_path / "emb.npz", tmp_path / "scored.json"
+    few = [*SMALL, "--trainer.max_steps", 2, "--data.workers", 0]
+    voiceface("fit", "--model", "kim_classifier", "--data", corpus, "--out", out, *few)
+    voiceface("embed", out / "checkpoint", "--data", corpus, "--out", emb)
+    voiceface("score", emb, "--out", scored)
+    one, two = (
+        {tuple(r[k] for k in ("task", "metric", "direction", "stratum", "protocol", "n")): r["value"] for r in records}
+        for records in (read_results(out / "results.json")["scores"], read_results(scored)["scores"])
+    )
+    assert one == {k: v for k, v in two.items() if k in one}
+    assert len(one) > 50

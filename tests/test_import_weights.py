@@ -6,6 +6,7 @@ import json
 import os
 import pickle
 import re
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 import torch
 import weight_files as public
 from safetensors import safe_open
+from safetensors.torch import save_file
 from tests_support import voiceface
 from torch.nn import functional as F
 
@@ -20,6 +22,7 @@ from voiceface.__main__ import main
 from voiceface.encoders import face_encoder, list_encoders, voice_encoder
 from voiceface.errors import UserError
 from voiceface.importers import list_importers
+from voiceface.importers.containers import read_tensors
 from voiceface.importers.convert import _compare, convert, import_weights
 from voiceface.importers.face_vgg16 import LAYOUTS as VGG16_LAYOUTS
 from voiceface.importers.header import read_header
@@ -199,20 +202,38 @@ def test_a_malicious_file_is_refused_and_not_run(tmp_path: Path):
     files[5].write_bytes(pickle.dumps(evil, 2))
     np.savez(files[6], a=np.array([evil], object))
     for source in files:
-        with pytest.raises(UserError, match=source.name):
+        with pytest.raises(UserError) as caught:
             import_weights("voice_soundnet8", source, out)
+        code = "pickled objects" if source.suffix == ".npz" else f"{os.system.__module__}.system"
+        said = f"{source}: refused, it holds code ({code}), not only numbers; get weights from their publisher"
+        assert str(caught.value) == said
         assert not marker.exists(), source
         assert not out.exists()
-    with pytest.raises(UserError, match=r"refused, .* (posix|nt)\.system"):
-        import_weights("voice_soundnet8", files[0], out)
+
+
+def test_a_script_and_a_class_are_refused_as_code(tmp_path: Path):
+    torch.jit.script(torch.nn.Linear(2, 2)).save(tmp_path / "script.pt")
+    torch.save({"model": torch.nn.Linear(2, 2)}, tmp_path / "class.pt")
+    for name, code in (("script.pt", "TorchScript"), ("class.pt", "torch.nn.modules.linear.Linear")):
+        with pytest.raises(UserError, match=re.escape(f"refused, it holds code ({code})")) as caught:
+            import_weights("voice_soundnet8", tmp_path / name, tmp_path / "out")
+        assert not re.search("weights_only|allow_pickle|safe_globals", str(caught.value))
 
 
 def test_pickles_of_other_things_are_refused(tmp_path: Path):
-    for index, content in enumerate(
-        [{"a": {"b": np.array([None])}}, {"a": {"b": 3}}, {"a": {"b": np.array(["x"])}}, ["a"], 7, {"a": {"b": {1, 2}}}]
+    for index, (content, message) in enumerate(
+        [
+            ({"a": {"b": np.array([None])}}, "a/b holds no numbers; give a file"),
+            ({"a": {"b": 3}}, "a/b holds no numbers; give a file"),
+            ({"a": {"b": np.array(["x"])}}, "refused, it holds arrays of type U1, not only numbers; get"),
+            (["a"], "holds no dictionary of layers with arrays; give a file"),
+            (7, "holds no dictionary of layers with arrays; give a file"),
+            ({"a": 7}, "holds no dictionary of layers with arrays; give a file"),
+            ({"a": {"b": {1, 2}}}, r"refused, it holds code \(\w+\.set\), not only numbers; get"),
+        ]
     ):
         source = public.npy_of(content, tmp_path / f"{index}.npy")
-        with pytest.raises(UserError, match=rf"{index}\.npy"):
+        with pytest.raises(UserError, match=rf"{index}\.npy: {message}"):
             import_weights("voice_soundnet8", source, tmp_path / "out")
     np.save(tmp_path / "plain.npy", np.zeros(3))
     with pytest.raises(UserError, match="holds an array"):
@@ -247,7 +268,7 @@ def test_a_file_of_another_network_is_told_apart(tmp_path: Path):
         UserError, match=r"sound8\.npy: .* unexpected tensor conv1/weights; it looks like voice_soundnet8"
     ):
         import_weights("voice_thin_resnet34", source, tmp_path / "out")
-    with pytest.raises(UserError, match=r"unexpected tensor odd$"):
+    with pytest.raises(UserError, match=r"unexpected tensor odd; give a file that docs"):
         convert("face_vggm", {"odd": torch.zeros(2)}, "f", {})
     assert not (tmp_path / "out").exists()
 
@@ -283,35 +304,129 @@ def test_shapes_and_missing_tensors_are_named():
         convert("voice_soundnet8", empty, "f", {})
 
 
+CUT = "cut short or damaged; fetch it again"
+OTHER = "not a weight file; known are: .pt, .pth, .npy, .npz, .h5, .mat, .safetensors"
+
+
 def test_broken_files_get_one_line(tmp_path: Path):
     state = network("voice_soundnet8", {}).state_dict()
     whole = [write(state, tmp_path) for write in (public.soundnet_npy, public.soundnet_pth)]
     whole.append(public.keras_file(tmp_path / "a.h5", {"conv1": {"kernel": np.zeros(3000, np.float32)}}))
     np.savez(tmp_path / "a.npz", a=np.zeros(2000))
-    whole.append(tmp_path / "a.npz")
-    contents = [
-        b"",
-        b"PK",
-        b"\x93NUMPY",
-        b"\x89HDF\r\n\x1a\n",
-        b"MATLAB 5.0 MAT-file",
-        b"MATLAB 7.3 MAT-file",
-        b"<html>",
-    ]
-    contents += [path.read_bytes()[: path.stat().st_size // 2] for path in whole]
+    save_file(state, tmp_path / "a.safetensors")
+    torch.save(state, tmp_path / "older.pth", _use_new_zipfile_serialization=False)
+    whole += [tmp_path / "a.npz", tmp_path / "a.safetensors", tmp_path / "older.pth"]
+    contents = {path.read_bytes()[: path.stat().st_size // 2]: CUT for path in whole}
+    contents |= {whole[-1].read_bytes()[:cut]: CUT for cut in (1, 60)}
+    contents |= {start: CUT for start in (b"", b"PK", b"\x93NUMPY", b"\x89HDF\r\n\x1a\n", b"MATLAB 5.0 MAT-file")}
+    contents[b"MATLAB 7.3 MAT-file"] = "MATLAB 7.3 files are not read; save it again"
+    contents |= {text: OTHER for text in (b"<html>", b"conv1 = 3\n" * 9, b'{"a": 1}', b"12345678{", b"\x00" * 99)}
     buffer = io.BytesIO()
     torch.save([1, 2], buffer)
-    contents.append(buffer.getvalue())
-    for index, content in enumerate(contents):
+    contents[buffer.getvalue()] = "holds no state dict; save its state dict alone"
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("model.ckpt", "x")
+    contents[packed.getvalue()] = "a zip archive, but not of weights; unpack it"
+    for index, (content, message) in enumerate(contents.items()):
         source = tmp_path / f"broken{index}"
         source.write_bytes(content)
-        with pytest.raises(UserError, match=f"broken{index}") as caught:
+        with pytest.raises(UserError) as caught:
             import_weights("voice_soundnet8", source, tmp_path / "out")
+        assert str(caught.value).startswith(f"{source}: {message}")
         assert "\n" not in str(caught.value)
         assert not (tmp_path / "out").exists()
-    for source in (tmp_path / "nowhere", tmp_path):
-        with pytest.raises(UserError, match="no such file"):
-            import_weights("voice_soundnet8", source, tmp_path / "out")
+
+
+def test_what_is_no_readable_file_gets_one_line(tmp_path: Path):
+    (tmp_path / "circle").symlink_to(tmp_path / "circle")
+    for source, message in (
+        (tmp_path / "nowhere", "no such file; check its name"),
+        (tmp_path, "is a folder; name a file"),
+        (tmp_path / "circle", "cannot be read (too many levels of symbolic links); name a file that can"),
+        (Path(os.devnull), "is a device or a pipe; name a file"),
+    ):
+        for read, start in ((read_tensors, source), (lambda path: read_header(str(path)), f"--pretrained {source}")):
+            with pytest.raises(UserError) as caught:
+                read(source)
+            assert str(caught.value) == f"{start}: {message}"
+
+
+def test_only_imported_weights_are_replaced(tmp_path: Path):
+    state = network("voice_soundnet8", {}).state_dict()
+    source, out = public.soundnet_pth(state, tmp_path), tmp_path / "out.safetensors"
+    before = source.read_bytes()
+    link, beside = tmp_path / "link.safetensors", tmp_path / "new.safetensors.tmp"
+    link.symlink_to(source)
+    os.link(source, beside)
+    for own in (source, link, beside, beside.with_suffix("")):
+        with pytest.raises(UserError, match=rf"{own.name}: is the source itself; name another OUT"):
+            import_weights("voice_soundnet8", source, own)
+    save_file(state, tmp_path / "plain.safetensors")
+    (tmp_path / "notes.txt").write_text("mine")
+    for name in ("plain.safetensors", "notes.txt"):
+        held = (tmp_path / name).read_bytes()
+        with pytest.raises(UserError, match=rf"{name}: exists and is not imported weights; name another OUT"):
+            import_weights("voice_soundnet8", source, tmp_path / name)
+        assert (tmp_path / name).read_bytes() == held
+    import_weights("voice_soundnet8", source, out)
+    import_weights("voice_soundnet8", source, out, {"pooling": "half"})
+    assert read_header(str(out)).options == {"scale": 256.0, "pooling": "half"}
+    assert source.read_bytes() == before
+
+
+def test_weights_imported_again_keep_their_origin(tmp_path: Path):
+    source = public.vggvox_h5(network("voice_vggvox", {}).state_dict(), tmp_path)
+    first, second = tmp_path / "first.safetensors", tmp_path / "second.safetensors"
+    said = import_weights("voice_vggvox", source, first)
+    assert import_weights("voice_vggvox", first, second) == said
+    assert second.read_bytes() == first.read_bytes()
+    again = import_weights("voice_vggvox", first, second, {"activation": False})
+    assert json.loads(again.pop("options")) == {"dim": 1024, "activation": False}
+    assert again.items() < said.items()
+    load_into(voice_encoder("voice_vggvox", activation=False), second, "test")
+    with pytest.raises(UserError, match="activation true, but voice_vggvox needs activation false"):
+        import_weights("voice_vggvox", second, tmp_path / "third", {"activation": True})
+    assert not (tmp_path / "third").exists()
+
+
+@pytest.mark.parametrize(
+    ("target", "options", "message"),
+    [
+        ("voice_soundnet8", {"scale": "1"}, 'scale "1" is not a number; give a number'),
+        ("voice_soundnet8", {"scale": True}, "scale true is not a number; give a number"),
+        ("voice_soundnet8", {"scale": float("nan")}, "scale NaN is not a number"),
+        ("voice_soundnet8", {"pooling": ["half"]}, 'pooling ["half"] is not known; choose one of: global, half'),
+        ("voice_soundnet8", {"clusters": 3}, "voice_soundnet8 has no option 'clusters'; it takes: pooling, scale"),
+        ("voice_thin_resnet34", {"clusters": 8.0}, "clusters 8.0 is not a whole number; give a whole number"),
+        ("voice_vggvox", {"activation": 1}, "activation 1 is not true or false; give true or false"),
+        ("face_vggm", {"layer": "fc7"}, "face_vggm has no option 'layer'; it takes none, leave --options out"),
+        ("kim", {"layer": "fc7"}, "kim has no option 'layer'; it takes none, leave --options out"),
+    ],
+)
+def test_options_are_checked_by_the_constructor(target, options, message, tmp_path: Path):
+    with pytest.raises(UserError) as caught:
+        import_weights(target, tmp_path / "file", tmp_path / "out", options)
+    assert str(caught.value).startswith(f"--options: {message}")
+
+
+def test_options_that_the_file_rules_out_are_refused(tmp_path: Path):
+    state = network("voice_soundnet8", {}).state_dict()
+    assert convert("voice_soundnet8", state, "f", {"scale": 256})[1] == {"scale": 256.0}
+    with pytest.raises(
+        UserError, match=r"^f: --options: scale 1, but voice_soundnet8 needs scale 256.0 .*leave scale out$"
+    ):
+        convert("voice_soundnet8", state, "f", {"scale": 1})
+    target, options, write = CASES["GhostVLAD"]
+    source = write(network(target, options).state_dict(), tmp_path)
+    for name, value in (("clusters", 10), ("clusters", -1), ("ghosts", 0)):
+        message = rf"--options: {name} {value}, but {target} needs {name} {options[name]} .*leave {name} out"
+        with pytest.raises(UserError, match=message):
+            import_weights(target, source, tmp_path / "out", {name: value})
+    with pytest.raises(UserError, match="cannot be built with options"):
+        convert(target, {"odd": torch.zeros(2)}, "f", {"clusters": -300})
+    with pytest.raises(UserError, match='variant "evolve", but face_lresnet50_ir needs variant "arcface"'):
+        convert("face_lresnet50_ir", build("face_lresnet50_ir", {}).state_dict(), "f", {"variant": "evolve"})
 
 
 def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):

@@ -155,3 +155,19 @@ def test_frozen_networks_take_their_weights_from_the_whole_method(tmp_path: Path
 def test_validation_looks_at_the_anchors_direction():
     assert build("kim").directions == ("v2f",)
     assert build("kim_f2v").directions == ("f2v",)
+
+
+def test_several_triplets_of_an_anchor_are_drawn_anew():
+    batch = eight_people(samples=16_000)
+    method = build("kim", triplets=50)
+    voices, faces = (torch.randn(16, 128) for _ in range(2))
+    drawn = []
+    of_triplets = method._of_triplets
+    method._of_triplets = lambda a, p, n: drawn.append((a, p, n)) or of_triplets(a, p, n)  # type: ignore[func-returns-value, method-assign]
+    method.loss(voices, faces, batch["voice_identity"], batch["face_identity"])
+    (anchors, positives, negatives) = drawn[0]
+    assert len(anchors) == 16 * 50
+    assert torch.equal(anchors, voices.repeat_interleave(50, 0))
+    own, other = ((faces == x).all(1).nonzero()[0] for x in (positives[0], negatives[0]))
+    assert batch["face_identity"][own] == 0 != batch["face_identity"][other]
+    assert len({tuple(x.tolist()) for x in negatives[:50]}) > 10

@@ -126,7 +126,7 @@ def _docstring(method: "Method") -> str:
 
 def _title(method: "Method", recipe: str) -> str:
     """What the recipe is; of a recipe or a method that is not ours, what the docstring says."""
-    said = title(recipe) if recipe in list_recipes() else (_docstring(method).splitlines() or [""])[0]
+    said = title(recipe) if _preset(method, recipe) else (_docstring(method).splitlines() or [""])[0]
     return f"{said.rstrip('.')}.\n\n" if said else ""
 
 
@@ -165,10 +165,17 @@ def _use(method: "Method") -> str:
     return "\n".join(["```bash", *lines, "```", "", "`CHECKPOINT` is this folder."])
 
 
+def _preset(method: "Method", recipe: str) -> dict[str, Any]:
+    """The model's settings in the paper preset; empty where there is no such recipe of this method's class."""
+    found = merged(recipe, "paper").get("model", {}) if recipe in list_recipes() else {}
+    ours = found.get("class_path") == f"{type(method).__module__}.{type(method).__name__}"
+    return found if ours else {}
+
+
 def _changed(method: "Method", recipe: str) -> list[str]:
     """Options of the model, `model.NAME`, whose value is not that of the recipe's paper preset. Files are no values."""
     preset = {name: argument.default for name, argument in inspect.signature(type(method).__init__).parameters.items()}
-    preset |= merged(recipe, "paper").get("model", {}) if recipe in list_recipes() else {}
+    preset |= _preset(method, recipe)
     changed = []
     for name, value in method.hparams.items():
         wanted = preset.get(name, value)

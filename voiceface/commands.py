@@ -213,10 +213,10 @@ def run_import_weights(options: Namespace) -> int:
     """Turn a public weight file into a safetensors file and print what it is for."""
     try:
         wanted = json.loads(options.options)
-    except ValueError:
+    except (ValueError, RecursionError):
         wanted = None
     if not isinstance(wanted, dict):
-        raise UserError(f'--options {options.options}: expected JSON such as \'{{"layer": "fc7"}}\'')
+        raise UserError(f'--options {options.options}: expected JSON; give such as \'{{"layer": "fc7"}}\'')
     from voiceface.importers.convert import import_weights
 
     about = import_weights(options.target, Path(options.source), Path(options.out), wanted)

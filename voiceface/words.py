@@ -127,7 +127,10 @@ def _starts(
         kind = about.encoder.split("_")[0] if about.encoder else ""
         found = source_of("model", recipe)
         if about.method and found and found[0].stem != about.method:
-            raise UserError(f"--pretrained {about.path}: weights of the whole method {about.method}, not of {recipe}")
+            raise UserError(
+                f"--pretrained {about.path}: weights of the whole method {about.method}, not of {recipe}; give others, "
+                f"or --model {about.method}"
+            )
         for one, wanted in ({kind: about.encoder} if kind else about.encoders).items():
             if used.get(one) not in (wanted, None):
                 raise UserError(
@@ -136,7 +139,7 @@ def _starts(
                 )
         option = f"{kind}_weights" if kind else "weights"
         if option in given:
-            raise UserError(f"--pretrained {about.path}: --model.{option} is given already")
+            raise UserError(f"--pretrained {about.path}: --model.{option} is given already; leave one of them out")
         given.add(option)
         words.append(f"--model.{option}={about.path}")
         if kind and about.options and f"{kind}_options" not in given:

@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,10 @@ from voiceface.errors import UserError
 from voiceface.files import check_writable, write_for_user
 from voiceface.importers import list_importers
 from voiceface.importers.containers import read_tensors
-from voiceface.importers.layout import Layout, Rules, build, layouts_of, metadata_of
+from voiceface.importers.header import Pretrained, read_header
+from voiceface.importers.layout import Layout, Rules, build, layouts_of, metadata_of, own_names
+from voiceface.importers.options import check_against, check_options
+from voiceface.importers.plain_pickle import KNOWN_FILES
 from voiceface.weights import misfit
 
 COUNTER = "num_batches_tracked"  # of batch norms; unused where their momentum is fixed, and absent from many files
@@ -31,16 +34,50 @@ def import_weights(target: str, source: Path, out: Path, options: Mapping[str, A
         options: Encoder options to import for, such as `{"layer": "fc7"}`, beside those that the file calls for.
 
     Returns:
-        What `out` says of itself: `encoder` or `method`, `options`, `source`, `sha256` of the source.
+        What `out` says of itself: `encoder` or `method`, `options`, `source`, `sha256` of the source. Of a source that
+        was itself imported, `source` and `sha256` are those of the public file.
 
     Raises:
-        UserError: The file cannot be read or does not fit, or `out` cannot be written.
+        UserError: The file cannot be read or does not fit, an option is wrong, or `out` cannot be written or is
+            neither new nor imported weights.
     """
-    check_writable(out)
-    converted, needed = convert(target, read_tensors(source), str(source), options or {})
-    metadata = metadata_of(target, needed) | {"source": source.name, "sha256": _sha256(source)}
+    _check_out(out, source)
+    check_options(target, options or {})
+    tensors = read_tensors(source)
+    own = _imported(source)
+    layouts = layouts_of(target)
+    if own is not None and target in (own.encoder, own.method):
+        layouts = (_own_layout(own, layouts),)
+    converted, needed = convert(target, tensors, str(source), options or {}, layouts)
+    origin = {"source": own.source, "sha256": own.sha256} if own else {}
+    metadata = metadata_of(target, needed) | (origin or {"source": source.name, "sha256": _sha256(source)})
     write_for_user(out, save(converted, metadata))
     return metadata
+
+
+def _check_out(out: Path, source: Path) -> None:
+    """Refuse to replace the source, or anything but imported weights."""
+    check_writable(out)
+    for written in (out, out.with_name(out.name + ".tmp")):  # `files.atomic` writes the second first
+        if written.exists() and source.exists() and written.samefile(source):
+            raise UserError(f"{out}: is the source itself; name another OUT")
+    if out.exists() and _imported(out) is None:
+        raise UserError(f"{out}: exists and is not imported weights; name another OUT")
+
+
+def _imported(path: Path) -> Pretrained | None:
+    """The header that `import_weights` wrote; None where the file is of another kind."""
+    try:
+        about = read_header(str(path))
+    except UserError:
+        return None
+    return about if about.source and about.sha256 else None
+
+
+def _own_layout(own: Pretrained, layouts: Sequence[Layout]) -> Layout:
+    """The layout of a file that was imported before: our names, and the options that it was imported with."""
+    free = {name: value for layout in layouts for name, value in layout.free.items()}
+    return Layout("imported weights", own_names, r".*", lambda tensors: own.options, free)
 
 
 @dataclass(frozen=True)
@@ -58,10 +95,16 @@ class _Fit:
 def _compare(target: str, layout: Layout, tensors: Mapping[str, Tensor], options: Mapping[str, Any]) -> _Fit:
     try:
         needed = layout.options(tensors)
-    except (KeyError, ValueError, IndexError):  # the tensors that tell are not there: it will lack them
+    except (KeyError, ValueError, IndexError, ZeroDivisionError):  # what tells is not there: the file will lack it
         needed = {}
-    needed = {**needed, **options}
-    ours = build(target, needed).state_dict()
+    chosen = {name: value for name, value in options.items() if name in layout.free and layout.free[name] == value}
+    needed = {**options, **needed, **chosen}
+    try:
+        ours = build(target, needed).state_dict()
+    except (RuntimeError, TypeError, ValueError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"{target} cannot be built with options {needed}; give others, or {KNOWN_FILES}") from None
     rules = layout.rules(ours)
     given = {name for theirs, (name, _) in rules.items() if theirs in tensors}
     unknown = [name for name in tensors if name not in rules and not re.fullmatch(layout.heads, name)]
@@ -70,7 +113,11 @@ def _compare(target: str, layout: Layout, tensors: Mapping[str, Tensor], options
 
 
 def convert(
-    target: str, tensors: Mapping[str, Tensor], source: str, options: Mapping[str, Any]
+    target: str,
+    tensors: Mapping[str, Tensor],
+    source: str,
+    options: Mapping[str, Any],
+    layouts: Sequence[Layout] | None = None,
 ) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Rename and turn a file's tensors.
 
@@ -78,20 +125,23 @@ def convert(
         target: A name from `list_importers()`.
         tensors: What the file holds.
         source: The file, for messages.
-        options: Encoder options that the user asks for; they win over those that the file calls for.
+        options: Encoder options that the user asks for, beside those that the file calls for.
+        layouts: Layouts that the file may have; default: those of public files.
 
     Returns:
         Our state dict, and the encoder's options.
 
     Raises:
-        UserError: The tensors do not fit; the message names the first that does not, and another network that they fit.
+        UserError: An option is wrong or contradicts the file. Or the tensors do not fit; the message names the first
+            that does not, and another network that they fit.
     """
-    fits = [_compare(target, layout, tensors, options) for layout in layouts_of(target)]
+    fits = [_compare(target, layout, tensors, options) for layout in layouts or layouts_of(target)]
     fit = min(fits, key=lambda one: len(one.unknown) + len(one.lacking))
     if fit.unknown:
         raise UserError(
             f"{source}: not weights of {target}: unexpected tensor {fit.unknown[0]}{_hint(target, tensors)}"
         )
+    check_against(target, source, fit.layout.what, options, fit.options)
     found: dict[str, Tensor] = {}
     for theirs, (name, turn) in fit.rules.items():
         if theirs in tensors and name in fit.ours:
@@ -99,7 +149,7 @@ def convert(
                 found[name] = _shaped(turn(tensors[theirs]), fit.ours[name].shape)
             except RuntimeError:
                 shape = tuple(tensors[theirs].shape)
-                raise UserError(f"{source}: does not fit {target}: {theirs} has shape {shape}") from None
+                raise UserError(f"{source}: does not fit {target}: {theirs} has shape {shape}; {KNOWN_FILES}") from None
     for name in fit.ours:
         if name.endswith(COUNTER):
             found.setdefault(name, torch.zeros((), dtype=torch.int64))
@@ -128,7 +178,7 @@ def _hint(target: str, tensors: Mapping[str, Tensor]) -> str:
             fits = (_compare(other, layout, tensors, {}) for layout in layouts_of(other))
             if any(not fit.unknown and not fit.lacking for fit in fits):
                 return f"; it looks like {other}: `voiceface import-weights {other} FILE OUT`"
-    return ""
+    return f"; {KNOWN_FILES}"
 
 
 def _sha256(path: Path) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from voiceface.errors import UserError
+from voiceface.importers.plain_pickle import KNOWN_FILES
 
 
 def read_keras(path: Path) -> dict[str, np.ndarray]:
@@ -28,12 +29,12 @@ def read_keras(path: Path) -> dict[str, np.ndarray]:
     with h5py.File(path, "r") as file:
         group = file.get("model_weights", file)
         if "layer_names" not in group.attrs:
-            raise UserError(f"{path}: HDF5, but holds no Keras weights")
+            raise UserError(f"{path}: HDF5, but holds no Keras weights; {KNOWN_FILES}")
         for layer in map(_text, group.attrs["layer_names"]):
             for weight in map(_text, group[layer].attrs["weight_names"]):
                 array = group[layer].get(weight)
                 if not isinstance(array, h5py.Dataset):
-                    raise UserError(f"{path}: damaged, {layer} lacks {weight}")
+                    raise UserError(f"{path}: damaged, {layer} lacks {weight}; fetch it again")
                 owner, _, part = weight.split(":")[0].rpartition("/")
                 # Layers of a model inside the model keep their own names; a layer's own variables carry the layer's.
                 nested = bool(owner) and layer not in owner

@@ -30,12 +30,14 @@ class Layout:
             ours matter only where a file's names are ours.
         heads: Pattern of names that are left out, such as a classifier's, matched in full.
         options: Gives the encoder's options that the tensors of a file need.
+        free: Options that the user may give this value though a file calls for another: a part of it is left out.
     """
 
     what: str
     rules: Callable[[Mapping[str, Tensor]], Rules]
     heads: str = r"(?!)"
     options: Callable[[Mapping[str, Tensor]], dict[str, Any]] = field(default=lambda tensors: {})
+    free: Mapping[str, Any] = field(default_factory=dict)
 
 
 def build(target: str, options: dict[str, Any]) -> nn.Module:

@@ -7,6 +7,7 @@ import numpy as np
 from scipy.io import loadmat  # type: ignore[attr-defined]
 
 from voiceface.errors import UserError
+from voiceface.importers.plain_pickle import KNOWN_FILES
 
 # Parts of a layer by how many it has, in MatConvNet's order.
 _PARTS = {1: ("filters",), 2: ("filters", "biases"), 3: ("scale", "offset", "moments")}
@@ -35,7 +36,7 @@ def read_matconvnet(path: Path) -> dict[str, np.ndarray]:
         value for value in content.values() if "layers" in (getattr(value, "dtype", np.dtype(float)).names or ())
     ]
     if not networks:
-        raise UserError(f"{path}: MATLAB file, but holds no MatConvNet network")
+        raise UserError(f"{path}: MATLAB file, but holds no MatConvNet network; {KNOWN_FILES}")
     network = networks[0].item(0)
     graph = "params" in networks[0].dtype.names
     network = dict(zip(networks[0].dtype.names, network, strict=True))

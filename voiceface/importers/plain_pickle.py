@@ -11,6 +11,23 @@ from typing import Any
 import numpy as np
 
 from voiceface.errors import UserError
+from voiceface.importers.header import open_file
+
+KNOWN_FILES = "give a file that docs/weights.md lists"
+
+
+class NotNumbersError(Exception):
+    """A file holds more than numbers; the text says what."""
+
+
+def refused(path: Path, what: object) -> UserError:
+    """The error for a file that holds more than numbers.
+
+    Args:
+        path: The file.
+        what: What it holds, such as "code (posix.system)".
+    """
+    return UserError(f"{path}: refused, it holds {what}, not only numbers; get weights from their publisher")
 
 
 class _Kind:
@@ -25,7 +42,7 @@ class _Kind:
     def dtype(self) -> np.dtype[Any]:
         """The dtype of plain numbers that this stands for."""
         if self.code[:1] not in ("f", "i", "u"):
-            raise ValueError(f"arrays of type {self.code} are not read")
+            raise NotNumbersError(f"arrays of type {self.code}")
         return np.dtype(f"{self.order}{self.code}")
 
 
@@ -49,7 +66,7 @@ class _Array:
 def _encode(text: str, codec: str) -> bytes:
     """How Python 3 writes bytes for Python 2."""
     if codec not in ("latin1", "latin-1"):
-        raise pickle.UnpicklingError(f"it encodes text as {codec}")
+        raise NotNumbersError("code (_codecs.encode)")
     return text.encode("latin1")
 
 
@@ -66,7 +83,7 @@ class _Unpickler(pickle.Unpickler):
         try:
             return _KNOWN[module, name]
         except KeyError:
-            raise pickle.UnpicklingError(f"it wants to use {module}.{name}, which weights have no need of") from None
+            raise NotNumbersError(f"code ({module}.{name})") from None
 
 
 def read_npy(path: Path) -> dict[str, np.ndarray]:
@@ -81,20 +98,23 @@ def read_npy(path: Path) -> dict[str, np.ndarray]:
     Raises:
         UserError: It holds something else, or a pickle that names anything but numpy's arrays.
     """
-    with path.open("rb") as file:
+    with open_file(path, str(path)) as file:
         version = np.lib.format.read_magic(file)
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, _, dtype = read(file)
         if dtype.kind != "O" or shape != ():
-            raise UserError(f"{path}: holds an array; weights are a dictionary of arrays")
+            raise UserError(f"{path}: holds an array, not a dictionary of arrays; {KNOWN_FILES}")
         try:
-            (layers,) = _Unpickler(file, encoding="latin1").load().value
-        except pickle.UnpicklingError as error:
-            raise UserError(f"{path}: refused, it is not only numbers: {error}") from None
+            content = _Unpickler(file, encoding="latin1").load()
+        except NotNumbersError as error:
+            raise refused(path, error) from None
+    layers = content.value[0] if isinstance(content, _Array) and isinstance(content.value, list) else None
+    if not isinstance(layers, dict) or not all(isinstance(parts, dict) for parts in layers.values()):
+        raise UserError(f"{path}: holds no dictionary of layers with arrays; {KNOWN_FILES}")
     found = {}
     for layer, parts in layers.items():
         for part, array in parts.items():
             if not isinstance(array, _Array) or not isinstance(array.value, np.ndarray):
-                raise UserError(f"{path}: {layer}/{part} holds no numbers")
+                raise UserError(f"{path}: {layer}/{part} holds no numbers; {KNOWN_FILES}")
             found[f"{layer}/{part}"] = array.value
     return found

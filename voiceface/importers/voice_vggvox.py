@@ -12,6 +12,7 @@ from voiceface.importers.layout import KERAS, TORCH, Layout, Rules, batch_norm, 
 
 _LAYERS = ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7")
 EPSILON = 1e-5  # of our batch norms
+_FREE = {"activation": False}  # leaves the batch norm after fc7 out
 _BIASES = ("/biases", "/bias", ".bias")
 
 
@@ -51,7 +52,7 @@ def _options(tensors: Mapping[str, Tensor]) -> dict[str, Any]:
 
 
 LAYOUTS = (
-    Layout("VGGVox, MatConvNet", _matconvnet, r"fc8/.*", _options),
-    Layout("VGGVox verification, Keras", _keras, r"fc8/.*", _options),
+    Layout("VGGVox, MatConvNet", _matconvnet, r"fc8/.*", _options, _FREE),
+    Layout("VGGVox verification, Keras", _keras, r"fc8/.*", _options, _FREE),
     Layout("VGGVox-PyTorch", _pytorch, r"classifier\.fc8\..*", _options),
 )

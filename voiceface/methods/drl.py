@@ -1,6 +1,6 @@
 """DRL: one shared last layer, bidirectional ranking with intra-modal terms, identity and centre constraints.
 
-"Learning discriminative joint embeddings for efficient face and voice association" (Wang, Liu, Wang, Yu, Zhang, SIGIR
+"Learning discriminative joint embeddings for efficient face and voice association" (Wang et al., SIGIR
 2020; https://doi.org/10.1145/3397271.3401302).
 
 The ranking loss's equation is damaged in the paper's text; negatives are mined by identity. Inside the intra-modal

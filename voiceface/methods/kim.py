@@ -50,6 +50,7 @@ class Kim(Method):
         width: Width of the two last layers and of the embedding (table A.2: 128, 512, 1024, 2048, 4096).
         pooling: Pool feature maps over all of space and time, or by halves; None: halves from width 1024 on (table
             A.2), for the paper's own networks.
+        triplets: Triplets drawn for each anchor of a batch; the paper's have clips of their own each.
         margin: Margin of the contrastive loss (not stated in the paper).
         hard_after: Steps after which only the hardest triplets count; None: never.
         keep: Triplets that count then; before, the batch has no more than these.
@@ -77,6 +78,7 @@ class Kim(Method):
         loss: Loss = "triplet",
         width: int = 128,
         pooling: Literal["global", "half"] | None = None,
+        triplets: int = 1,
         margin: float = 1.0,
         hard_after: int | None = 120_000,
         keep: int = 8,
@@ -110,7 +112,7 @@ class Kim(Method):
         else:
             self.face_head = two_layers(self.face_encoder.dim, width)
             self.voice_head = two_layers(self.voice_encoder.dim, width)
-        self.anchor, self.loss_name, self.margin = anchor, loss, margin
+        self.anchor, self.loss_name, self.triplets, self.margin = anchor, loss, triplets, margin
         self.hard_after, self.keep, self.weights = hard_after, keep, weights
         self.rates, self.fall_every = {"fc": fc_rate, "encoders": encoder_rate}, fall_every
 
@@ -150,10 +152,12 @@ class Kim(Method):
     def loss(
         self, voices: Tensor, faces: Tensor, voice_identity: Tensor, face_identity: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """One triplet per anchor: another clip of its person, and one of another person's, drawn at random."""
+        """Triplets of each anchor: another clip of its person, and one of another person's, drawn at random."""
         clips = [(voices, voice_identity), (faces, face_identity)]
         (anchors, anchor_identity), (others, other_identity) = clips if self.anchor == "voice" else clips[::-1]
-        a, p, n = draw_triplets(anchor_identity, other_identity)
+        each = torch.arange(len(anchors), device=anchors.device).repeat_interleave(self.triplets)
+        a, p, n = draw_triplets(anchor_identity[each], other_identity)
+        a = each[a]
         with torch.autocast(voices.device.type, enabled=False):
             losses, right = self._of_triplets(anchors[a].float(), others[p].float(), others[n].float())
             if self._hard():
