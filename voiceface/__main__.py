@@ -87,6 +87,8 @@ def _importable(name: str) -> str:
         raise argparse.ArgumentTypeError(
             f"{name}: no public weight file is known; known: {', '.join(list_importers())}"
         )
+    if name in set(list_recipes()) - set(list_importers()):
+        raise argparse.ArgumentTypeError(f"{name}: a recipe; weights are for one of: {', '.join(list_importers())}")
     return name
 
 
