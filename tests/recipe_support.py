@@ -23,7 +23,7 @@ PEOPLE = [{"gender": "mf"[i % 2], "nationality": ["Fiji", "Peru", "Oman", "Mali"
 
 @functools.cache
 def _settings(recipe: str, preset: str, encoders: str) -> str:
-    merged: dict[str, Any] = {"model": {"init_args": {}}, "data": {}, "trainer": {}}
+    merged: dict[str, Any] = {"model": {"init_args": {}}, "data": {}, "trainer": {}, "metrics": {}}
     for file in recipe_files(recipe, preset, encoders):
         for group, values in yaml.safe_load(file.read_text()).items():
             merged[group] |= {k: v for k, v in values.items() if k != "init_args"}
