@@ -153,6 +153,8 @@ def table(result: Mapping[str, Any]) -> str:
         lines.append("| " + " | ".join([name, *cells, ", ".join(s for s in shares if s), auc, precision]) + " |")
     ideal = [percent(result["ideal"][d][s]) for d in ("v2f", "f2v") for s in ("U", "G")]
     lines.append("| ideal observer | " + " | ".join([*ideal, "100, 100", "", ""]) + " |")
+    if result["missing"]:
+        lines += ["", "Not run: " + ", ".join(f"`{recipe}`" for recipe in result["missing"]) + "."]
     lines += ["", "Recipes that the demo preset makes the same: "]
     same = [f"`{first}` = " + ", ".join(f"`{o}`" for o in others) for first, others in result["same"].items() if others]
     lines[-1] += "; ".join(same) + "."
@@ -177,6 +179,7 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs/methods"), help="folder of the runs")
     parser.add_argument("--jobs", type=int, default=max(1, (os.cpu_count() or 1)), help="runs at a time")
     parser.add_argument("--only", default="", help="recipes, separated by commas")
+    parser.add_argument("--finished", action="store_true", help="train nothing: take the runs that are finished")
     parser.add_argument("--table", action="store_true", help="write the table from the JSON alone")
     options = parser.parse_args()
     if options.table:
@@ -190,17 +193,20 @@ def main() -> None:
         same.setdefault(first.setdefault(settings(recipe), recipe), [])
         if first[settings(recipe)] != recipe:
             same[first[settings(recipe)]].append(recipe)
-    with ThreadPoolExecutor(options.jobs) as pool:
-        list(pool.map(lambda recipe: train(recipe, options.runs), same))
+    if not options.finished:
+        with ThreadPoolExecutor(options.jobs) as pool:
+            list(pool.map(lambda recipe: train(recipe, options.runs), same))
+    missing = [recipe for recipe in same if not (options.runs / recipe / "results.json").exists()]
     known = ceilings()
     rows, ideal = {}, {}
-    for recipe in same:
+    for recipe in set(same) - set(missing):
         results = json.loads((options.runs / recipe / "results.json").read_text())
         ideal = {d: {s: matching(results["ideal_observer"], d, s) for s in ("U", "G")} for d in ("v2f", "f2v")}
         rows[recipe] = summary(recipe, results, known.get(recipe, results["ideal_observer"]))
     found = {
         "machine": describe(),
-        "recipes": rows,
+        "recipes": {recipe: rows[recipe] for recipe in same if recipe in rows},
+        "missing": missing,
         "same": same,
         "ideal": ideal,
         "known": {r: {d: {s: matching(c, d, s) for s in ("U", "G")} for d in ("v2f", "f2v")} for r, c in known.items()},
