@@ -82,7 +82,7 @@ def test_the_demo_preset_is_small_and_trains_everything(recipe: str):
 def test_a_recipe_file_opens_with_a_comment_and_holds_only_known_groups(file):
     text = file.read_text()
     assert re.match(r"# \S", text)
-    assert set(yaml.safe_load(text)) <= {"model", "data", "trainer"}
+    assert set(yaml.safe_load(text)) <= {"model", "data", "trainer", "metrics"}
 
 
 def test_an_unknown_recipe_is_refused_with_the_nearest():
