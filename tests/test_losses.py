@@ -1,9 +1,11 @@
+from typing import Any
+
 import numpy as np
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from voiceface.losses import triplet_loss
+from voiceface.losses import rows, triplet_loss
 
 
 def brute_force(v, f, vi, fi, margin):
@@ -49,3 +51,19 @@ def test_it_is_float32_under_autocast_and_without_positives_zero():
         none, _ = triplet_loss(v, v.detach(), torch.arange(4), torch.arange(4, 8), 0.2)
     assert total.dtype == torch.float32
     assert float(none) == 0
+
+
+def test_rows_are_those_of_indexing_and_their_gradient_repeats_to_the_bit():
+    torch.manual_seed(0)
+    table, index = torch.randn(40, 256), torch.randint(40, (64, 20))
+    weight = torch.randn(64, 20, 256)
+
+    def gradient(take: Any, table: torch.Tensor) -> torch.Tensor:
+        table = table.clone().requires_grad_()
+        (take(table, index) * weight.to(table.dtype)).sum().backward()
+        return table.grad
+
+    assert torch.equal(rows(table, index), table[index])
+    expected = gradient(lambda t, i: t[i], table.double())
+    assert torch.allclose(gradient(rows, table).double(), expected, rtol=1e-4, atol=1e-4)
+    assert len({gradient(rows, table).numpy().tobytes() for _ in range(20)}) == 1

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from voiceface.losses import contrastive_loss, distances, softmax_ratio_loss
+from voiceface.losses import contrastive_loss, distances, rows, softmax_ratio_loss
 from voiceface.method import Method
 from voiceface.mining import draw_triplets
 from voiceface.weights import load_into
@@ -159,7 +159,9 @@ class Kim(Method):
         a, p, n = draw_triplets(anchor_identity[each], other_identity)
         a = each[a]
         with torch.autocast(voices.device.type, enabled=False):
-            losses, right = self._of_triplets(anchors[a].float(), others[p].float(), others[n].float())
+            losses, right = self._of_triplets(
+                *(rows(x.float(), i) for x, i in ((anchors, a), (others, p), (others, n)))
+            )
             if self._hard():
                 losses = losses.topk(min(self.keep, len(losses))).values
             mean = losses.mean() if len(losses) else (voices.sum() + faces.sum()) * 0

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from voiceface.losses import contrastive_loss, pairwise_distances
+from voiceface.losses import contrastive_loss, pairwise_distances, rows
 from voiceface.method import Method
 from voiceface.mining import curriculum_negatives
 
@@ -126,10 +126,10 @@ class PINs(Method):
             distance = pairwise_distances(faces, voices)
             face, voice = (face_identity[:, None] == voice_identity).nonzero(as_tuple=True)
             near = distance[face, voice]
-            rows, columns = curriculum_negatives(
+            anchors, columns = curriculum_negatives(
                 distance[face], face_identity[face], voice_identity, near, tau, self.all_negatives
             )
-            far = distance[face[rows], columns]
+            far = rows(distance, face)[anchors, columns]
             loss = near.sum() * 0
             if len(far):
                 positive = contrastive_loss(near, torch.ones_like(near), self.margin).mean()
