@@ -48,11 +48,11 @@ def test_recipes_that_a_preset_makes_the_same_are_named():
 
 
 def test_a_base_is_no_recipe_and_presets_are_none():
-    assert not {"dimnet", "dimnet.base", "demo", "common", "kim.demo"} & set(list_recipes())
+    assert not {"dimnet", "dimnet.base", "demo", "common", "features", "kim.demo"} & set(list_recipes())
     assert len(list_recipes()) == len(set(list_recipes()))
     for file in FOLDER.glob("*.yaml"):
         name, *preset = file.stem.split(".")
-        known = name in list_recipes() or name in ("demo", "common")
+        known = name in list_recipes() or name in ("demo", "common", "features")
         assert known or any(recipe.startswith(f"{name}_") for recipe in list_recipes()), file.name
         assert preset in ([], ["demo"], ["base"]), file.name
 

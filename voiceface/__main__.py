@@ -2,11 +2,9 @@
 
 import argparse
 import os
-import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
 
 import shtab
 
@@ -14,7 +12,9 @@ from voiceface import __version__
 from voiceface.encoders import list_encoders
 from voiceface.errors import UserError
 from voiceface.importers import list_importers
-from voiceface.recipes import list_recipes, nearest
+from voiceface.parser import Parser, add_command, add_path, given
+from voiceface.prepare.words import add_prepare
+from voiceface.recipes import list_recipes
 from voiceface.words import ENCODERS, expand, explain, split_words
 
 FIT_EXAMPLES = """examples:
@@ -34,7 +34,12 @@ Every option of the method (--model.*), the data (--data.*) and Lightning's Trai
 EMBEDDINGS = """an .npz of voices, voice_identity, voice_key, faces, face_identity, face_key, or a folder of voices.npy,
 voices.csv (identity, key), faces.npy and faces.csv, or of voices.parquet and faces.parquet"""
 
-FOLDERS = ("DIR", "CHECKPOINT", "OUT")  # what their metavars say
+EXTRACT_EXAMPLES = """examples:
+  voiceface extract FEATURES --data CORPUS --face-weights face.safetensors --voice-weights voice.safetensors
+  voiceface extract FEATURES --checkpoint runs/trinet/checkpoint
+  voiceface fit --model trinet --data FEATURES                     heads alone
+
+It can be killed and goes on where it was. Weights: docs/weights.md"""
 
 IMPORT_EXAMPLES = """examples:
   voiceface import-weights face_inception_resnet_v1 20180402-114759-vggface2.pt face.safetensors
@@ -49,38 +54,6 @@ SCORE_EXAMPLES = """examples:
   voiceface score FOLDER --similarity similarity.npy --strata U,G,GN --out results.json"""
 
 
-class Parser(argparse.ArgumentParser):
-    """argparse with one-line errors that name the nearest word."""
-
-    def error(self, message: str) -> NoReturn:
-        """Raise a `UserError` instead of printing the usage."""
-        for pattern, words in (
-            (r"unrecognized arguments: (\S+)", self._option_string_actions),
-            (r"invalid choice: '?([^' ]+)", self._choices()),
-        ):
-            found = re.search(pattern, message)
-            if found:
-                message = f"{found[1]}: not known here{nearest(found[1], words)}"
-        raise UserError(f"{message}; see `{self.prog} --help`")
-
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Refuse unknown words here, where the command that they were given to is known."""
-        found, unknown = super().parse_known_args(args, namespace)
-        if unknown:
-            self.error(f"unrecognized arguments: {' '.join(unknown)}")
-        return found, unknown
-
-    def _choices(self) -> list[str]:
-        return [str(c) for action in self._actions if action.choices for c in action.choices]
-
-
-def _given(value: str) -> str:
-    """A word that must not be empty, as an unset variable leaves it."""
-    if not value:
-        raise argparse.ArgumentTypeError("the value is empty (an unset variable?)")
-    return value
-
-
 def _importable(name: str) -> str:
     """An encoder whose public files are known; an encoder without any is told apart from a typing error."""
     if name in {encoder for names in list_encoders().values() for encoder in names} - set(list_importers()):
@@ -90,23 +63,6 @@ def _importable(name: str) -> str:
     if name in set(list_recipes()) - set(list_importers()):
         raise argparse.ArgumentTypeError(f"{name}: a recipe; weights are for one of: {', '.join(list_importers())}")
     return name
-
-
-def _path(parser: Parser, name: str, metavar: str, help: str, **options: Any) -> None:
-    """Add an argument that the shell completes with files, or with folders."""
-    action = parser.add_argument(name, metavar=metavar, help=help, type=_given, **options)
-    action.complete = shtab.DIRECTORY if metavar in FOLDERS else shtab.FILE  # type: ignore[attr-defined]
-
-
-def _add(commands: "argparse._SubParsersAction[Parser]", name: str, help: str, example: str) -> Parser:
-    return commands.add_parser(
-        name,
-        help=help,
-        description=help[0].upper() + help[1:] + ".",
-        epilog=f"example:\n  {example}" if "\n" not in example else example,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
 
 
 def build_parser() -> Parser:
@@ -124,9 +80,9 @@ def build_parser() -> Parser:
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=Parser)
 
-    fit = _add(commands, "fit", "train a method, test it, print its table", FIT_EXAMPLES)
+    fit = add_command(commands, "fit", "train a method, test it, print its table", FIT_EXAMPLES)
     fit.add_argument("--model", metavar="NAME", choices=list_recipes(), help="recipe: " + ", ".join(list_recipes()))
-    _path(fit, "--data", "DIR", "corpus; without it the built-in synthetic one, made on first use")
+    add_path(fit, "--data", "DIR", "corpus; without it the built-in synthetic one, made on first use")
     fit.add_argument(
         "--preset",
         choices=["paper", "demo"],
@@ -135,9 +91,10 @@ def build_parser() -> Parser:
     fit.add_argument(
         "--encoders",
         choices=ENCODERS,
-        help="paper: those of the recipe (default); common: one pair for every method, so that only methods differ",
+        help="paper: those of the recipe (default); common: one pair for every method, so that only methods differ; "
+        "features: none (default where --data holds what `voiceface extract` wrote)",
     )
-    _path(
+    add_path(
         fit,
         "--pretrained",
         "FILE",
@@ -147,32 +104,32 @@ def build_parser() -> Parser:
     fit.add_argument(
         "--gpus", metavar="N", help="GPUs to train on; without it the CPU, or what --trainer.accelerator finds"
     )
-    _path(fit, "--out", "DIR", "run folder (default: the next free runs/NAME)")
+    add_path(fit, "--out", "DIR", "run folder (default: the next free runs/NAME)")
     fit.add_argument("--ckpt_path", metavar="FILE", help="go on from this last.ckpt; `last`: that of --out")
     fit.add_argument("--help_all", action="store_true", help="explain every option")
 
-    test = _add(
+    test = add_command(
         commands,
         "test",
         "evaluate a checkpoint on a corpus",
         "voiceface test runs/trinet/checkpoint --data CORPUS --split test --out results.json",
     )
-    embed = _add(
+    embed = add_command(
         commands,
         "embed",
         "embed a corpus: both modalities, with identities and keys",
         "voiceface embed runs/trinet/checkpoint --data CORPUS --out emb.npz",
     )
     for command in (test, embed):
-        _path(command, "checkpoint", "CHECKPOINT", "checkpoint folder")
-        _path(command, "--data", "DIR", "corpus; without it the built-in synthetic one")
+        add_path(command, "checkpoint", "CHECKPOINT", "checkpoint folder")
+        add_path(command, "--data", "DIR", "corpus; without it the built-in synthetic one")
         command.add_argument("--split", default="test", choices=["train", "val", "test"])
         command.add_argument("--gpus", type=int, default=0, choices=[0, 1], help="1: use a GPU")
         command.add_argument("--workers", type=int, default=2, help="processes that read the corpus")
         command.add_argument(
             "--on-error", default="stop", choices=["stop", "skip"], help="what to do about a damaged clip"
         )
-    _path(test, "--out", "FILE", "result file (default: results.json)", default="results.json")
+    add_path(test, "--out", "FILE", "result file (default: results.json)", default="results.json")
     test.add_argument(
         "--sampled",
         type=int,
@@ -181,26 +138,54 @@ def build_parser() -> Parser:
         help="trials a score is drawn from, for methods that only compare candidates with each other, such as SVHF",
     )
     test.add_argument("--all", action="store_true", help="print every score, not the headline alone")
-    _path(embed, "--out", "FILE", "npz file to write", required=True)
+    add_path(embed, "--out", "FILE", "npz file to write", required=True)
 
-    score = _add(commands, "score", "score embeddings, ours or not", SCORE_EXAMPLES)
-    analyze = _add(
+    extract = add_command(
+        commands,
+        "extract",
+        "features of frozen encoders as a corpus, on which heads train in seconds",
+        EXTRACT_EXAMPLES,
+    )
+    add_path(extract, "out", "OUT", "folder of the corpus of features")
+    add_path(extract, "--data", "DIR", "corpus; without it the built-in synthetic one")
+    add_path(extract, "--checkpoint", "CHECKPOINT", "take the encoders of a checkpoint, without its heads")
+    for kind, names in list_encoders().items():
+        known = [name for name in names if name != f"{kind}_features"]
+        extract.add_argument(
+            f"--{kind}-encoder",
+            type=given,
+            metavar="NAME",
+            help=f"{kind} network (default: what the weights' file says): " + ", ".join(known),
+        )
+        add_path(extract, f"--{kind}-weights", "FILE", f"safetensors file of the {kind} network's weights")
+    extract.add_argument("--face-margin", type=float, help="face box scale that the face network is given (default: 1)")
+    extract.add_argument(
+        "--dtype", default="float32", choices=["float32", "float16"], help="type that is stored (default: float32)"
+    )
+    extract.add_argument("--batch", type=int, default=64, metavar="N", help="clips per pass at most (default: 64)")
+    extract.add_argument("--gpus", type=int, default=0, choices=[0, 1], help="1: use a GPU")
+    extract.add_argument("--workers", type=int, default=2, help="processes that read the corpus (default: 2)")
+
+    score = add_command(commands, "score", "score embeddings, ours or not", SCORE_EXAMPLES)
+    analyze = add_command(
         commands,
         "analyze",
         "what embeddings know of people: probes, distance against agreement, t-SNE",
         "voiceface analyze emb.npz --identities identities.csv --out analysis",
     )
     for command in (score, analyze):
-        _path(command, "embeddings", "EMB", EMBEDDINGS)
-        _path(command, "faces", "FACES", "the faces' file, where EMB is that of the voices", nargs="?")
-        _path(command, "--identities", "CSV", "what is known of each person: identity or VoxCeleb's ids, gender, ...")
+        add_path(command, "embeddings", "EMB", EMBEDDINGS)
+        add_path(command, "faces", "FACES", "the faces' file, where EMB is that of the voices", nargs="?")
+        add_path(
+            command, "--identities", "CSV", "what is known of each person: identity or VoxCeleb's ids, gender, ..."
+        )
         command.add_argument(
             "--similarity",
-            type=_given,
+            type=given,
             metavar="cosine|euclidean|FILE.npy",
             help="how they compare (default: what EMB says, else cosine); a file holds a matrix, voices by faces",
         )
-    _path(score, "--trials", "FILE", "trial lists to score as well", nargs="+", default=[])
+    add_path(score, "--trials", "FILE", "trial lists to score as well", nargs="+", default=[])
     score.add_argument(
         "--protocol",
         nargs="+",
@@ -210,19 +195,19 @@ def build_parser() -> Parser:
         help="protocols of papers to run beside the exact scores: trinet, kim, drl, pins",
     )
     score.add_argument(
-        "--strata", type=_given, metavar="U,G,...", help="who competes (default: all that --identities allows)"
+        "--strata", type=given, metavar="U,G,...", help="who competes (default: all that --identities allows)"
     )
     score.add_argument("--level", type=float, default=0.95, help="confidence level (default: 0.95)")
     score.add_argument("--seed", type=int, default=0, help="seed of what is drawn: protocols, galleries, joint scores")
-    score.add_argument("--name", type=_given, help="name of the model (default: what EMB says, else its file name)")
-    _path(score, "--out", "FILE", "result file (default: results.json)", default="results.json")
+    score.add_argument("--name", type=given, help="name of the model (default: what EMB says, else its file name)")
+    add_path(score, "--out", "FILE", "result file (default: results.json)", default="results.json")
     score.add_argument("--all", action="store_true", help="print every score, not the headline alone")
-    _path(analyze, "--out", "DIR", "folder to write", required=True)
+    add_path(analyze, "--out", "DIR", "folder to write", required=True)
     analyze.add_argument("--seed", type=int, default=0)
     analyze.add_argument("--level", type=float, default=0.99, help="confidence level of the probes (default: 0.99)")
     analyze.add_argument("--points", type=int, default=2000, help="clips in a picture (default: 2000)")
 
-    weights = _add(
+    weights = add_command(
         commands, "import-weights", "turn a public weight file into one that `fit --pretrained` takes", IMPORT_EXAMPLES
     )
     weights.add_argument(
@@ -232,63 +217,21 @@ def build_parser() -> Parser:
         metavar="ENCODER",
         help="encoder, or whole method, that the weights are for: " + ", ".join(list_importers()),
     )
-    _path(weights, "source", "FILE", "the public file: PyTorch, safetensors, Keras .h5, MatConvNet .mat, .npy, .npz")
-    _path(weights, "out", "OUTPUT", "safetensors file to write")
+    add_path(weights, "source", "FILE", "the public file: PyTorch, safetensors, Keras .h5, MatConvNet .mat, .npy, .npz")
+    add_path(weights, "out", "OUTPUT", "safetensors file to write")
     weights.add_argument(
-        "--options", type=_given, metavar="JSON", default="{}", help="encoder options to import for (default: none)"
+        "--options", type=given, metavar="JSON", default="{}", help="encoder options to import for (default: none)"
     )
 
-    prepare = _add(commands, "prepare", "turn raw material into a corpus", "voiceface prepare folder PEOPLE CORPUS")
-    kinds = prepare.add_subparsers(dest="kind", metavar="KIND", required=True, parser_class=Parser)
-    synthetic = _add(
-        kinds,
-        "synthetic",
-        "render a synthetic corpus whose best possible score is known",
-        "voiceface prepare synthetic CORPUS --identities 2000",
-    )
-    synthetic.add_argument("--identities", type=int, default=600, help="people (default: 600)")
-    synthetic.add_argument("--voices", type=int, default=4, help="voices per person (default: 4)")
-    synthetic.add_argument("--faces", type=int, default=6, help="faces per person (default: 6)")
-    synthetic.add_argument("--seed", type=int, default=0)
-    synthetic.add_argument(
-        "--strength", type=float, default=1.0, help="how well voice and face show what they share (default: 1)"
-    )
-    folder = _add(
-        kinds,
-        "folder",
-        "collect voices and faces that lie in one folder per person, or are listed in a CSV",
-        "voiceface prepare folder PEOPLE CORPUS --faces asis",
-    )
-    folder.add_argument(
-        "source",
-        type=_given,
-        metavar="SRC",
-        help="folder of IDENTITY/{voice,face}/* with an optional identities.csv, or a CSV with identity, path, kind",
-    )
-    folder.add_argument("--faces", default="asis", choices=["asis"], help="asis: the pictures are face crops already")
-    folder.add_argument("--face-size", type=int, default=224, help="side of the stored faces, pixels (default: 224)")
-    folder.add_argument(
-        "--margin", type=float, default=1.0, help="how many times the face box the pictures show (default: 1)"
-    )
-    folder.add_argument("--minimum-seconds", type=float, default=0.5, help="shorter voices are left out (default: 0.5)")
-    folder.add_argument("--name", help="name of the corpus (default: that of OUT)")
-    folder.add_argument("--licence", default="", help="licence of the material, kept in the corpus")
-    folder.add_argument("--seed", type=int, default=0, help="seed of the split")
-    for kind in (synthetic, folder):
-        _path(kind, "out", "OUT", "folder of the corpus")
-        kind.add_argument("--workers", type=int, help="processes (default: one per core)")
-        kind.add_argument(
-            "--bundle",
-            default="random",
-            choices=["random", "video"],
-            help="video: keep the clips of one video together, for --data.same_video (default: random)",
-        )
+    add_prepare(commands)
 
-    check = _add(commands, "check", "is the environment sound; is this corpus whole", "voiceface check CORPUS --deep")
-    _path(check, "corpus", "DIR", "corpus; without it only the environment", nargs="?")
+    check = add_command(
+        commands, "check", "is the environment sound; is this corpus whole", "voiceface check CORPUS --deep"
+    )
+    add_path(check, "corpus", "DIR", "corpus; without it only the environment", nargs="?")
     check.add_argument("--deep", action="store_true", help="decode every voice and face as well")
 
-    _add(commands, "list", "recipes and encoders", "voiceface list")
+    add_command(commands, "list", "recipes and encoders", "voiceface list")
     return parser
 
 

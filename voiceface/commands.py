@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from voiceface.data.module import VoxVGGDataModule
     from voiceface.embeddings import Embeddings
     from voiceface.method import Method
-    from voiceface.prepare.engine import Summary
 
 
 def run_list(options: Namespace) -> int:
@@ -44,7 +43,7 @@ def run_check(options: Namespace) -> int:
             f"{options.corpus}: "
             + (f"{len(found)} problems" if found else "whole" + (", every clip decodes" if options.deep else ""))
         )
-        _print_splits(corpus.description["splits"])
+        print_splits(corpus.description["splits"])
         problems += found
     for problem in problems:
         print(f"  {problem}")
@@ -57,7 +56,8 @@ def run_check(options: Namespace) -> int:
     return 0
 
 
-def _print_splits(splits: dict[str, dict[str, int]]) -> None:
+def print_splits(splits: dict[str, dict[str, int]]) -> None:
+    """Print how many people, voices and faces each split has."""
     table = Table("split", box=None, pad_edge=False)
     for kind in ("identities", "voices", "faces"):
         table.add_column(kind, justify="right")
@@ -66,45 +66,24 @@ def _print_splits(splits: dict[str, dict[str, int]]) -> None:
     Console().print(table)
 
 
-def _print_summary(out: Path, summary: "Summary") -> None:
-    print(f"{out}: " + ("already prepared by this command" if summary.already_there else "prepared"))
-    _print_splits(summary.splits)
-    if summary.rejects:
-        print(f"left out: {sum(summary.rejects.values())} inputs, listed in {out / 'rejects.csv'}")
-        for reason, count in sorted(summary.rejects.items(), key=lambda item: (-item[1], item[0]))[:20]:
-            print(f"  {count:6,}  {reason}")
-
-
 def run_prepare(options: Namespace) -> int:
-    """Prepare a corpus and print what was kept and what was left out."""
-    if options.workers is not None and options.workers < 1:
-        raise UserError(f"--workers {options.workers}: give 1 or more")
-    out = Path(options.out)
-    if options.kind == "synthetic":
-        from voiceface.data.synthetic import SyntheticOptions
-        from voiceface.prepare.synthetic import prepare_synthetic
+    """Prepare a corpus, see `voiceface.prepare.commands`."""
+    from voiceface.prepare.commands import run_prepare
 
-        made = SyntheticOptions(options.identities, options.voices, options.faces, options.seed, options.strength)
-        summary = prepare_synthetic(out, made, options.workers, options.bundle)
-    else:
-        from voiceface.prepare.folder import FolderOptions, prepare_folder
+    return run_prepare(options)
 
-        wanted = FolderOptions(
-            name=options.name or out.name,
-            licence=options.licence,
-            face_size=options.face_size,
-            face_margin=options.margin,
-            minimum_seconds=options.minimum_seconds,
-            seed=options.seed,
+
+def _gpus_are_there(wanted: int) -> None:
+    import torch
+
+    if wanted > torch.cuda.device_count():
+        raise UserError(
+            f"--gpus {wanted}: this machine has {torch.cuda.device_count()} GPUs; leave --gpus out to use the CPU"
         )
-        summary = prepare_folder(Path(options.source), out, wanted, options.workers, options.bundle)
-    _print_summary(out, summary)
-    return 0
 
 
 def _evaluate(options: Namespace) -> "tuple[Method, VoxVGGDataModule, pl.Trainer]":
     import pytorch_lightning as pl
-    import torch
 
     from voiceface.bar import RunBar
     from voiceface.data.module import VoxVGGDataModule
@@ -113,10 +92,7 @@ def _evaluate(options: Namespace) -> "tuple[Method, VoxVGGDataModule, pl.Trainer
     from voiceface.weights import load_checkpoint, read_config
 
     quiet()
-    if options.gpus > torch.cuda.device_count():
-        raise UserError(
-            f"--gpus {options.gpus}: this machine has {torch.cuda.device_count()} GPUs; leave --gpus out to use the CPU"
-        )
+    _gpus_are_there(options.gpus)
     folder = Path(options.checkpoint)
     method = load_checkpoint(folder)
     data = VoxVGGDataModule(options.data, workers=options.workers, evaluation_on_error=options.on_error)
@@ -166,6 +142,36 @@ def run_embed(options: Namespace) -> int:
         Path(options.out), method, data.corpus, options.split, names, metrics, measures
     )
     print(f"{options.out}: {voices} voices and {faces} faces, {dimensions} dimensions, compare by {method.space}")
+    return 0
+
+
+def run_extract(options: Namespace) -> int:
+    """Write the features of a corpus as a corpus and print what it holds."""
+    from voiceface.data.builtin import builtin_corpus
+    from voiceface.data.shards import Corpus
+    from voiceface.extract import extract
+    from voiceface.frozen import of_checkpoint, of_weights
+
+    for name, least in (("batch", 1), ("workers", 0)):
+        if getattr(options, name) < least:
+            raise UserError(f"--{name} {getattr(options, name)}: give {least} or more")
+    _gpus_are_there(options.gpus)
+    voice, face = (None if o is None else Path(o) for o in (options.voice_weights, options.face_weights))
+    own = ("voice_encoder", "face_encoder", "voice_weights", "face_weights", "face_margin")
+    given = [name for name in own if getattr(options, name) is not None]
+    if options.checkpoint is None:
+        frozen = of_weights(options.voice_encoder, options.face_encoder, voice, face, options.face_margin or 1.0)
+    elif given:
+        raise UserError(f"--{given[0].replace('_', '-')}: --checkpoint has its own; leave one of them out")
+    else:
+        frozen = of_checkpoint(Path(options.checkpoint))
+    corpus = Corpus(options.data or builtin_corpus())
+    device = "cuda" if options.gpus else "cpu"
+    summary = extract(Path(options.out), corpus, frozen, options.dtype, options.batch, options.workers, device)
+    print(f"{options.out}: " + ("already extracted by this command" if summary.already_there else "extracted"))
+    print_splits(summary.splits)
+    for kind, about in frozen.about.items():
+        print(f"{kind}: {about['dim']} dimensions, of {about['encoder']}")
     return 0
 
 

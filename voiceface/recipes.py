@@ -10,7 +10,7 @@ import yaml
 from voiceface.errors import UserError
 
 FOLDER = Path(__file__).parent / "methods"
-SHARED = ("demo", "common")
+SHARED = ("demo", "common", "features")
 
 
 def list_methods() -> list[str]:
@@ -32,7 +32,8 @@ def recipe_files(name: str, preset: str, encoders: str = "paper") -> list[Path]:
     Args:
         name: Recipe.
         preset: `paper` or `demo`.
-        encoders: `paper`, those of the recipe; or `common`, one pair of paper-size encoders for all methods.
+        encoders: `paper`, those of the recipe; `common`, one pair of paper-size encoders for all methods; `features`,
+            none, for a corpus of features.
 
     Raises:
         UserError: No such recipe; the message holds the nearest name and the list.
@@ -46,8 +47,8 @@ def recipe_files(name: str, preset: str, encoders: str = "paper") -> list[Path]:
     files = [f"{first}.base.yaml", *(f"{n}.yaml" for n in names)]
     if preset == "demo":
         files += ["demo.yaml", *(f"{n}.demo.yaml" for n in names)]
-    if encoders == "common":
-        files.append("common.yaml")
+    if encoders != "paper":
+        files.append(f"{encoders}.yaml")
     return [FOLDER / file for file in files if (FOLDER / file).exists()]
 
 

@@ -13,11 +13,12 @@ from typing import Any
 import yaml
 
 from voiceface.errors import UserError
+from voiceface.feature_words import features_fit, features_of, widths
 from voiceface.importers.header import Pretrained, read_header
 from voiceface.recipes import FOLDER, list_recipes, nearest, recipe_files
 
 SHORT = ("model", "data", "preset", "encoders", "pretrained", "gpus", "out")
-ENCODERS = ("paper", "common")
+ENCODERS = ("paper", "common", "features")
 PLAIN = (
     "config",
     "seed_everything",
@@ -83,9 +84,8 @@ def expand(args: Sequence[str]) -> tuple[list[str], dict[str, str]]:
     """
     short, pretrained, rest = split_words(args)
     _known(rest, short.get("model"))
-    preset = short.get("preset") or (
-        "paper" if "data" in short or any(w.startswith("--data.root") for w in rest) else "demo"
-    )
+    root = short.get("data") or _value_of("--data.root", rest)
+    preset = short.get("preset") or ("demo" if root is None else "paper")
     if preset not in ("paper", "demo"):
         raise UserError(f"--preset {preset}: not a preset{nearest(preset, ('paper', 'demo'))}; there are: paper, demo")
     encoders = short.get("encoders", "paper")
@@ -97,8 +97,13 @@ def expand(args: Sequence[str]) -> tuple[list[str], dict[str, str]]:
     recipe = short.get("model", "")
     files: list[Path] = []
     if recipe and not re.search(r"[./]", recipe):
+        features = features_of(root) if root else None
+        if features is not None:
+            encoders = short.get("encoders", "features")
+        features_fit(features, encoders, root or "the built-in corpus", rest)
         files = recipe_files(recipe, preset, encoders)
         words += [f"--config={file}" for file in files]
+        words += widths(features)
     elif encoders != "paper":
         raise UserError(f"--encoders {encoders}: only for recipes: {', '.join(list_recipes())}")
     elif recipe:
@@ -114,6 +119,15 @@ def expand(args: Sequence[str]) -> tuple[list[str], dict[str, str]]:
         words += ["--trainer.accelerator=gpu", f"--trainer.devices={short['gpus']}"]
     words += _starts([read_header(path) for path in pretrained], short.get("model"), files, rest)
     return words + rest, {"recipe": recipe, "preset": preset, "encoders": encoders, "out": short.get("out", "")}
+
+
+def _value_of(option: str, words: Sequence[str]) -> str | None:
+    """The value of an option among LightningCLI's words; None where it is not given."""
+    for index, word in enumerate(words):
+        name, has_value, value = word.partition("=")
+        if name == option:
+            return value if has_value else next(iter(words[index + 1 :]), None)
+    return None
 
 
 def _starts(

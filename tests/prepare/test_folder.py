@@ -13,12 +13,13 @@ from PIL import Image
 
 from voiceface.data.shards import Corpus, Reject
 from voiceface.errors import UserError
-from voiceface.prepare.faces import read_face
-from voiceface.prepare.folder import FolderOptions, collect, identity_table, make_person, prepare_folder
-from voiceface.prepare.speech import read_voice
+from voiceface.prepare.faces import FaceOptions, read_face
+from voiceface.prepare.folder import FolderOptions, collect, identity_table, make_folder_person, prepare_folder
+from voiceface.prepare.people import Reading
+from voiceface.prepare.speech import VoiceOptions, read_voice
 
 PEOPLE = Path(os.environ.get("VOICEFACE_TEST_DATA", "")) / "people"
-OPTIONS = FolderOptions(face_size=48)
+OPTIONS = FolderOptions(reading=Reading(face=FaceOptions(size=48)))
 
 
 def voice(path: Path, hz: float = 300, level: float = 0.3) -> None:
@@ -73,7 +74,7 @@ def test_a_folder_of_people(tmp_path: Path) -> None:
         ("p00/voice/a.wav", "p00/voice/a", "", None),
         ("p00/voice/videoA/part1/x.y.wav", "p00/voice/videoA/part1/x.y", "videoA/part1", None),
     ]
-    person = make_person(job)
+    person = make_folder_person(job)
     assert [(c.key, c.source, c.video) for c in person.voices] == [(s.key, s.path, s.video) for s in job.voices]
     decoded, rate = soundfile.read(io.BytesIO(person.voices[0].data), dtype="int16")
     assert rate == 16_000
@@ -109,7 +110,7 @@ def test_every_file_is_used_or_rejected(tmp_path: Path) -> None:
     assert {r.path: r.reason for r in found.rejects} == wrong
     assert {r.stage for r in found.rejects} == {"collect"}
     assert len(found.rejects) == len(wrong)
-    made = [make_person(job) for job in found.jobs]
+    made = [make_folder_person(job) for job in found.jobs]
     assert made[1].rejects == (Reject("p01/face/broken.jpg", "face", "not an image"),)
     used = [clip.source for person in made for clip in person.voices + person.faces]
     assert sorted(used) == ["p00/face/a.png", "p00/voice/a.wav", "p01/face/a.png", "p01/voice/a.wav"]
@@ -118,7 +119,7 @@ def test_every_file_is_used_or_rejected(tmp_path: Path) -> None:
 def test_person_without_a_usable_face_is_left_out_whole(tmp_path: Path) -> None:
     people(tmp_path, 2)
     (tmp_path / "p00/face/a.png").write_bytes(b"")
-    person = make_person(collect(tmp_path, OPTIONS).jobs[0])
+    person = make_folder_person(collect(tmp_path, OPTIONS).jobs[0])
     assert (person.voices, person.faces) == ((), ())
     assert set(person.rejects) == {
         Reject("p00/face/a.png", "face", "empty file"),
@@ -252,9 +253,9 @@ def test_wrong_sources(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("options", "word"), [
-    (FolderOptions(face_size=4), "--face-size 4"),
-    (FolderOptions(face_margin=0), "--margin 0"),
-    (FolderOptions(minimum_seconds=-1), "--minimum-seconds -1"),
+    (FolderOptions(reading=Reading(face=FaceOptions(size=4))), "--face-size 4"),
+    (FolderOptions(reading=Reading(face=FaceOptions(margin=0))), "--margin 0"),
+    (FolderOptions(reading=Reading(VoiceOptions(minimum_seconds=-1))), "--minimum-seconds -1"),
     (FolderOptions(shares=(0.5, 0.1, 0.1)), "shares"),
 ])  # fmt: skip
 def test_wrong_options(tmp_path: Path, options: FolderOptions, word: str) -> None:
@@ -290,7 +291,7 @@ def test_manifest(tmp_path: Path) -> None:
         "list.csv, line 9": "row without identity or path",
         "data/p02/face/a.png": "identity has no voice",
     }
-    person = make_person(bob)
+    person = make_folder_person(bob)
     assert (len(person.voices), len(person.faces), person.rejects) == (1, 1, ())
 
 
@@ -338,6 +339,6 @@ def test_real_people() -> None:
     assert {row["gender"] for row in found.identities.values()} == {"m", "f"}
     assert sum(len(job.voices) + len(job.faces) for job in found.jobs) == 415
     for job in found.jobs[:3] + found.jobs[-1:]:
-        person = make_person(job)
+        person = make_folder_person(job)
         assert person.rejects == ()
         assert (len(person.voices), len(person.faces)) == (len(job.voices), len(job.faces))

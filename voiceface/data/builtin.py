@@ -1,26 +1,15 @@
 """The built-in corpus: made once, kept in the user's cache folder, verified by hash on reuse."""
 
-import os
 import shutil
 import sys
-from pathlib import Path
 
 from voiceface.data.check import hash_problems
+from voiceface.data.remote import cache_folder
 from voiceface.data.shards import Corpus
 from voiceface.data.synthetic import SyntheticOptions
 from voiceface.prepare.synthetic import prepare_synthetic
 
 VERSION = 1
-
-
-def cache_folder() -> Path:
-    """Folder of what voiceface can make again.
-
-    Returns:
-        `$VOICEFACE_CACHE`, else `$XDG_CACHE_HOME/voiceface`, else `~/.cache/voiceface`.
-    """
-    own = os.environ.get("VOICEFACE_CACHE")
-    return Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "voiceface"
 
 
 def builtin_corpus() -> str:

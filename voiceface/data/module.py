@@ -10,12 +10,17 @@ from voiceface.data.loader import Loader
 from voiceface.data.sampling import Sampling
 from voiceface.data.shards import Bundle, Corpus
 from voiceface.data.stream import EvaluationBatches, OnError, TrainingBatches
+from voiceface.encoders.face_features import FaceFeatures
+from voiceface.encoders.voice_features import VoiceFeatures
 from voiceface.errors import UserError
 
 StartMethod = Literal["fork", "spawn", "forkserver"]
 
 # Options that checkpoints of version 0.1.0 do not name; their runs had them so.
 OFF: dict[str, Any] = {"voice_seconds_max": None, "voice_speed": 0.0, "face_jitter": 0.0, "same_video": False}
+
+# Options that change pixels and samples, which features have none of.
+CHANGES = ("flip", "voice_seconds_max", "voice_speed", "face_jitter")
 
 
 class VoxVGGDataModule(pl.LightningDataModule):
@@ -30,7 +35,7 @@ class VoxVGGDataModule(pl.LightningDataModule):
         people: Identities per batch and rank.
         voices: Voices per identity.
         faces: Faces per identity.
-        voice_seconds: Length of the training crops, seconds.
+        voice_seconds: Length of the training crops, seconds. Features (`voiceface extract`) are of whole voices.
         flip: Mirror half of the training faces.
         workers: Worker processes per rank; 0 loads in the training process.
         start_method: How workers start; None: Python's default.
@@ -49,7 +54,7 @@ class VoxVGGDataModule(pl.LightningDataModule):
 
     Raises:
         UserError: The corpus is missing, damaged, or too small for the batch; or stores less margin than the face
-            encoder wants.
+            encoder wants; or holds features where the method takes voices and faces, or the reverse.
     """
 
     def __init__(
@@ -161,6 +166,7 @@ class VoxVGGDataModule(pl.LightningDataModule):
         """
         size, margin = self.corpus.face_size, self.corpus.face_margin
         if self.trainer is not None:
+            self._check_features()
             encoder = self.trainer.lightning_module.face_encoder
             size, margin = int(encoder.size), float(encoder.margin)  # type: ignore[arg-type, union-attr]
         if margin > self.corpus.face_margin:
@@ -183,6 +189,43 @@ class VoxVGGDataModule(pl.LightningDataModule):
             self.face_jitter,
             self.same_video,
         )
+
+    def _check_features(self) -> None:
+        """Refuse features for a method that takes voices and faces, the reverse, and features of other networks."""
+        features, method = self.corpus.description.get("features"), self.trainer.lightning_module  # type: ignore[union-attr]
+        for kind, taken in (("voice", VoiceFeatures), ("face", FaceFeatures)):
+            encoder = getattr(method, f"{kind}_encoder", None)
+            if features is None:
+                if isinstance(encoder, taken):
+                    raise UserError(
+                        f"--data {self.corpus.root}: holds {kind}s, the model takes features of {encoder.encoder}; "
+                        "give a corpus of features, which `voiceface extract` makes"
+                    )
+                continue
+            there = features[f"{kind}s"]
+            if not isinstance(encoder, taken):
+                raise UserError(
+                    f"--data {self.corpus.root}: holds features of {there['encoder']}, the model takes {kind}s; train "
+                    f"with --encoders features, or give the corpus of {features['of']['name']} that they are of"
+                )
+            for name in ("dim", "encoder", "weights"):
+                if getattr(encoder, name) != there[name]:
+                    raise UserError(
+                        f"--data {self.corpus.root}: its {kind}s are features with {name} {there[name]}, the model's "
+                        f"have {getattr(encoder, name)}; give features of the same network"
+                    )
+        if features is not None:
+            on = [name for name in CHANGES if getattr(self, name)]
+            if on:
+                raise UserError(
+                    f"--data.{on[0]} {getattr(self, on[0])}: does not apply to the features of {self.corpus.root}; "
+                    "leave it out"
+                )
+            if method.hparams.get("test_seconds") is not None:
+                raise UserError(
+                    f"--model.test_seconds {method.hparams['test_seconds']}: the features of {self.corpus.root} are of "
+                    "whole voices; give null"
+                )
 
     def _place(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer is not None else (0, 1)

@@ -19,11 +19,11 @@ from typing import IO, Any
 
 import numpy as np
 import soundfile
-from fsspec.core import url_to_fs
 from numpy.typing import NDArray
 from PIL import Image
 from webdataset.writer import TarWriter
 
+from voiceface.data.remote import cache_limit, fetch, read_remote
 from voiceface.errors import UserError
 
 SCHEMA = 1
@@ -44,6 +44,7 @@ class Clip:
         time: Seconds from the start of that video.
         source: Path of the source file relative to the raw material's folder.
         observed: What a perfect observer of this clip would know of the shared traits (synthetic corpus only).
+        landmarks: x1, y1 ... x5, y5 of a detected face, as shares of its picture's side: eyes, nose, mouth's corners.
     """
 
     key: str
@@ -52,6 +53,7 @@ class Clip:
     time: float | None = None
     source: str = ""
     observed: tuple[float, ...] | None = None
+    landmarks: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -65,13 +67,24 @@ class Reject:
 
 @dataclass(frozen=True)
 class Person:
-    """Everything that preparation found of one identity."""
+    """Everything that preparation found of one identity.
+
+    Args:
+        identity: The person.
+        split: The person's split.
+        voices: What was kept of the voices.
+        faces: What was kept of the faces.
+        rejects: What was left out.
+        stamps: Absolute path, size in bytes and time of change (`st_mtime_ns`) of every file that was read, as they
+            were before it was read.
+    """
 
     identity: str
     split: str
     voices: tuple[Clip, ...] = ()
     faces: tuple[Clip, ...] = ()
     rejects: tuple[Reject, ...] = ()
+    stamps: tuple[tuple[str, int, int], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -99,6 +112,7 @@ class Member:
     time: float | None = None
     source: str = ""
     observed: tuple[float, ...] | None = None
+    landmarks: tuple[float, ...] | None = None
 
 
 class DamagedError(Exception):
@@ -158,12 +172,15 @@ def seeded(*parts: object) -> int:
     return int.from_bytes(hashlib.blake2b("\0".join(map(str, parts)).encode(), digest_size=16).digest(), "little")
 
 
-def write_bundles(stream: IO[bytes], bundles: Sequence[tuple[str, Person]]) -> list[Bundle]:
+def write_bundles(
+    stream: IO[bytes], bundles: Sequence[tuple[str, Person]], suffixes: tuple[str, str] = ("flac", "jpg")
+) -> list[Bundle]:
     """Write bundles to a tar stream, without the end mark, so that tars can be joined end to end.
 
     Args:
         stream: Writable binary file.
         bundles: Key and content of each bundle; keys hold no dot.
+        suffixes: Of the names of voices and of faces.
 
     Returns:
         Where each bundle lies; `shard` is left empty.
@@ -172,7 +189,7 @@ def write_bundles(stream: IO[bytes], bundles: Sequence[tuple[str, Person]]) -> l
     for key, part in bundles:
         content: dict[str, Any] = {}
         described: dict[str, Any] = {"identity": part.identity, "voices": [], "faces": []}
-        for kind, suffix, clips in (("voices", "flac", part.voices), ("faces", "jpg", part.faces)):
+        for kind, suffix, clips in zip(("voices", "faces"), suffixes, (part.voices, part.faces), strict=True):
             for number, clip in enumerate(clips):
                 name = f"{kind[0]}{number:02d}.{suffix}"
                 meta = {k: v for k, v in asdict(clip).items() if k != "data" and v not in ("", None)}
@@ -196,30 +213,34 @@ def _padded(size: int) -> int:
 
 
 class Corpus:
-    """A corpus on disk or behind any fsspec address (`https://`, `s3://`, `hf://`).
+    """A corpus on disk or behind any fsspec address (`https://`, `s3://`, `hf://`; see `voiceface.data.remote`).
 
     Args:
         root: Folder or address that holds `corpus.json`.
 
+    Attributes:
+        files: Every file that `corpus.json` vouches for, by its name such as `train/000000.tar`: its sha256, and its
+            bytes where they are known.
+
     Raises:
-        UserError: `root` is missing, is not a corpus, is unfinished, or has another schema.
+        UserError: `root` is missing, is not a corpus, is unfinished, has another schema, or names files outside itself.
     """
 
     def __init__(self, root: str | Path) -> None:
-        self.root = str(root).rstrip("/")
+        self.root = str(root).removeprefix("file://").rstrip("/")
+        self._remote = "://" in self.root
         if re.match(r"^(pipe|fd):", self.root):
             raise UserError(
                 f"--data {self.root}: addresses that run commands are refused; give a folder or an https, "
                 "s3 or hf address"
             )
         try:
-            self._fs, self._path = url_to_fs(  # type: ignore[no-untyped-call]
-                f"blockcache::{self.root}" if "://" in self.root else self.root
-            )
-            described = json.loads(self._bytes("corpus.json"))
+            described = json.loads(self._read_description())
         except FileNotFoundError:
             raise UserError(self._what_is_missing()) from None
-        except (ValueError, ImportError, OSError) as error:
+        except UserError:
+            raise
+        except (ValueError, OSError) as error:
             raise UserError(f"--data {self.root}: corpus.json cannot be read ({error})".splitlines()[0]) from None
         if not isinstance(described, dict) or "schema" not in described:
             raise UserError(f"--data {self.root}: corpus.json does not describe a corpus; prepare it again")
@@ -232,8 +253,17 @@ class Corpus:
         if missing:
             raise UserError(f"--data {self.root}: corpus.json lacks {', '.join(sorted(missing))}; prepare it again")
         self.description: dict[str, Any] = described
+        try:
+            self.files = _described_files(described)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise UserError(f"--data {self.root}: corpus.json is damaged ({error}); prepare it again") from None
+
+    def _read_description(self) -> bytes:
+        return read_remote(self.root, "corpus.json") if self._remote else (Path(self.root) / "corpus.json").read_bytes()
 
     def _what_is_missing(self) -> str:
+        if self._remote:
+            return f"--data {self.root}: not a corpus (no corpus.json there); check the address"
         folder = Path(self.root)
         if Path(f"{self.root}.partial").exists():
             return f"--data {self.root}: its preparation is unfinished; run the same `voiceface prepare` command again"
@@ -281,26 +311,33 @@ class Corpus:
             One `Bundle` each, in the order of the shards.
 
         Raises:
-            UserError: The corpus has no such split.
+            UserError: The corpus has no such split, its index is damaged, or the split is remote and larger than the
+                cache may be.
         """
         if not self.description["splits"].get(split, {}).get("shards"):
             there = ", ".join(s for s, d in self.description["splits"].items() if d["shards"])
             raise UserError(
                 f"--data {self.root}: no {split} split (there are: {there or 'none'}); give these identities a split"
             )
-        rows = csv.DictReader(io.StringIO(self._text(f"{split}/index.csv")))
-        return [
-            Bundle(
-                r["shard"],
-                r["key"],
-                r["identity"],
-                int(r["offset"]),
-                int(r["bytes"]),
-                int(r["voices"]),
-                int(r["faces"]),
+        shards = {shard["name"]: shard["bytes"] for shard in self.description["splits"][split]["shards"]}
+        if self._remote and (size := sum(shards.values())) > cache_limit():
+            # Training reads shards in no order, so a smaller cache would fetch each of them again and again.
+            raise UserError(
+                f"--data {self.root}: the {split} split takes {size / 1e9:.1f} GB, the cache may hold "
+                f"{cache_limit() / 1e9:g}; set VOICEFACE_CACHE_GB higher, or copy the corpus into a folder"
             )
-            for r in rows
-        ]
+        rows = csv.DictReader(io.StringIO(self._text(f"{split}/index.csv")))
+        numbers = ("offset", "bytes", "voices", "faces")
+        try:
+            bundles = [Bundle(r["shard"], r["key"], r["identity"], *(int(r[n]) for n in numbers)) for r in rows]
+            unknown = next((b.shard for b in bundles if b.shard not in shards), None)
+        except (KeyError, TypeError, ValueError):
+            unknown = "values of another kind"
+        if unknown is not None:
+            raise UserError(
+                f"--data {self.root}: {split}/index.csv is damaged (it names {unknown!r}); run `voiceface check` on it"
+            )
+        return bundles
 
     def _text(self, name: str) -> str:
         try:
@@ -310,10 +347,27 @@ class Corpus:
         except FileNotFoundError:
             raise UserError(f"--data {self.root}: {name} is missing; run `voiceface check {self.root}`") from None
 
+    def path(self, name: str) -> Path:
+        """Where a file of the corpus lies on this machine; one of a remote corpus is fetched into the cache.
+
+        Args:
+            name: One of `files`.
+
+        Raises:
+            UserError: A remote file cannot be fetched, or is not what `corpus.json` says.
+        """
+        return fetch(self.root, name, *self.files[name]) if self._remote else Path(self.root) / name
+
     def _bytes(self, name: str, start: int = 0, size: int = -1) -> bytes:
-        with self._fs.open(f"{self._path}/{name}", "rb") as file:
+        try:
+            file = self.path(name).open("rb")
+        except FileNotFoundError:
+            if not self._remote:
+                raise
+            file = self.path(name).open("rb")  # another process made room in the cache just then
+        with file:
             file.seek(start)
-            return bytes(file.read(size))
+            return file.read(size)
 
     def read(self, split: str, bundle: Bundle, offset: int, size: int) -> bytes:
         """Read bytes of a bundle.
@@ -380,8 +434,26 @@ class Corpus:
                 yield bundle, member, self.read(split, bundle, member.offset, member.bytes)
 
 
+def _described_files(described: Mapping[str, Any]) -> dict[str, tuple[str, int | None]]:
+    """The files of a corpus; their names become paths and addresses, so they may hold nothing that leads elsewhere."""
+    files: dict[str, tuple[str, int | None]] = {"identities.csv": (described["identities_sha256"], None)}
+    for split in SPLITS:
+        content = described["splits"][split]
+        files[f"{split}/index.csv"] = (content["index_sha256"], None)
+        for shard in content["shards"]:
+            if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", shard["name"]):
+                raise ValueError(f"a shard is called {shard['name']!r}")
+            if type(shard["bytes"]) is not int or shard["bytes"] < 0:
+                raise ValueError(f"shard {shard['name']} has {shard['bytes']!r} bytes")
+            files[f"{split}/{shard['name']}"] = (shard["sha256"], shard["bytes"])
+    for name, (sha256, _) in files.items():
+        if not re.fullmatch("[0-9a-f]{64}", sha256):
+            raise ValueError(f"{name} has the sha256 {sha256!r}")
+    return files
+
+
 def _member(described: Mapping[str, Any], offset: int) -> Member:
-    observed = described.get("observed")
+    observed, landmarks = described.get("observed"), described.get("landmarks")
     return Member(
         key=described["key"],
         name=described["name"],
@@ -391,4 +463,5 @@ def _member(described: Mapping[str, Any], offset: int) -> Member:
         time=described.get("time"),
         source=described.get("source", ""),
         observed=None if observed is None else tuple(observed),
+        landmarks=None if landmarks is None else tuple(landmarks),
     )

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from voiceface.data.clips import change_speed, cut_face, cut_voice, jitter_face, speed_samples
+from voiceface.data.clips import change_speed, cut_face, cut_feature, cut_voice, jitter_face, speed_samples
 from voiceface.data.order import epoch_plan, steps_per_epoch
 from voiceface.data.sampling import Sampling
 from voiceface.data.shards import Bundle, Corpus, DamagedError, Member, seeded
@@ -34,8 +34,20 @@ class _Batches(Dataset[Batch]):
         self, corpus: Corpus, split: str, bundles: Sequence[Bundle], sampling: Sampling, on_error: OnError
     ) -> None:
         self.corpus, self.split, self.bundles, self.sampling, self.on_error = corpus, split, bundles, sampling, on_error
+        self.features: dict[str, Any] | None = corpus.description.get("features")
 
-    def _face(self, bundle: Bundle, face: Member, rng: np.random.Generator | None) -> NDArray[np.uint8]:
+    def _feature(self, kind: str, bundle: Bundle, member: Member) -> NDArray[np.float32]:
+        """A clip of a corpus of features; nothing is cropped or changed."""
+        assert self.features is not None
+        data = self.corpus.read(self.split, bundle, member.offset, member.bytes)
+        try:
+            return cut_feature(data, self.features[kind]["dim"], self.features["dtype"])
+        except ValueError as error:
+            raise DamagedError(f"{self.split}/{bundle.shard}: {kind[:-1]} {member.key} is damaged ({error})") from None
+
+    def _face(self, bundle: Bundle, face: Member, rng: np.random.Generator | None) -> NDArray[Any]:
+        if self.features is not None:
+            return self._feature("faces", bundle, face)
         s = self.sampling
         data = self.corpus.read(self.split, bundle, face.offset, face.bytes)
         try:
@@ -53,7 +65,9 @@ class _Batches(Dataset[Batch]):
 
     def _voice(
         self, bundle: Bundle, voice: Member, rng: np.random.Generator | None, samples: int | None = None
-    ) -> NDArray[np.int16]:
+    ) -> NDArray[Any]:
+        if self.features is not None:
+            return self._feature("voices", bundle, voice)
         data = self.corpus.read(self.split, bundle, voice.offset, voice.bytes)
         percent = 100
         if rng is not None and self.sampling.voice_speed:
@@ -121,7 +135,7 @@ class TrainingBatches(_Batches):
             "voice_lengths": torch.full((len(voices),), voices.shape[1]),
             "voice_identity": number_of.repeat_interleave(self.sampling.voices),
             "voice_keys": [key for person in people for key in person[2]],
-            "faces": torch.from_numpy(faces).permute(0, 3, 1, 2),
+            "faces": _channels_first(faces),
             "face_identity": number_of.repeat_interleave(self.sampling.faces),
             "face_keys": [key for person in people for key in person[3]],
             "skipped": skipped,
@@ -253,8 +267,11 @@ class EvaluationBatches(_Batches):
                         identity[kind].append(self._number[bundle.identity])
         except DamagedError as error:
             return {"error": str(error)}
+        except UserError as error:
+            return {"mistake": str(error)}
         lengths = [len(v) for v in clips["voices"]]
-        voices_padded = np.zeros((len(lengths), max(lengths, default=0)), np.int16)
+        kind_of_voice = np.int16 if self.features is None else np.float32
+        voices_padded = np.zeros((len(lengths), max(lengths, default=0)), kind_of_voice)
         for row, voice in zip(voices_padded, clips["voices"], strict=True):
             row[: len(voice)] = voice
         size = self.sampling.face_size
@@ -265,9 +282,15 @@ class EvaluationBatches(_Batches):
             "voice_identity": torch.tensor(identity["voices"], dtype=torch.int64),
             "voice_keys": [m.key for m in members["voices"]],
             "voice_observed": [m.observed for m in members["voices"]],
-            "faces": torch.from_numpy(pictures).permute(0, 3, 1, 2),
+            "faces": _channels_first(pictures),
             "face_identity": torch.tensor(identity["faces"], dtype=torch.int64),
             "face_keys": [m.key for m in members["faces"]],
             "face_observed": [m.observed for m in members["faces"]],
             "skipped": skipped,
         }
+
+
+def _channels_first(faces: NDArray[Any]) -> torch.Tensor:
+    """Pictures (N, H, W, 3) as (N, 3, H, W); features (N, D) as they are."""
+    tensor = torch.from_numpy(faces)
+    return tensor.permute(0, 3, 1, 2) if tensor.ndim == 4 else tensor

@@ -1,67 +1,32 @@
 """Build a corpus from people: in parallel, resumable after a kill at any moment, and never half written.
 
 The work goes on in `OUT.partial`: one finished tar per person, then the shards, then the description, and at the end
-one rename to `OUT`.
+one rename to `OUT`. Once the description is there, only tidying up and the rename are left.
 """
 
-import csv
 import fcntl
-import hashlib
-import io
 import json
 import os
 import shutil
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields, replace
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from functools import partial
-from itertools import islice
-from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
-import numpy as np
-
-from voiceface import __version__
-from voiceface.data.shards import SAMPLE_RATE, SCHEMA, SPLITS, Bundle, Person, Reject, deal, seeded, write_bundles
-from voiceface.data.videos import deal_videos
+from voiceface.data.shards import Person, Reject
 from voiceface.errors import UserError
-from voiceface.files import atomic, write_atomic
-from voiceface.processes import end_with_parent
-from voiceface.progress import progress
+from voiceface.prepare.engines import LOCAL, Engine, run
+from voiceface.prepare.journal import clips_of, last_look, record, resume
+from voiceface.prepare.pace import pace
+from voiceface.prepare.packing import END_OF_TAR, Bundling, CorpusOptions, pack
+from voiceface.prepare.plans import INPUTS, PLAN, Plan, describe, differences, same_plan
 
-Bundling = Literal["random", "video"]
+__all__ = ["END_OF_TAR", "LOCAL", "Bundling", "CorpusOptions", "Engine", "Summary", "build"]
+
 Job = TypeVar("Job")
-END_OF_TAR = bytes(1024)
-
-
-@dataclass(frozen=True)
-class CorpusOptions:
-    """How a corpus is laid out.
-
-    Args:
-        name: Name of the corpus, shown in every result.
-        licence: Licence of the material.
-        face_size: Side of the stored faces, pixels.
-        face_margin: Stored box over face box.
-        max_voices: Voices per bundle at most.
-        max_faces: Faces per bundle at most.
-        shard_bytes: Size after which a shard is closed.
-        seed: Seed of the dealing and of the order of the bundles.
-        bundle: `random` deals a person's clips to bundles at random, `video` keeps those of one video together, so
-            that a batch can take a person's clips from one video.
-    """
-
-    name: str
-    licence: str = ""
-    face_size: int = 224
-    face_margin: float = 1.0
-    max_voices: int = 8
-    max_faces: int = 16
-    shard_bytes: int = 256_000_000
-    seed: int = 0
-    bundle: Bundling = "random"
 
 
 @dataclass(frozen=True)
@@ -82,52 +47,59 @@ def build(
     made_by: Mapping[str, Any],
     rejects: Sequence[Reject] = (),
     workers: int | None = None,
+    engine: Engine = LOCAL,
 ) -> Summary:
     """Make every person, pack them into shards, and put the finished corpus at `out`.
 
+    The bytes of the corpus depend neither on the engine and its workers nor on interruptions. People of an interrupted
+    run whose files have changed since (`Person.stamps`) are made again; files that changed in the course of this run
+    stand in `rejects.csv` with the stage `source`, and their clips are kept.
+
     Args:
         out: Folder of the corpus; must not exist, or hold the corpus of the same command.
-        jobs: One job per person.
+        jobs: One job per person. The attribute `identity`, if there is one, names the job in messages; the number
+            `clips`, if there is one, weighs it in the progress.
         make: Pure function of one job, called in worker processes.
         identities: Attributes of every identity.
         options: Layout of the corpus.
         made_by: What makes this corpus (command, options, versions): another run goes on only where this is the same.
         rejects: What was left out before.
         workers: Processes; default one per core.
+        engine: Where people are made.
 
     Raises:
-        UserError: `out` is taken or cannot be written, another run is at work there, the disk is full, or too little
-            was kept.
+        UserError: `out` is taken or cannot be written, another run is at work there, the disk is full, the sources are
+            gone, the engine cannot go on, or too little was kept.
     """
-    digest = hashlib.sha256("\n".join(map(repr, [*jobs, *sorted(identities.items()), *rejects])).encode()).hexdigest()
-    layout = asdict(options)
-    if options.bundle == "random":
-        del layout["bundle"]  # corpora of version 0.1.0 do not name it: they stay the corpus of the same command
-    plan = {
-        "schema": SCHEMA,
-        "options": layout,
-        "made_by": dict(made_by),
-        "people": len(jobs),
-        "input_sha256": digest,
-    }
+    if out.name in ("", "..") or out.is_symlink() or os.path.ismount(out):
+        raise UserError(
+            f"{out}: the finished corpus cannot be put in its place; name a new folder, such as {out / 'corpus'}"
+        )
+    plan, inputs = describe(jobs, identities, rejects, options, made_by)
     finished = _finished(out, plan)
-    if finished is not None:
+    if finished:
         return finished
     work = out.with_name(out.name + ".partial")
     try:
         with _only_run(work):
-            _same_plan(work, plan)
+            finished = _finished(out, plan)
+            if finished:  # by another run, between the look above and this lock
+                shutil.rmtree(work, ignore_errors=True)
+                return finished
+            same_plan(work, plan, inputs)
             people = work / "people"
-            people.mkdir(exist_ok=True)
-            todo = [i for i in range(len(jobs)) if not (people / f"{i:07d}.json").exists()]
-            _make_people(people, [(i, jobs[i]) for i in todo], make, options, len(jobs), workers)
-            summary = _pack(work, people, len(jobs), identities, options, plan, rejects)
-            shutil.rmtree(people)
-            for name in ("plan.json", "lock"):
-                (work / name).unlink()
-            if out.exists():
-                out.rmdir()
+            if not (work / "corpus.json").exists():
+                people.mkdir(exist_ok=True)
+                _make_people(people, jobs, make, options, workers, engine)
+                _pack(work, people, len(jobs), identities, options, plan, rejects)
+            summary = _summary(work)
+            if people.exists():
+                shutil.rmtree(people)
+            for name in (PLAN, INPUTS):
+                (work / name).unlink(missing_ok=True)
             os.rename(work, out)
+            # The lock goes last, so that no other run can come in between.
+            (out / "lock").unlink()
             return summary
     except OSError as error:
         if error.errno is None:
@@ -138,17 +110,25 @@ def build(
         ) from error
 
 
-def _finished(out: Path, plan: Mapping[str, Any]) -> Summary | None:
+def _finished(out: Path, plan: Plan) -> Summary | None:
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return None
-    described = out / "corpus.json"
-    if described.exists():
-        corpus = json.loads(described.read_text())
-        if corpus.get("plan") == json.loads(json.dumps(plan)):
-            splits = {s: {k: d[k] for k in ("identities", "voices", "faces")} for s, d in corpus["splits"].items()}
-            return Summary(splits, corpus["rejects"], already_there=True)
-        raise UserError(f"{out}: holds a corpus made by another command; choose another OUT or delete it")
-    raise UserError(f"{out}: exists and is not a corpus; choose another OUT")
+    if not (out / "corpus.json").exists():
+        raise UserError(f"{out}: exists and is not a corpus; choose another OUT")
+    before = json.loads((out / "corpus.json").read_text()).get("plan") or {}
+    if before != plan:
+        raise UserError(
+            f"{out}: holds a corpus made by another command ({differences(before, plan)}); "
+            "choose another OUT or delete it"
+        )
+    (out / "lock").unlink(missing_ok=True)  # a kill right after the rename leaves it
+    return _summary(out, already_there=True)
+
+
+def _summary(corpus: Path, already_there: bool = False) -> Summary:
+    described = json.loads((corpus / "corpus.json").read_text())
+    splits = {s: {k: d[k] for k in ("identities", "voices", "faces")} for s, d in described["splits"].items()}
+    return Summary(splits, described["rejects"], already_there)
 
 
 @contextmanager
@@ -165,63 +145,27 @@ def _only_run(work: Path) -> Iterator[None]:
         yield
 
 
-def _same_plan(work: Path, plan: Mapping[str, Any]) -> None:
-    path = work / "plan.json"
-    text = json.dumps(plan, indent=1, sort_keys=True)
-    if path.exists() and path.read_text() != text:
-        raise UserError(
-            f"{work}: holds the unfinished work of another command; finish that one, choose another OUT, or delete it"
-        )
-    write_atomic(path, text.encode())
-
-
 def _make_people(
     folder: Path,
-    jobs: Sequence[tuple[int, Job]],
+    jobs: Sequence[Job],
     make: Callable[[Job], Person],
     options: CorpusOptions,
-    total: int,
     workers: int | None,
+    engine: Engine,
 ) -> None:
-    workers = min(workers or os.cpu_count() or 1, max(len(jobs), 1))
-    work = partial(_make_person, folder, make, options)
-    with progress("preparing people", total, done=total - len(jobs)) as advance:
-        if workers == 1:
-            for job in jobs:
-                work(job)
-                advance()
-            return
-        with ProcessPoolExecutor(workers, get_context("forkserver"), end_with_parent("forkserver")) as pool:
-            rest = iter(jobs)
-            running = [pool.submit(work, job) for job in islice(rest, 4 * workers)]
-            while running:
-                try:
-                    running.pop(0).result()
-                except BaseException:
-                    pool.shutdown(cancel_futures=True)
-                    raise
-                advance()
-                running += [pool.submit(work, job) for job in islice(rest, 1)]
-
-
-def _make_person(
-    folder: Path, make: Callable[[Job], Person], options: CorpusOptions, numbered: tuple[int, Job]
-) -> None:
-    number, job = numbered
-    person = make(job)
-    dealt = deal_videos if options.bundle == "video" else deal
-    parts = dealt(person, options.max_voices, options.max_faces, options.seed) if person.voices or person.faces else []
-    stream = io.BytesIO()
-    rows = write_bundles(stream, [(f"{number:07d}-{i:03d}", part) for i, part in enumerate(parts)])
-    if rows:
-        write_atomic(folder / f"{number:07d}.tar", stream.getvalue())
-    done = {
-        "identity": person.identity,
-        "split": person.split,
-        "bundles": [asdict(row) for row in rows],
-        "rejects": [asdict(r) for r in person.rejects],
-    }
-    write_atomic(folder / f"{number:07d}.json", json.dumps(done).encode())
+    todo, changed = resume(folder, len(jobs))
+    if changed:
+        more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
+        print(f"made again, since their files have changed: the person of {changed[0]}{more}", file=sys.stderr)
+    total, left = sum(map(clips_of, jobs)), sum(clips_of(jobs[number]) for number in todo)
+    numbered = [(number, jobs[number]) for number in todo]
+    # A cluster's workers may stand in another folder.
+    results = run(engine, partial(record, folder.absolute(), make, options), numbered, workers, folder)
+    done = len(jobs) - len(todo)
+    with pace("preparing people", total, "clips", total - left) as advance, closing(results):
+        for _, clips in results:
+            done += 1
+            advance(clips, f"{done:,} of {len(jobs):,} people")
 
 
 def _pack(
@@ -230,117 +174,14 @@ def _pack(
     people: int,
     identities: Mapping[str, Mapping[str, str]],
     options: CorpusOptions,
-    plan: Mapping[str, Any],
+    plan: Plan,
     rejects: Sequence[Reject],
-) -> Summary:
-    """Copy the bundles, shuffled, into shards and describe them."""
-    bundles: dict[str, list[tuple[Path, Bundle]]] = {split: [] for split in SPLITS}
-    split_of: dict[str, str] = {}
-    all_rejects = list(rejects)
-    for number in range(people):
-        done = json.loads((folder / f"{number:07d}.json").read_text())
-        all_rejects += [Reject(**r) for r in done["rejects"]]
-        if done["bundles"]:
-            split_of[done["identity"]] = done["split"]
-            bundles[done["split"]] += [(folder / f"{number:07d}.tar", Bundle(**b)) for b in done["bundles"]]
-    reasons: dict[str, int] = {}
-    for reject in all_rejects:
-        reasons[reject.reason] = reasons.get(reject.reason, 0) + 1
-    if len(split_of) < 2:
-        shutil.rmtree(work)
-        why = "; ".join(f"{n} x {reason}" for reason, n in sorted(reasons.items(), key=lambda r: -r[1])[:3])
-        raise UserError(
-            f"{work.stem}: {len(split_of)} identities with a usable voice or face, matching needs two or "
-            f"more ({why or 'no input'})"
+) -> None:
+    made, notes = last_look(folder, people)
+    if notes:
+        print(
+            f"{len(notes)} source files changed or vanished after they were read (first: {notes[0].path}); "
+            "they stand in rejects.csv",
+            file=sys.stderr,
         )
-    splits = {split: _pack_split(work, split, rows, options) for split, rows in bundles.items()}
-    _write_identities(work, split_of, identities)
-    _write_rejects(work, all_rejects)
-    description = {
-        "schema": SCHEMA,
-        "name": options.name,
-        "licence": options.licence,
-        "sample_rate": SAMPLE_RATE,
-        "face_size": options.face_size,
-        "face_margin": options.face_margin,
-        "splits": splits,
-        "identities_sha256": hashlib.sha256((work / "identities.csv").read_bytes()).hexdigest(),
-        "rejects": reasons,
-        "voiceface": __version__,
-        "plan": plan,
-    }
-    write_atomic(work / "corpus.json", json.dumps(description, indent=1).encode())
-    return Summary({s: {k: d[k] for k in ("identities", "voices", "faces")} for s, d in splits.items()}, reasons)
-
-
-def _pack_split(work: Path, split: str, rows: Sequence[tuple[Path, Bundle]], options: CorpusOptions) -> dict[str, Any]:
-    (work / split).mkdir(exist_ok=True)
-    order = np.random.default_rng(seeded(options.seed, "shards", split)).permutation(len(rows))
-    shards: list[dict[str, Any]] = []
-    index: list[Bundle] = []
-    batch: list[tuple[Path, Bundle]] = []
-    size = 0
-    with progress(f"packing {split}", len(rows)) as advance:
-        for position, i in enumerate(order):
-            batch.append(rows[i])
-            size += rows[i][1].bytes
-            if size >= options.shard_bytes or position == len(order) - 1:
-                name = f"{len(shards):06d}.tar"
-                placed, described = _pack_shard(work / split / name, batch)
-                index += placed
-                shards.append({"name": name, **described})
-                advance(len(batch))
-                batch, size = [], 0
-    text = io.StringIO()
-    writer = csv.DictWriter(text, [f.name for f in fields(Bundle)], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(asdict(row) for row in index)
-    write_atomic(work / split / "index.csv", text.getvalue().encode())
-    return {
-        "shards": shards,
-        "index_sha256": hashlib.sha256(text.getvalue().encode()).hexdigest(),
-        "identities": len({row.identity for row in index}),
-        "bundles": len(index),
-        "voices": sum(row.voices for row in index),
-        "faces": sum(row.faces for row in index),
-    }
-
-
-def _pack_shard(path: Path, rows: Sequence[tuple[Path, Bundle]]) -> tuple[list[Bundle], dict[str, Any]]:
-    placed = []
-    digest = hashlib.sha256()
-    with atomic(path) as shard:
-        for source, row in rows:
-            placed.append(replace(row, shard=path.name, offset=shard.tell()))
-            with source.open("rb") as file:
-                file.seek(row.offset)
-                data = file.read(row.bytes)
-            digest.update(data)
-            shard.write(data)
-        digest.update(END_OF_TAR)
-        shard.write(END_OF_TAR)
-        size = shard.tell()
-    counts = {"voices": sum(r.voices for r in placed), "faces": sum(r.faces for r in placed)}
-    return placed, {"sha256": digest.hexdigest(), "bytes": size, "bundles": len(placed), **counts}
-
-
-def _write_identities(work: Path, split_of: Mapping[str, str], identities: Mapping[str, Mapping[str, str]]) -> None:
-    attributes = list(
-        dict.fromkeys(name for row in identities.values() for name in row if name not in ("identity", "split"))
-    )
-    text = io.StringIO()
-    writer = csv.DictWriter(
-        text, ["identity", "split", *attributes], restval="", extrasaction="ignore", lineterminator="\n"
-    )
-    writer.writeheader()
-    for identity in sorted(split_of):
-        writer.writerow({**identities.get(identity, {}), "identity": identity, "split": split_of[identity]})
-    write_atomic(work / "identities.csv", text.getvalue().encode())
-
-
-def _write_rejects(work: Path, rejects: Sequence[Reject]) -> None:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, [f.name for f in fields(Reject)], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(asdict(r) for r in sorted(rejects, key=lambda r: (r.path, r.stage, r.reason)))
-    write_atomic(work / "rejects.csv", text.getvalue().encode())
+    pack(work, made, identities, options, plan, rejects, notes)

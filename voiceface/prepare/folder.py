@@ -4,22 +4,20 @@ Every file below the folder (every row of the manifest) ends up in the corpus or
 `identities.csv` excepted.
 """
 
-import logging
 import os
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 
-from voiceface.data.shards import SPLITS, Clip, Person, Reject, encode_flac, encode_jpeg, seeded
+from voiceface.data.shards import Person, Reject
 from voiceface.data.videos import shared_videos
 from voiceface.errors import UserError
 from voiceface.prepare.engine import Bundling, CorpusOptions, Summary, build
-from voiceface.prepare.faces import read_face
-from voiceface.prepare.speech import Rejected, read_voice
+from voiceface.prepare.people import KINDS, Reading, Source, check_reading, make_person
+from voiceface.prepare.sources import check_outside, check_shares, clip_keys, common_reasons, split_people, walk
 from voiceface.prepare.tables import IDENTITIES, identity_table, rows
 
-KINDS = ("voice", "face")
 # fmt: off
 EXTENSIONS = {
     "voice": {
@@ -42,45 +40,27 @@ class FolderOptions:
     Args:
         name: Name of the corpus.
         licence: Licence of the material.
-        face_size: Side of the stored faces, pixels.
-        face_margin: How many times the face box the pictures show; nothing is cut, the number is only kept in the
-            corpus.
-        minimum_seconds: Shorter voices are left out, seconds.
-        minimum_side: Pictures with a smaller side are left out, pixels.
+        reading: How voices and faces are read.
         shares: Shares of the people for train, val and test, where the material names no split; they sum to 1.
         seed: Seed of the split, of the dealing and of the order.
     """
 
     name: str = "folder"
     licence: str = ""
-    face_size: int = 224
-    face_margin: float = 1.0
-    minimum_seconds: float = 0.5
-    minimum_side: int = 32
+    reading: Reading = field(default_factory=Reading)
     shares: tuple[float, float, float] = (0.7, 0.1, 0.2)
     seed: int = 0
-
-
-@dataclass(frozen=True)
-class Source:
-    """One file to read: its path relative to the raw material, its clip's key, and what is known of its video."""
-
-    path: str
-    key: str
-    video: str = ""
-    time: float | None = None
 
 
 @dataclass(frozen=True)
 class Job:
     """One person to read."""
 
-    root: str
     identity: str
     split: str
     voices: tuple[Source, ...]
     faces: tuple[Source, ...]
-    options: FolderOptions
+    reading: Reading
 
 
 @dataclass(frozen=True)
@@ -122,8 +102,7 @@ def prepare_folder(
     Raises:
         UserError: As `collect` and `voiceface.prepare.engine.build`.
     """
-    if source.is_dir() and source.resolve() in (out.resolve(), *out.resolve().parents):
-        raise UserError(f"{out}: lies within {source}, which is only read; choose an OUT elsewhere")
+    check_outside(source, out)
     found = collect(source, options)
     if bundle == "video" and not any(shared_videos(job.voices, job.faces) for job in found.jobs):
         raise UserError(
@@ -131,10 +110,15 @@ def prepare_folder(
             "voice/ and face/ or in a column video, or leave --bundle out"
         )
     corpus = CorpusOptions(
-        options.name, options.licence, options.face_size, options.face_margin, seed=options.seed, bundle=bundle
+        options.name,
+        options.licence,
+        options.reading.face.size,
+        options.reading.face.margin,
+        seed=options.seed,
+        bundle=bundle,
     )
     made_by = {"command": "prepare folder", "folder": asdict(options)}
-    return build(out, found.jobs, make_person, found.identities, corpus, made_by, found.rejects, workers)
+    return build(out, found.jobs, make_folder_person, found.identities, corpus, made_by, found.rejects, workers)
 
 
 def collect(source: Path, options: FolderOptions) -> Collection:
@@ -145,8 +129,7 @@ def collect(source: Path, options: FolderOptions) -> Collection:
     are attributes. A manifest has the columns identity, path (relative to the manifest) and kind (voice or face), may
     have video, time (seconds) and split; all others are attributes of the identity.
 
-    Without splits, people are put in the order of a seeded hash of their identity and split by `options.shares`, with
-    two people at least in test, then in val, as long as two are left for train: an added person moves few others.
+    Without splits, people are split by a seeded hash, see `split_people`.
 
     Args:
         source: Folder or CSV.
@@ -156,7 +139,8 @@ def collect(source: Path, options: FolderOptions) -> Collection:
         UserError: The source is missing or empty, a table lacks a column or contradicts itself, a split is unknown, or
             fewer than two identities have both voices and faces.
     """
-    _check(options)
+    check_reading(options.reading)
+    check_shares(options.shares)
     if not source.exists():
         raise UserError(
             f"{source}: no such folder or file; give a folder of IDENTITY/voice and IDENTITY/face, or a CSV"
@@ -182,93 +166,49 @@ def collect(source: Path, options: FolderOptions) -> Collection:
         layout = "IDENTITY/voice/* and IDENTITY/face/*" if source.is_dir() else "rows of both kinds for each identity"
         raise UserError(
             f"{source}: {len(people) or 'no'} identity with both voices and faces, matching needs two or more;"
-            f" give {layout} (left out: {_common(rejects)})"
+            f" give {layout} (left out: {common_reasons(rejects)})"
         )
     if source.is_dir():
         there = {path.split("/")[0] for path in [e.path for e in entries] + [r.path for r in rejects]}
         reason = f"in {IDENTITIES} but without files"
         rejects += [Reject(f"{i}/", "collect", reason) for i in sorted(attributes) if i not in there]
-    splits = _splits(table, {i: attributes.get(i, {}).get("split", "") for i in sorted(people)}, options)
+    given = {identity: attributes.get(identity, {}).get("split", "") for identity in sorted(people)}
+    splits = split_people(table, given, options.shares, options.seed)
     jobs = []
     for identity, kinds in sorted(people.items()):
-        keys = _keys(identity, kinds["voice"] + kinds["face"])
+        keys = clip_keys(identity, [entry.within for entry in kinds["voice"] + kinds["face"]])
         voices, faces = (
             tuple(
-                Source(e.path, keys[kind, e.path], e.video, e.time) for e in sorted(kinds[kind], key=lambda e: e.path)
+                Source(e.path, keys[e.within], e.video, e.time, str(root))
+                for e in sorted(kinds[kind], key=lambda e: e.path)
             )
             for kind in KINDS
         )
-        jobs.append(Job(str(root), identity, splits[identity], voices, faces, options))
+        jobs.append(Job(identity, splits[identity], voices, faces, options.reading))
     identities = {i: {k: v for k, v in attributes.get(i, {}).items() if k != "split"} for i in sorted(people)}
     return Collection(jobs, identities, rejects)
 
 
-def make_person(job: Job) -> Person:
-    """Read one person's files. A person of whom no voice or no face is usable is left out whole.
-
-    Warnings about what is kept (clipped, DC offset) go to this module's log, level INFO.
-
-    Args:
-        job: One job of `collect`.
-    """
-    clips: dict[str, list[Clip]] = {kind: [] for kind in KINDS}
-    rejects: list[Reject] = []
-    for kind, sources in (("voice", job.voices), ("face", job.faces)):
-        for source in sources:
-            path = Path(job.root, source.path)
-            try:
-                if kind == "voice":
-                    waveform, warnings = read_voice(path, job.options.minimum_seconds)
-                    data = encode_flac(waveform)
-                    for warning in warnings:
-                        logging.getLogger(__name__).info("%s: %s", source.path, warning)
-                else:
-                    data = encode_jpeg(read_face(path, job.options.face_size, job.options.minimum_side))
-            except Rejected as rejected:
-                rejects.append(Reject(source.path, rejected.stage, rejected.reason))
-            else:
-                clips[kind].append(Clip(source.key, data, source.video, source.time, source.path))
-    missing = [kind for kind in KINDS if not clips[kind]]
-    if missing:
-        rest = clips["voice"] + clips["face"]
-        rejects += [Reject(clip.source, "collect", f"identity has no usable {missing[0]}") for clip in rest]
-        return Person(job.identity, job.split, rejects=tuple(rejects))
-    return Person(job.identity, job.split, tuple(clips["voice"]), tuple(clips["face"]), tuple(rejects))
+def make_folder_person(job: Job) -> Person:
+    """Read one person's files, see `voiceface.prepare.people.make_person`."""
+    return make_person(job.identity, job.split, job.voices, job.faces, job.reading)
 
 
 def _walk(root: Path, rejects: list[Reject]) -> Iterator[_Entry]:
     """Every file below a folder, in order, as an entry or among the rejects."""
-    seen: set[str] = set()
-
-    def failed(error: OSError) -> None:
-        name = os.path.relpath(error.filename, root)
-        rejects.append(Reject(_printable(name), "collect", f"folder cannot be read ({error.strerror})"))
-
-    for folder, folders, files in os.walk(root, followlinks=True, onerror=failed):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        here = Path(folder).relative_to(root)
-        if os.path.realpath(folder) in seen:
-            rejects.append(Reject(_printable(here.as_posix()), "collect", "folder read already under another name"))
-            folders.clear()
-            continue
-        seen.add(os.path.realpath(folder))
-        for name in sorted(files):
-            path = (here / name).as_posix()
-            if name.startswith(".") or path == IDENTITIES:
-                continue
-            identity, kind, *between = (*here.parts, "", "")[: max(len(here.parts), 2)]
-            reason = _misplaced(path, identity, kind)
-            if reason:
-                rejects.append(Reject(_printable(path), "collect", reason))
-            else:
-                yield _Entry(identity, kind, path, path.removeprefix(f"{identity}/"), "/".join(between))
+    for path in walk(root, rejects):
+        above = path.split("/")[:-1]
+        identity, kind, *between = (*above, "", "")[: max(len(above), 2)]
+        reason = _misplaced(path, identity, kind)
+        if reason:
+            rejects.append(Reject(path, "collect", reason))
+        else:
+            yield _Entry(identity, kind, path, path.removeprefix(f"{identity}/"), "/".join(between))
 
 
 def _misplaced(path: str, identity: str, kind: str) -> str:
     """Why a file of a folder is left out; empty if it is not."""
     extension = PurePosixPath(path).suffix.lower()
-    if _printable(path) != path:
-        return "file name is not UTF-8"
     if not identity:
         return "not in an identity's folder"
     if kind not in KINDS:
@@ -310,58 +250,3 @@ def _manifest(path: Path, rejects: list[Reject]) -> Iterator[_Entry]:
                 raise UserError(f"{path}, line {number}: time {row['time']} is not a number of seconds") from None
             yield _Entry(identity, kind, file, file, row.get("video", ""), time)
         kinds.add(kind)
-
-
-def _splits(table: Path, given: Mapping[str, str], options: FolderOptions) -> dict[str, str]:
-    """Each identity's split: as given, else seeded."""
-    named = {identity: split.lower() for identity, split in given.items()}
-    wrong = [identity for identity, split in named.items() if split and split not in SPLITS]
-    if wrong:
-        raise UserError(f"{table}: split {given[wrong[0]]} of identity {wrong[0]}; give train, val or test")
-    without = [identity for identity, split in named.items() if not split]
-    if not without:
-        return named
-    if len(without) < len(named):
-        raise UserError(
-            f"{table}: no split for {without[0]} ({len(without)} in all); give each one, or delete the column"
-        )
-    order = sorted(named, key=lambda identity: seeded(options.seed, "split", identity))
-    spare = len(order) - 2
-    sizes = {}
-    for split, share in (("test", options.shares[2]), ("val", options.shares[1])):
-        wanted = min(max(2, round(share * len(order))), spare) if share else 0
-        sizes[split] = wanted if wanted >= 2 else 0
-        spare -= sizes[split]
-    test, val = sizes["test"], sizes["test"] + sizes["val"]
-    return {identity: "test" if i < test else "val" if i < val else "train" for i, identity in enumerate(order)}
-
-
-def _keys(identity: str, entries: Sequence[_Entry]) -> dict[tuple[str, str], str]:
-    """Keys of an identity's clips: the path without extension, or with it where that alone tells two files apart."""
-    stems = {entry.within: PurePosixPath(entry.within).with_suffix("").as_posix() for entry in entries}
-    count = Counter(stems.values())
-    return {
-        (e.kind, e.path): f"{identity}/{stem if count[stem] == 1 and stem not in stems else e.within}"
-        for e in entries
-        for stem in [stems[e.within]]
-    }
-
-
-def _check(options: FolderOptions) -> None:
-    if options.face_size < 16:
-        raise UserError(f"--face-size {options.face_size}: give 16 pixels or more")
-    if not options.face_margin > 0:
-        raise UserError(f"--margin {options.face_margin}: give a number above 0")
-    if not options.minimum_seconds >= 0:
-        raise UserError(f"--minimum-seconds {options.minimum_seconds}: give 0 or more")
-    if min(options.shares) < 0 or not options.shares[0] or abs(sum(options.shares) - 1) > 1e-6:
-        raise UserError(f"shares {options.shares}: give three that sum to 1, the first above 0")
-
-
-def _common(rejects: Sequence[Reject]) -> str:
-    return "; ".join(f"{n} x {reason}" for reason, n in Counter(r.reason for r in rejects).most_common(3)) or "nothing"
-
-
-def _printable(path: str) -> str:
-    """Path with what is not UTF-8 in it escaped."""
-    return path.encode("utf-8", "backslashreplace").decode()

@@ -1,8 +1,12 @@
 """Read a voice from any container that FFmpeg knows, as a 16 kHz mono int16 waveform, or say why it cannot be used."""
 
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import av
 import numpy as np
@@ -10,7 +14,13 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer
 from numpy.typing import NDArray
 
-SAMPLE_RATE = 16_000
+from voiceface.prepare.declared import declared_bytes, declared_seconds
+
+# Re-exported: reading and refusing go together.
+from voiceface.prepare.rejected import Rejected as Rejected
+from voiceface.prepare.rejected import unchanged
+from voiceface.prepare.vad import SAMPLE_RATE, Span, speech_spans
+
 # 16-bit dither alone is near -95 dBFS; real speech at -72 dBFS still uses six bits.
 SILENCE_RMS = 10 ** (-85 / 20)
 CLIPPED_LEVEL = 0.999
@@ -19,33 +29,40 @@ DC_LEVEL = 0.01
 # Four AAC frames of 1024 samples at 16 kHz: encoder delay and padding stay below this.
 MISSING_SECONDS = 0.25
 LOST_PACKETS = 0.01
-# These write the length of the sound into the file. Elsewhere FFmpeg's duration is a guess from the bit rate and proves
-# nothing.
-DECLARES_LENGTH = {"flac", "mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "ogg", "aiff", "au"}
+# No speech below, no recorder above.
+RATES = range(4_000, 384_001)
+MAXIMUM_CHANNELS = 64
+# Over all channels: 2 GiB as float32. An hour of stereo at 48 kHz is 346 million.
+MAXIMUM_SAMPLES = 2**29
+# Stretches of speech for videos: nearer ones are one, longer ones are cut, seconds.
+JOINED_GAP = 0.3
+LONGEST_REGION = 20.0
 # 64 zero crossings: flat to 7.2 kHz, images and aliases below -90 dB past 8.5 kHz. FFmpeg's default (32, linear) loses
 # 0.4 dB at 7 kHz and lets 8.5 kHz through at -26 dB; resampling here needs no library beside the one that decodes.
 RESAMPLER = f"{SAMPLE_RATE}:filter_size=64:cutoff=0.97:exact_rational=1"
 
 
-class Rejected(Exception):
-    """One input is left out.
+@dataclass(frozen=True)
+class VoiceOptions:
+    """How voices are read.
 
     Args:
-        stage: Stage that refused it: `collect`, `voice` or `face`.
-        reason: Why, without numbers of the single file, so that rejects can be counted by reason.
+        minimum_seconds: Shorter voices are left out, seconds.
+        maximum_seconds: Longer sounds are refused, seconds: before they are decoded where they say how long they are.
+        vad: Detector of speech, see `voiceface.prepare.vad.speech_spans`; `none` takes the whole sound.
     """
 
-    def __init__(self, stage: str, reason: str) -> None:
-        super().__init__(stage, reason)
-        self.stage = stage
-        self.reason = reason
+    minimum_seconds: float = 0.5
+    maximum_seconds: float = 3600.0
+    vad: Literal["none", "silero", "webrtc"] = "none"
 
 
-def read_voice(path: Path, minimum_seconds: float = 0.5) -> tuple[NDArray[np.int16], list[str]]:
+def read_voice(path: Path, options: VoiceOptions = VoiceOptions()) -> tuple[NDArray[np.int16], list[str]]:
     """Read the first audio stream of a sound or video file.
 
     Channels are averaged; where they cancel (antiphase), the strongest is taken. The level is kept: nothing is
-    normalised, a quiet voice stays quiet, a loud one saturates. There is no voice activity detection: noise is used.
+    normalised, a quiet voice stays quiet, a loud one saturates. Without voice activity detection noise is used; with
+    it, what is not speech is cut out and the speech joined.
 
     A file that is shorter than it declares is rejected, because a loss that nobody sees spoils a benchmark. A file that
     only ends early (a cut Ogg, MPEG stream or MP3 without a Xing header) is used: nothing in it says that it was
@@ -53,7 +70,7 @@ def read_voice(path: Path, minimum_seconds: float = 0.5) -> tuple[NDArray[np.int
 
     Args:
         path: Sound or video file.
-        minimum_seconds: Shortest voice that is used, seconds.
+        options: What is used.
 
     Returns:
         The waveform, int16 of shape (T,), 16 kHz; and warnings, such as "clipped 3.1 %", "DC offset 2.0 %", "antiphase
@@ -61,21 +78,73 @@ def read_voice(path: Path, minimum_seconds: float = 0.5) -> tuple[NDArray[np.int
 
     Raises:
         Rejected: The file is empty, unreadable, truncated, damaged (more than 1 % of its packets do not decode), has no
-            audio stream, changes its rate or channels midway, is shorter than `minimum_seconds`, holds values that are
-            not finite, or is silent (RMS below -85 dBFS once the DC offset is taken out).
+            audio stream, changes its rate or channels midway, is too short, too long or too large, has a sample rate or
+            a number of channels that no recorder has, holds values that are not finite, is silent (RMS below -85 dBFS
+            once the DC offset is taken out), holds no or too little speech, or is changed or removed while it is read.
+        UserError: The detector of speech is not installed.
     """
-    try:
-        size, declared = _size(path), _declared_bytes(path)
-        if not size:
-            raise Rejected("voice", "empty file")
-        # FFmpeg gets an open file and no protocol: a playlist in disguise cannot make it read other files or addresses.
-        with path.open("rb") as file, av.open(file, "r", options={"protocol_whitelist": "none"}) as container:
-            channels, rate, warnings = _decode(path, container)
-    except (av.FFmpegError, OSError) as error:
-        cut = isinstance(error, av.FFmpegError) and declared > size
-        raise Rejected("voice", "truncated" if cut else f"unreadable ({error.strerror})") from error
-    if channels.shape[1] < minimum_seconds * rate:
-        raise Rejected("voice", f"shorter than {minimum_seconds:g} s")
+    waveform, warnings = _read(path, options)
+    if options.vad == "none":
+        return waveform, warnings
+    spans = speech_spans(waveform, options.vad)
+    if not spans:
+        raise Rejected("voice", "no speech")
+    speech = np.concatenate([waveform[start:end] for start, end in spans])
+    if len(speech) < options.minimum_seconds * SAMPLE_RATE:
+        raise Rejected("voice", f"less than {options.minimum_seconds:g} s of speech")
+    return speech, warnings
+
+
+def read_speech(path: Path, options: VoiceOptions) -> list[tuple[float, NDArray[np.int16]]]:
+    """Read the stretches of speech of a sound or video file, one by one.
+
+    Stretches less than 0.3 s apart are one, with the gap between them; those over 20 s are cut into equal parts; what
+    is shorter than `options.minimum_seconds` is left out. Without a detector the whole sound is one stretch.
+
+    Args:
+        path: Sound or video file.
+        options: What is used.
+
+    Returns:
+        For each stretch its start in seconds, counted from the first sample, and its waveform, int16 of shape (T,), 16
+        kHz; at least one.
+
+    Raises:
+        Rejected: As `read_voice`.
+        UserError: The detector of speech is not installed.
+    """
+    waveform, _ = _read(path, options)
+    spans = [(0, len(waveform))] if options.vad == "none" else speech_spans(waveform, options.vad)
+    if not spans:
+        raise Rejected("voice", "no speech")
+    regions = [(a, b) for a, b in regions_of(spans) if b - a >= options.minimum_seconds * SAMPLE_RATE]
+    if not regions:
+        raise Rejected("voice", f"less than {options.minimum_seconds:g} s of speech")
+    return [(start / SAMPLE_RATE, waveform[start:end]) for start, end in regions]
+
+
+def regions_of(spans: Sequence[Span]) -> list[Span]:
+    """Join spans of samples at 16 kHz less than 0.3 s apart, then cut those over 20 s into equal parts."""
+    joined: list[Span] = []
+    for start, end in spans:
+        if joined and start - joined[-1][1] < JOINED_GAP * SAMPLE_RATE:
+            joined[-1] = (joined[-1][0], end)
+        else:
+            joined.append((start, end))
+    regions: list[Span] = []
+    for start, end in joined:
+        parts = math.ceil((end - start) / (LONGEST_REGION * SAMPLE_RATE))
+        edges = [start + (end - start) * i // parts for i in range(parts + 1)]
+        regions += pairwise(edges)
+    return regions
+
+
+def _read(path: Path, options: VoiceOptions) -> tuple[NDArray[np.int16], list[str]]:
+    """Read the whole sound, see `read_voice`."""
+    with unchanged(path, "voice"):
+        channels, rate, warnings = _open(path, options.maximum_seconds)
+    if channels.shape[1] < options.minimum_seconds * rate:
+        raise Rejected("voice", f"shorter than {options.minimum_seconds:g} s")
     if not np.isfinite(channels).all():
         raise Rejected("voice", "values that are not finite")
     clipped = float((np.abs(channels) >= CLIPPED_LEVEL).mean(axis=1).max())
@@ -91,14 +160,33 @@ def read_voice(path: Path, minimum_seconds: float = 0.5) -> tuple[NDArray[np.int
     return samples.astype(np.int16), warnings
 
 
-def _decode(path: Path, container: InputContainer) -> tuple[NDArray[np.float32], int, list[str]]:
-    """Decode all that decodes: samples of shape (channels, T), full scale 1, their rate, and warnings."""
+def _open(path: Path, maximum_seconds: float) -> tuple[NDArray[np.float32], int, list[str]]:
+    """Open and decode a file: samples of shape (channels, T), full scale 1, their rate, and warnings."""
+    size = least = 0
+    try:
+        size, least = path.stat().st_size, declared_bytes(path)
+        if not size:
+            raise Rejected("voice", "empty file")
+        # FFmpeg gets an open file and no protocol: a playlist in disguise cannot make it read other files or addresses.
+        with path.open("rb") as file, av.open(file, "r", options={"protocol_whitelist": "none"}) as container:
+            return _decode(path, container, maximum_seconds)
+    except (av.FFmpegError, OSError) as error:
+        cut = isinstance(error, av.FFmpegError) and least > size
+        raise Rejected("voice", "truncated" if cut else f"unreadable ({error.strerror})") from error
+
+
+def _decode(
+    path: Path, container: InputContainer, maximum_seconds: float
+) -> tuple[NDArray[np.float32], int, list[str]]:
+    """Decode all that decodes, unless the sound is too long or too large."""
     stream = container.streams.best("audio")
     if not isinstance(stream, AudioStream):
         raise Rejected("voice", "no audio stream")
+    declared = declared_seconds(path, container, stream)
+    _check_size(stream.channels, stream.rate, (declared or 0) * stream.rate, maximum_seconds)
     parts: list[NDArray[np.float32]] = []
     shapes: set[tuple[int, int]] = set()
-    packets = lost = 0
+    packets = lost = length = 0
     last_lost = False
     for packet in container.demux(stream):
         if packet.size:
@@ -111,12 +199,13 @@ def _decode(path: Path, container: InputContainer) -> tuple[NDArray[np.float32],
         for frame in frames:
             shapes.add((frame.layout.nb_channels, frame.sample_rate))
             parts.append(_samples(frame.to_ndarray(), frame.layout.nb_channels, frame.format.is_planar))
+            length += frame.samples
+            _check_size(frame.layout.nb_channels, frame.sample_rate, length, maximum_seconds)
     if len(shapes) > 1:
         raise Rejected("voice", "sample rate or channels change midway")
     if not parts:
         raise Rejected("voice", "damaged" if lost else "no sound in the audio stream")
     channels, rate = np.concatenate(parts, axis=1), shapes.pop()[1]
-    declared = _declared_seconds(path, container, stream)
     if declared is not None and declared - channels.shape[1] / rate > MISSING_SECONDS:
         raise Rejected("voice", "truncated")
     if declared is None and last_lost:
@@ -124,6 +213,18 @@ def _decode(path: Path, container: InputContainer) -> tuple[NDArray[np.float32],
     if lost > LOST_PACKETS * packets:
         raise Rejected("voice", "damaged")
     return channels, rate, [f"{lost} of {packets} packets do not decode"] if lost else []
+
+
+def _check_size(channels: int, rate: int, length: float, maximum_seconds: float) -> None:
+    """Refuse a sound of so many samples per channel before it fills the memory; zeros are not known yet."""
+    if rate and rate not in RATES:
+        raise Rejected("voice", f"sample rate outside {RATES[0] // 1000} to {RATES[-1] // 1000} kHz")
+    if channels > MAXIMUM_CHANNELS:
+        raise Rejected("voice", f"more than {MAXIMUM_CHANNELS} channels")
+    if length > maximum_seconds * rate:
+        raise Rejected("voice", f"longer than {maximum_seconds:g} s")
+    if length * channels > MAXIMUM_SAMPLES:
+        raise Rejected("voice", f"more than {MAXIMUM_SAMPLES // 10**6} million samples")
 
 
 def _samples(data: NDArray[Any], channels: int, planar: bool) -> NDArray[np.float32]:
@@ -168,65 +269,3 @@ def _resample(waveform: NDArray[np.float32], rate: int) -> NDArray[np.float32]:
             return np.concatenate(parts)
         assert isinstance(pulled, av.AudioFrame)
         parts.append(pulled.to_ndarray()[0])
-
-
-def _declared_seconds(path: Path, container: InputContainer, stream: AudioStream) -> float | None:
-    """How long the file says that it is, None where it says nothing."""
-    name = container.format.name
-    if name == "wav":  # FFmpeg corrects the header by the file's size; the header is the evidence.
-        length = float((stream.duration or 0) * (stream.time_base or 0))
-        return length * _declared_bytes(path) / _size(path)
-    if name in DECLARES_LENGTH or (name == "mp3" and _has_frame_count(path)):
-        if stream.duration is not None and stream.time_base is not None:
-            return float(stream.duration * stream.time_base)
-        if container.duration is not None and len(container.streams) == 1:
-            return container.duration / av.time_base
-    return None
-
-
-def _declared_bytes(path: Path) -> int:
-    """Least size of the file by its WAV chunks or MP4 boxes; the real size where they are satisfied or say nothing."""
-    size = _size(path)
-    with path.open("rb") as file:
-        head = file.read(12)
-        wav = head[:4] == b"RIFF" and head[8:] == b"WAVE"
-        if not wav and head[4:8] != b"ftyp":
-            return size
-        start = 12 if wav else 0
-        while start + 8 <= size:
-            file.seek(start)
-            chunk = file.read(16)
-            if wav:
-                length = int.from_bytes(chunk[4:8], "little") + 8
-                if chunk[:4] == b"data":  # A writer that could not seek back left a placeholder near 2 or 4 GiB.
-                    return size if length > 0x7FFF0000 else max(size, start + length)
-                length += length % 2
-            else:
-                length = int.from_bytes(chunk[:4], "big")
-                if length == 1:
-                    length = int.from_bytes(chunk[8:16], "big")
-                elif length == 0:
-                    return size
-            if length < 8:
-                return size
-            start += length
-        return size if wav else max(size, start)
-
-
-def _has_frame_count(path: Path) -> bool:
-    """Whether an MP3's first frame is a Xing or Info header, which counts the frames."""
-    with path.open("rb") as file:
-        head = file.read(10)
-        # ID3v2 stores its size in four bytes of seven bits.
-        tag = (
-            10 + sum(byte << shift for byte, shift in zip(head[6:], (21, 14, 7, 0), strict=True))
-            if head[:3] == b"ID3"
-            else 0
-        )
-        file.seek(tag)
-        first = file.read(256)
-    return b"Xing" in first or b"Info" in first
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size

@@ -11,11 +11,12 @@ IDENTITIES = "identities.csv"
 GENDERS = {"m": "m", "male": "m", "f": "f", "female": "f"}
 
 
-def identity_table(source: Path) -> dict[str, dict[str, str]]:
+def identity_table(source: Path, manifest: Sequence[str] = ("identity", "path", "kind")) -> dict[str, dict[str, str]]:
     """Read what is known of each identity, from a folder's `identities.csv` or from a manifest.
 
     Args:
         source: Folder or CSV.
+        manifest: Columns that a manifest must have.
 
     Returns:
         Identity to attributes, all strings, empty where unknown, and `split` where the table has it; gender as m or f.
@@ -25,7 +26,7 @@ def identity_table(source: Path) -> dict[str, dict[str, str]]:
     """
     path = source / IDENTITIES if source.is_dir() else source
     table: dict[str, dict[str, str]] = {}
-    for number, row in rows(path, ("identity",) if source.is_dir() else ("identity", "path", "kind")):
+    for number, row in rows(path, ("identity",) if source.is_dir() else manifest):
         identity = row.pop("identity")
         if not identity:
             if source.is_dir():

@@ -1,0 +1,63 @@
+"""What a corpus of features changes in the words of `voiceface fit`; imports no torch for a corpus in a folder."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from voiceface.errors import UserError
+
+
+def features_of(root: str) -> dict[str, Any] | None:
+    """What a corpus says of the features it holds.
+
+    Args:
+        root: Folder or address of the corpus.
+
+    Returns:
+        None where it holds voices and faces, or where it cannot be read, which the data module will say.
+    """
+    if "://" in root:
+        from voiceface.data.shards import Corpus
+
+        features = Corpus(root).description.get("features")
+    else:
+        try:
+            features = json.loads((Path(root) / "corpus.json").read_text()).get("features")
+        except (OSError, ValueError, AttributeError):
+            return None
+    return features if isinstance(features, dict) else None
+
+
+def features_fit(features: dict[str, Any] | None, encoders: str, root: str, rest: Sequence[str]) -> None:
+    """Refuse features for networks that take voices and faces, the reverse, and options that do nothing to features.
+
+    Args:
+        features: What `features_of` gives.
+        encoders: Value of `--encoders`.
+        root: The corpus, as messages name it.
+        rest: Words for LightningCLI.
+
+    Raises:
+        UserError: They do not fit.
+    """
+    if features is None:
+        if encoders == "features":
+            raise UserError(
+                f"--encoders features: {root} holds voices and faces; give --data a corpus of features, which "
+                "`voiceface extract` makes"
+            )
+        return
+    if encoders != "features":
+        raise UserError(f"--encoders {encoders}: {root} holds features, which no network takes; leave --encoders out")
+    for name in ("voice_seconds", "voice_seconds_max", "voice_speed", "face_jitter", "flip"):
+        if any(word.partition("=")[0] == f"--data.{name}" for word in rest):
+            raise UserError(f"--data.{name}: does not apply to features, which {root} holds; leave it out")
+
+
+def widths(features: dict[str, Any] | None) -> list[str]:
+    """Words that tell the encoders of features what they are given."""
+    if features is None:
+        return []
+    options = {k: {n: features[f"{k}s"][n] for n in ("dim", "encoder", "weights")} for k in ("face", "voice")}
+    return [f"--model.{kind}_options={json.dumps(values)}" for kind, values in options.items()]

@@ -1,0 +1,176 @@
+"""Frozen networks: from a checkpoint or from weight files, and the features that they give of a batch."""
+
+import contextlib
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save
+from torch import Tensor
+
+from voiceface.data.clips import encode_feature
+from voiceface.data.shards import SAMPLE_RATE
+from voiceface.encoders import FaceEncoder, VoiceEncoder, face_encoder, voice_encoder
+from voiceface.encoders.face_features import FaceFeatures
+from voiceface.errors import UserError
+from voiceface.importers.header import read_header
+from voiceface.weights import load_checkpoint, load_into, read_config
+
+LONG = 10 * SAMPLE_RATE  # a batch of longer voices holds fewer
+
+
+@dataclass(frozen=True)
+class Frozen:
+    """Two networks in eval mode, and what a corpus of their features says of each.
+
+    Args:
+        voice: Voice network.
+        face: Face network; its margin says what box it is given.
+        about: For `voices` and `faces`: `encoder`, `options`, `weights` (sha256 of its tensors as one safetensors
+            file), `dim`; for faces `size` and `margin` too; and `checkpoint` (sha256, recipe) where they are of one.
+    """
+
+    voice: VoiceEncoder
+    face: FaceEncoder
+    about: Mapping[str, Mapping[str, Any]]
+
+
+def of_checkpoint(folder: Path) -> Frozen:
+    """The two networks of a checkpoint, before its heads.
+
+    Args:
+        folder: Checkpoint folder.
+
+    Raises:
+        UserError: It is no checkpoint, or its method has no networks of its own but takes features.
+    """
+    method, config = load_checkpoint(folder), read_config(folder)
+    if isinstance(method.face_encoder, FaceFeatures):
+        raise UserError(f"--checkpoint {folder}: was trained on features; give one that takes voices and faces")
+    arguments, origin = config["arguments"], {"recipe": config["recipe"], "sha256": config["sha256"]}
+    names = {
+        k: arguments.get(f"{k}_encoder", type(getattr(method, f"{k}_encoder")).__name__) for k in ("voice", "face")
+    }
+    options = {kind: arguments.get(f"{kind}_options") or {} for kind in names}
+    return _frozen(method.voice_encoder, method.face_encoder, names, options, {"checkpoint": origin})
+
+
+def of_weights(
+    voice: str | None, face: str | None, voice_weights: Path | None, face_weights: Path | None, face_margin: float = 1.0
+) -> Frozen:
+    """Two networks with pretrained weights.
+
+    Args:
+        voice: Name of the voice network; None: the one that the weights' file is for.
+        face: Name of the face network; None: likewise.
+        voice_weights: Safetensors file; where `voiceface import-weights` wrote it, it says the network's options.
+        face_weights: Likewise.
+        face_margin: Face box scale that the face network is given.
+
+    Raises:
+        UserError: A name or file is missing or unknown, or they do not fit.
+    """
+    heard = _network("voice", voice, voice_weights)
+    seen = _network("face", face, face_weights)
+    of_voice, of_face = voice_encoder(heard[0], **heard[1]), face_encoder(seen[0], **seen[1])
+    load_into(of_voice, heard[2], "--voice-weights")
+    load_into(of_face, seen[2], "--face-weights")
+    of_face.margin = face_margin
+    return _frozen(of_voice, of_face, {"voice": heard[0], "face": seen[0]}, {"voice": heard[1], "face": seen[1]}, {})
+
+
+def _network(kind: str, name: str | None, file: Path | None) -> tuple[str, dict[str, Any], Path]:
+    """Name and options of a network, and the file of its weights."""
+    if file is None:
+        raise UserError(
+            f"--{kind}-weights is missing: features of a network without weights say nothing; give a safetensors "
+            "file, or --checkpoint"
+        )
+    about = None
+    with contextlib.suppress(UserError):  # no header of ours: then its tensors must fit
+        about = read_header(str(file))
+    if name is None and not (about and about.encoder):
+        raise UserError(f"--{kind}-encoder is missing: {file} does not say which network it is for; name it")
+    if about is None:
+        return str(name), {}, file
+    if name not in (None, about.encoder):
+        raise UserError(
+            f"--{kind}-weights {file}: weights of {about.encoder or about.method}, not of {name}; give others, or "
+            f"another --{kind}-encoder"
+        )
+    return about.encoder, about.options, file
+
+
+def _frozen(
+    voice: VoiceEncoder,
+    face: FaceEncoder,
+    names: Mapping[str, str | None],
+    options: Mapping[str, Any],
+    origin: Mapping[str, Any],
+) -> Frozen:
+    voice.crops = None  # whole utterances, as eval mode says
+    about: dict[str, dict[str, Any]] = {}
+    for kind, encoder in (("voice", voice), ("face", face)):
+        encoder.eval().requires_grad_(False)
+        tensors = {name: tensor.cpu().contiguous() for name, tensor in encoder.state_dict().items()}
+        digest = hashlib.sha256(save(tensors)).hexdigest()
+        about[f"{kind}s"] = {"encoder": names[kind], "options": options[kind], "weights": digest, "dim": encoder.dim}
+        about[f"{kind}s"] |= origin
+    about["faces"] |= {"size": int(face.size), "margin": float(face.margin)}
+    return Frozen(voice, face, about)
+
+
+class Embedding:
+    """Features of batches as the stream gives them; those of a clip do not depend on its neighbours.
+
+    Args:
+        frozen: The networks.
+        dtype: Type that features are stored in, `float32` or `float16`.
+        batch: Clips per pass at most; voices longer than ten seconds count for more.
+        device: `cpu` or `cuda`.
+    """
+
+    def __init__(self, frozen: Frozen, dtype: str, batch: int, device: str) -> None:
+        self.voice, self.face = frozen.voice.to(device), frozen.face.to(device)
+        self.dtype, self.batch, self.device = dtype, batch, device
+
+    @torch.inference_mode()
+    def __call__(self, batch: Mapping[str, Any]) -> Iterator[dict[str, bytes]]:
+        """For voices, then for faces: the stored feature of each clip by its key, in the batch's order.
+
+        Raises:
+            UserError: A feature is NaN or infinite, or becomes so in the type that is stored.
+        """
+        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
+            voices = self._voices(batch["voices"], batch["voice_lengths"])
+            faces = [self.face(part.to(self.device)) for part in batch["faces"].split(self.batch) if len(part)]
+        for kind, found in (("voice", voices), ("face", torch.cat(faces) if faces else torch.empty(0))):
+            with np.errstate(over="ignore"):  # refused below
+                stored = found.float().cpu().numpy().astype(self.dtype)
+            broken = np.flatnonzero(~np.isfinite(stored).reshape(len(stored), -1).all(axis=1))
+            if len(broken):
+                raise UserError(
+                    f"{batch[f'{kind}_keys'][broken[0]]}: its {kind} feature holds a value that is no finite "
+                    f"{self.dtype}; give other weights, or --dtype float32"
+                )
+            yield dict(zip(batch[f"{kind}_keys"], map(encode_feature, stored), strict=True))
+
+    def _voices(self, waveforms: Tensor, lengths: Tensor) -> Tensor:
+        """Embed voices of like length together, so that little is padded."""
+        out = torch.empty(len(waveforms), self.voice.dim)
+        order = torch.argsort(lengths, stable=True)
+        while len(order):
+            count = self.batch
+            # Ascending: the last of a part is its longest.
+            while count > 1 and min(count, len(order)) * int(lengths[order[:count][-1]]) > self.batch * LONG:
+                count -= 1
+            rows, order = order[:count], order[count:]
+            longest = int(lengths[rows].max())
+            out[rows] = (
+                self.voice(waveforms[rows, :longest].to(self.device), lengths[rows].to(self.device)).float().cpu()
+            )
+        return out

@@ -1,0 +1,62 @@
+"""The parser that every command shares: one-line errors, examples below the help, shell completion."""
+
+import argparse
+import re
+from typing import Any, NoReturn
+
+import shtab
+
+from voiceface.errors import UserError
+from voiceface.recipes import nearest
+
+FOLDERS = ("DIR", "CHECKPOINT", "OUT")  # what their metavars say
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse with one-line errors that name the nearest word."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raise a `UserError` instead of printing the usage."""
+        for pattern, words in (
+            (r"unrecognized arguments: (\S+)", self._option_string_actions),
+            (r"invalid choice: '?([^' ]+)", self._choices()),
+        ):
+            found = re.search(pattern, message)
+            if found:
+                message = f"{found[1]}: not known here{nearest(found[1], words)}"
+        raise UserError(f"{message}; see `{self.prog} --help`")
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Refuse unknown words here, where the command that they were given to is known."""
+        found, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return found, unknown
+
+    def _choices(self) -> list[str]:
+        return [str(c) for action in self._actions if action.choices for c in action.choices]
+
+
+def given(value: str) -> str:
+    """A word that must not be empty, as an unset variable leaves it."""
+    if not value:
+        raise argparse.ArgumentTypeError("the value is empty (an unset variable?)")
+    return value
+
+
+def add_path(parser: Parser, name: str, metavar: str, help: str, **options: Any) -> None:
+    """Add an argument that the shell completes with files, or with folders."""
+    action = parser.add_argument(name, metavar=metavar, help=help, type=given, **options)
+    action.complete = shtab.DIRECTORY if metavar in FOLDERS else shtab.FILE  # type: ignore[attr-defined]
+
+
+def add_command(commands: "argparse._SubParsersAction[Parser]", name: str, help: str, example: str) -> Parser:
+    """Add a command, its example below its help."""
+    return commands.add_parser(
+        name,
+        help=help,
+        description=help[0].upper() + help[1:] + ".",
+        epilog=f"example:\n  {example}" if "\n" not in example else example,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )

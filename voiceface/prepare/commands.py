@@ -1,0 +1,110 @@
+"""What `voiceface prepare` does, one function per kind, and the summary at its end."""
+
+from argparse import Namespace
+from pathlib import Path
+
+from voiceface.commands import print_splits
+from voiceface.errors import UserError
+from voiceface.prepare.engine import Summary
+from voiceface.prepare.people import Reading
+
+
+def run_prepare(options: Namespace) -> int:
+    """Prepare a corpus and print what was kept and what was left out."""
+    if options.workers is not None and options.workers < 1:
+        raise UserError(f"--workers {options.workers}: give 1 or more")
+    kinds = {"synthetic": _synthetic, "folder": _folder, "videos": _videos, "voxceleb": _voxceleb}
+    summary = kinds[options.kind](options)
+    if summary is not None:
+        _print_summary(Path(options.out), summary)
+    return 0
+
+
+def reading(options: Namespace) -> Reading:
+    """How files are read, by the words of `voiceface.prepare.words.add_reading`."""
+    from voiceface.prepare.faces import FaceOptions
+    from voiceface.prepare.speech import VoiceOptions
+
+    return Reading(
+        VoiceOptions(options.minimum_seconds, options.maximum_seconds, options.vad),
+        FaceOptions(
+            options.faces,
+            options.face_size,
+            options.margin,
+            options.minimum_face,
+            options.which,
+            tuple(options.thresholds),
+            options.device,
+        ),
+    )
+
+
+def _synthetic(options: Namespace) -> Summary:
+    from voiceface.data.synthetic import SyntheticOptions
+    from voiceface.prepare.synthetic import prepare_synthetic
+
+    made = SyntheticOptions(options.identities, options.voices, options.faces, options.seed, options.strength)
+    return prepare_synthetic(Path(options.out), made, options.workers, options.bundle)
+
+
+def _folder(options: Namespace) -> Summary:
+    from voiceface.prepare.folder import FolderOptions, prepare_folder
+
+    out = Path(options.out)
+    wanted = FolderOptions(options.name or out.name, options.licence, reading(options), seed=options.seed)
+    return prepare_folder(Path(options.source), out, wanted, options.workers, options.bundle)
+
+
+def _videos(options: Namespace) -> Summary:
+    from voiceface.prepare.videos import VideosOptions, prepare_videos
+
+    out = Path(options.out)
+    wanted = VideosOptions(options.name or out.name, options.licence, reading(options), options.fps, seed=options.seed)
+    return prepare_videos(
+        Path(options.source),
+        out,
+        wanted,
+        options.workers,
+        options.bundle,
+        options.limit,
+        options.only_identities,
+    )
+
+
+def _voxceleb(options: Namespace) -> Summary | None:
+    from voiceface.prepare.voxceleb import VoxCelebOptions, plan, prepare_voxceleb
+    from voiceface.prepare.voxceleb.report import print_plan, write_missing
+    from voiceface.prepare.voxceleb.trees import LAYOUTS
+
+    if options.margin is None:
+        if options.faces == "asis":
+            raise UserError("--margin is missing: --faces asis needs how many times the face box the pictures show")
+        options.margin = 1.0
+    places = (*LAYOUTS, "meta1", "meta2", "split_file")
+    wanted = VoxCelebOptions(
+        options.split,
+        **{name: Path(value) for name in places if (value := getattr(options, name)) is not None},
+        seed=options.seed,
+        validation=options.validation,
+        reading=reading(options),
+        limit=options.limit,
+        only=options.only_identities,
+        name=options.name or "",
+        licence=options.licence,
+    )
+    found = plan(wanted)
+    if options.missing is not None:
+        write_missing(Path(options.missing), found)
+    if options.dry_run:
+        print_plan(found, wanted, Path(options.out))
+        return None
+    return prepare_voxceleb(Path(options.out), wanted, options.workers, options.bundle, found)
+
+
+def _print_summary(out: Path, summary: Summary) -> None:
+    print(f"{out}: " + ("already prepared by this command" if summary.already_there else "prepared"))
+    print_splits(summary.splits)
+    if summary.rejects:
+        print(f"left out: {sum(summary.rejects.values())} inputs, listed in {out / 'rejects.csv'}")
+        for reason, count in sorted(summary.rejects.items(), key=lambda item: (-item[1], item[0]))[:20]:
+            print(f"  {count:6,}  {reason}")

@@ -1,0 +1,108 @@
+"""Read one person's voices and faces from their files; what every kind of `prepare` shares."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from voiceface.data.shards import Clip, Person, Reject, encode_flac, encode_jpeg
+from voiceface.errors import UserError
+from voiceface.prepare.faces import FaceOptions, read_faces
+from voiceface.prepare.speech import Rejected, VoiceOptions, read_voice
+
+KINDS = ("voice", "face")
+# Enough for the detector to work in batches, few enough for any picture size to stay in memory.
+FACES_AT_ONCE = 16
+
+
+@dataclass(frozen=True)
+class Source:
+    """One file to read.
+
+    Args:
+        path: Its path below `root`, which the corpus and `rejects.csv` show.
+        key: Key of its clip.
+        video: Name of its video, empty where unknown.
+        time: Its place in the video, seconds.
+        root: Folder of the raw material.
+    """
+
+    path: str
+    key: str
+    video: str = ""
+    time: float | None = None
+    root: str = ""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How voices and faces are read from their files."""
+
+    voice: VoiceOptions = field(default_factory=VoiceOptions)
+    face: FaceOptions = field(default_factory=FaceOptions)
+
+
+def check_reading(reading: Reading) -> None:
+    """Refuse options that cannot be meant.
+
+    Raises:
+        UserError: Names the option.
+    """
+    voice, face = reading.voice, reading.face
+    if face.size < 16:
+        raise UserError(f"--face-size {face.size}: give 16 pixels or more")
+    if not face.margin > 0:
+        raise UserError(f"--margin {face.margin}: give a number above 0")
+    if not voice.minimum_seconds >= 0:
+        raise UserError(f"--minimum-seconds {voice.minimum_seconds}: give 0 or more")
+    if not voice.maximum_seconds > voice.minimum_seconds:
+        raise UserError(f"--maximum-seconds {voice.maximum_seconds}: give more than --minimum-seconds")
+
+
+def make_person(
+    identity: str, split: str, voices: Sequence[Source], faces: Sequence[Source], reading: Reading
+) -> Person:
+    """Read one person's files. A person of whom no voice or no face is usable is left out whole.
+
+    Warnings about what is kept (clipped, DC offset) go to this module's log, level INFO.
+
+    Args:
+        identity: The person.
+        split: The person's split.
+        voices: Files of voices.
+        faces: Files of faces.
+        reading: How they are read.
+    """
+    rejects: list[Reject] = []
+    heard, seen = list(_voices(voices, reading.voice, rejects)), list(_faces(faces, reading.face, rejects))
+    if heard and seen:
+        return Person(identity, split, tuple(heard), tuple(seen), tuple(rejects))
+    reason = f"identity has no usable {'face' if heard else 'voice'}"
+    rejects += [Reject(clip.source, "collect", reason) for clip in heard + seen]
+    return Person(identity, split, rejects=tuple(rejects))
+
+
+def _voices(sources: Sequence[Source], options: VoiceOptions, rejects: list[Reject]) -> list[Clip]:
+    clips = []
+    for source in sources:
+        try:
+            waveform, warnings = read_voice(Path(source.root, source.path), options)
+        except Rejected as rejected:
+            rejects.append(Reject(source.path, rejected.stage, rejected.reason))
+            continue
+        for warning in warnings:
+            logging.getLogger(__name__).info("%s: %s", source.path, warning)
+        clips.append(Clip(source.key, encode_flac(waveform), source.video, source.time, source.path))
+    return clips
+
+
+def _faces(sources: Sequence[Source], options: FaceOptions, rejects: list[Reject]) -> list[Clip]:
+    clips = []
+    for start in range(0, len(sources), FACES_AT_ONCE):
+        part = sources[start : start + FACES_AT_ONCE]
+        for source, face in zip(part, read_faces([Path(s.root, s.path) for s in part], options), strict=True):
+            if isinstance(face, Rejected):
+                rejects.append(Reject(source.path, face.stage, face.reason))
+            else:
+                clips.append(Clip(source.key, encode_jpeg(face.pixels), source.video, source.time, source.path))
+    return clips

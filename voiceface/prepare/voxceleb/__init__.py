@@ -1,0 +1,60 @@
+"""`voiceface prepare voxceleb`: from the official downloads of VoxCeleb and VGGFace to a corpus."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+from voiceface.errors import UserError
+from voiceface.prepare.engine import Bundling, CorpusOptions, Summary, build
+from voiceface.prepare.voxceleb.plan import Plan, VoxCelebOptions, VoxJob, make_vox_person, people_of, plan
+from voiceface.prepare.voxceleb.splits import NAMED
+
+__all__ = ["Plan", "VoxCelebOptions", "VoxJob", "make_vox_person", "people_of", "plan", "prepare_voxceleb"]
+
+
+def prepare_voxceleb(
+    out: Path,
+    options: VoxCelebOptions,
+    workers: int | None = None,
+    bundle: Bundling = "random",
+    found: Plan | None = None,
+) -> Summary:
+    """Make a corpus of VoxCeleb.
+
+    Args:
+        out: Folder of the corpus.
+        options: What is on disk, the split, and how files are read.
+        workers: Processes; default one per core.
+        bundle: `video` keeps the clips of one video together, see `CorpusOptions`.
+        found: The plan, if it was made before.
+
+    Returns:
+        Counts per split, and rejects by reason.
+
+    Raises:
+        UserError: As `plan` and `voiceface.prepare.engine.build`.
+    """
+    for name, place in options.trees().items():
+        if place.is_dir() and place.resolve() in (out.resolve(), *out.resolve().parents):
+            raise UserError(f"{out}: lies within --{name} {place}, which is only read; choose an OUT elsewhere")
+    if bundle == "video" and options.faces1 is None:
+        raise UserError("--bundle video: only VoxCeleb1's crops say which video a face is from; give --faces1")
+    found = found or plan(options)
+    split = options.split if options.split in NAMED else Path(options.split).stem
+    datasets = "+".join(f"voxceleb{dataset}" for dataset in options.datasets())
+    corpus = CorpusOptions(
+        options.name or f"{datasets}-{split}",
+        options.licence,
+        options.reading.face.size,
+        options.reading.face.margin,
+        seed=options.seed,
+        bundle=bundle,
+    )
+    made_by = {
+        "command": "prepare voxceleb",
+        "split": split,
+        "trees": list(options.trees()),
+        "seed": options.seed,
+        "validation": options.validation,
+        "reading": asdict(options.reading),
+    }
+    return build(out, found.jobs, make_vox_person, found.identities, corpus, made_by, found.rejects, workers)
