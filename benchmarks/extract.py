@@ -69,7 +69,7 @@ def steps_per_second(root: str, encoders: str, steps: int, workers: int) -> floa
         limit_val_batches=0,
     )
     trainer.fit(TriNet(**arguments), datamodule=data)
-    return clock.rate
+    return float(clock.rate)
 
 
 @torch.inference_mode()
@@ -83,7 +83,7 @@ def bare(corpus: Corpus, frozen: Frozen) -> float:
                 frozen.voice(torch.from_numpy(cut_voice(data, None, None))[None])
                 continue
             picture = cut_face(data, corpus.face_size, corpus.face_margin, frozen.face.size, frozen.face.margin)
-            faces.append(torch.from_numpy(picture).permute(2, 0, 1))
+            faces.append(torch.from_numpy(picture.copy()).permute(2, 0, 1))
             if len(faces) == 64:
                 frozen.face(torch.stack(faces))
                 faces = []
@@ -102,7 +102,7 @@ def main() -> None:
     torch.set_num_threads(1)
     root = options.data or builtin_corpus()
     corpus = Corpus(root)
-    clips = sum(corpus.description["splits"][split][kind] for split in SPLITS for kind in ("voices", "faces"))
+    clips: int = sum(corpus.description["splits"][split][kind] for split in SPLITS for kind in ("voices", "faces"))
     rates: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory() as folder:
         files = {kind: Path(folder) / f"{kind}.safetensors" for kind in ("voice", "face")}
@@ -131,7 +131,7 @@ def main() -> None:
     whole = sum(shard["bytes"] for split in SPLITS for shard in corpus.description["splits"][split]["shards"])
 
     def ratio(one: str, other: str) -> float:
-        return round(median(a / b for a, b in zip(rates[one], rates[other], strict=True)), 2)
+        return round(float(median(a / b for a, b in zip(rates[one], rates[other], strict=True))), 2)
 
     names = list(rates)
     ratios = {

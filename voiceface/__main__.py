@@ -41,6 +41,13 @@ EXTRACT_EXAMPLES = """examples:
 
 It can be killed and goes on where it was. Weights: docs/weights.md"""
 
+CHECK_EXAMPLES = """examples:
+  voiceface check                                            the environment alone
+  voiceface check CORPUS --deep                              hashes, counts, splits; every clip decodes
+  voiceface check CORPUS --trials LISTS/*.txt --identities vox1_meta.csv
+  voiceface check CORPUS --against OTHER_CORPUS              no leak between the two
+  voiceface check CORPUS --against runs/trinet/checkpoint    nobody of the test split was trained on"""
+
 IMPORT_EXAMPLES = """examples:
   voiceface import-weights face_inception_resnet_v1 20180402-114759-vggface2.pt face.safetensors
   voiceface import-weights voice_thin_resnet34 weights.h5 voice.safetensors
@@ -226,10 +233,18 @@ def build_parser() -> Parser:
     add_prepare(commands)
 
     check = add_command(
-        commands, "check", "is the environment sound; is this corpus whole", "voiceface check CORPUS --deep"
+        commands, "check", "is the environment sound; is this corpus whole, and apart from others", CHECK_EXAMPLES
     )
     add_path(check, "corpus", "DIR", "corpus; without it only the environment", nargs="?")
     check.add_argument("--deep", action="store_true", help="decode every voice and face as well")
+    add_path(check, "--trials", "FILE", "trial lists whose clips the corpus should hold", nargs="+", default=[])
+    add_path(check, "--identities", "CSV", "other ids of the people, such as vox1_meta.csv, for --trials")
+    add_path(
+        check,
+        "--against",
+        "OTHER",
+        "another corpus, or a checkpoint: nothing that one is trained on may be in the other's test split",
+    )
 
     add_command(commands, "list", "recipes and encoders", "voiceface list")
     return parser

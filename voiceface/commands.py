@@ -28,31 +28,10 @@ def run_list(options: Namespace) -> int:
 
 
 def run_check(options: Namespace) -> int:
-    """Print what is wrong with the environment and the corpus; 0 where nothing is."""
-    from voiceface.data.check import corpus_problems, environment_problems
-    from voiceface.data.shards import Corpus
+    """Print what is wrong with the environment and the corpus, see `voiceface.checking`; 0 where nothing is."""
+    from voiceface.checking import check
 
-    problems = environment_problems()
-    print("environment: sound" if not problems else f"environment: {len(problems)} problems")
-    if options.corpus is not None:
-        if "://" in options.corpus:
-            raise UserError(f"{options.corpus}: only a folder can be checked; copy the corpus first")
-        corpus = Corpus(options.corpus)
-        found = corpus_problems(corpus, options.deep)
-        print(
-            f"{options.corpus}: "
-            + (f"{len(found)} problems" if found else "whole" + (", every clip decodes" if options.deep else ""))
-        )
-        print_splits(corpus.description["splits"])
-        problems += found
-    for problem in problems:
-        print(f"  {problem}")
-    if problems:
-        raise UserError(
-            problems[0]
-            if len(problems) == 1
-            else f"{options.corpus or 'environment'}: {len(problems)} problems, listed above"
-        )
+    check(options)
     return 0
 
 
@@ -118,10 +97,23 @@ def run_test(options: Namespace) -> int:
     from voiceface.report import print_table
 
     method, data, trainer = _evaluate(options)
+    _warn_of_leaks(options, method, data)
     trainer.test(method, datamodule=data, verbose=False)
     print_table(trainer.callbacks[0].results, options.all)  # type: ignore[attr-defined]
     print(f"scores: {options.out}")
     return 0
+
+
+def _warn_of_leaks(options: Namespace, method: "Method", data: "VoxVGGDataModule") -> None:
+    """Say that scores of people whom the model was trained on are not those of strangers; the result file says it."""
+    from voiceface.data.leaks import leaking_identities
+
+    names = leaking_identities(method.training_identities, data.corpus, options.split)
+    if names:
+        _note(
+            f"{options.checkpoint} was trained on {len(names)} people of the {options.split} split, such as "
+            f"{names[0]}: the scores are marked as leaking (leaking_identities in the result file)"
+        )
 
 
 def run_embed(options: Namespace) -> int:
@@ -129,6 +121,7 @@ def run_embed(options: Namespace) -> int:
     from voiceface.embed import VoiceMeasures, write_embeddings
 
     method, data, trainer = _evaluate(options)
+    _warn_of_leaks(options, method, data)
     if method.space == "relative":
         raise UserError(
             f"{options.checkpoint}: {type(method).__name__} compares candidates with each other, so its embeddings "

@@ -14,6 +14,7 @@ import torch.distributed as dist
 from numpy.typing import NDArray
 
 from voiceface import results as result_file
+from voiceface.data.leaks import leaking_identities
 from voiceface.data.shards import Corpus, seeded
 from voiceface.data.synthetic import log_likelihood_ratio
 from voiceface.errors import UserError
@@ -246,6 +247,7 @@ def describe(
 ) -> dict[str, Any]:
     """Put scores and what they are scores of into the result file's schema."""
     assert isinstance(method, Method)
+    leaking = leaking_identities(method.training_identities, corpus, split)
     people = {int(i) for kind in ("voice", "face") for i in gathered[f"{kind}_identity"]}
     return {
         "schema": result_file.SCHEMA,
@@ -267,6 +269,8 @@ def describe(
             "voices": len(gathered["voice_keys"]),
             "faces": len(gathered["face_keys"]),
             "skipped": int(gathered["skipped"].sum()),
+            # People of this split whom the model was trained on; null where it is not known who they were.
+            "leaking_identities": None if leaking is None else len(leaking),
         },
         "environment": result_file.environment(),
         "scores": scores,

@@ -16,6 +16,9 @@ def features_of(root: str) -> dict[str, Any] | None:
 
     Returns:
         None where it holds voices and faces, or where it cannot be read, which the data module will say.
+
+    Raises:
+        UserError: What it says is not what `voiceface extract` writes; or the address cannot be read.
     """
     if "://" in root:
         from voiceface.data.shards import Corpus
@@ -26,7 +29,19 @@ def features_of(root: str) -> dict[str, Any] | None:
             features = json.loads((Path(root) / "corpus.json").read_text()).get("features")
         except (OSError, ValueError, AttributeError):
             return None
-    return features if isinstance(features, dict) else None
+    if features is None:
+        return None
+    try:
+        dims = [int(features[kind]["dim"]) for kind in ("voices", "faces")]
+        whole = min(dims) > 0 and features["dtype"] in ("float32", "float16") and features["of"]["name"]
+        whole = whole and all(
+            isinstance(features[k][n], str) for k in ("voices", "faces") for n in ("encoder", "weights")
+        )
+    except (KeyError, TypeError, ValueError):
+        whole = False
+    if not whole:
+        raise UserError(f"--data {root}: corpus.json is damaged (its features); extract it again")
+    return dict(features)
 
 
 def features_fit(features: dict[str, Any] | None, encoders: str, root: str, rest: Sequence[str]) -> None:

@@ -22,6 +22,7 @@ from pytorch_lightning.loggers.csv_logs import ExperimentWriter
 from pytorch_lightning.trainer.states import TrainerFn
 
 from voiceface.bar import RunBar
+from voiceface.data.leaks import identities_of
 from voiceface.data.module import VoxVGGDataModule
 from voiceface.errors import UserError
 from voiceface.evaluation import CrossModalMetrics
@@ -222,9 +223,14 @@ class FitCLI(LightningCLI):
             self.model.load_state_dict(state)
         corpus = self.datamodule.corpus
         self.model.training_data = {"corpus": corpus.name, "version": corpus.version, "split": "train"}
+        self.model.training_identities = frozenset(identities_of(corpus, "train"))
         if self.trainer.is_global_zero:
             self.model.checkpoint_hash = save_checkpoint(
-                self.model, self.out / "checkpoint", self.chosen["recipe"], self.model.training_data
+                self.model,
+                self.out / "checkpoint",
+                self.chosen["recipe"],
+                self.model.training_data,
+                self.model.training_identities,
             )
         self.trainer.test(self.model, datamodule=self.datamodule, verbose=False)
         if self.trainer.is_global_zero:

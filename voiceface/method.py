@@ -51,6 +51,8 @@ class Method(pl.LightningModule, ABC):
     """sha256 of the weights file, once there is one."""
     training_data: Mapping[str, Any] | None = None
     """Corpus, hash and split that the weights were trained on."""
+    training_identities: frozenset[str] | None = None
+    """Who the weights were trained on (`voiceface.data.leaks.person_names`), where that is known."""
 
     _starts: Sequence[tuple[str, nn.Module, str | None, bool]] = ()
 

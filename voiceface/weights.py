@@ -3,7 +3,7 @@
 import hashlib
 import importlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from voiceface import __version__
 from voiceface.card import card
+from voiceface.data.leaks import IDENTITIES, read_training_identities
 from voiceface.errors import UserError
 from voiceface.files import write_for_user
 
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
 SCHEMA = 1
 
 
-def save_checkpoint(method: "Method", folder: Path, recipe: str, data: Mapping[str, Any]) -> str:
+def save_checkpoint(
+    method: "Method", folder: Path, recipe: str, data: Mapping[str, Any], identities: Iterable[str] | None = None
+) -> str:
     """Write a method's weights, without what only training needs, what is needed to build it again, and a card.
 
     Args:
@@ -30,6 +33,8 @@ def save_checkpoint(method: "Method", folder: Path, recipe: str, data: Mapping[s
         folder: Made if it is not there; files in it are replaced, each whole or not at all.
         recipe: Name of the recipe.
         data: What it was trained on: corpus name, hash, split.
+        identities: Who it was trained on (`voiceface.data.leaks.person_names`), so that a test on them is recognised;
+            None: not known.
 
     Returns:
         The sha256 of the weights.
@@ -48,6 +53,10 @@ def save_checkpoint(method: "Method", folder: Path, recipe: str, data: Mapping[s
         "data": dict(data),
     }
     write_for_user(folder / "model.safetensors", weights)
+    if identities is None:
+        (folder / IDENTITIES).unlink(missing_ok=True)
+    else:
+        write_for_user(folder / IDENTITIES, "".join(f"{name}\n" for name in sorted(identities)).encode())
     write_for_user(folder / "config.json", json.dumps(config, indent=1).encode())
     write_for_user(folder / "README.md", card(method, recipe, data).encode())
     return str(config["sha256"])
@@ -102,6 +111,7 @@ def load_checkpoint(folder: Path) -> "Method":
         raise UserError(f"{path}: damaged (its sha256 is not that of config.json); copy or train it again")
     load_into(method, path, str(folder))
     method.checkpoint_hash, method.training_data = config["sha256"], config["data"]
+    method.training_identities = read_training_identities(folder)
     return method.eval()
 
 

@@ -7,14 +7,13 @@ import re
 import shutil
 import subprocess
 import sys
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from remote_server import Server
 from tests_support import tone_corpus
 
 from voiceface.data import remote
@@ -24,60 +23,6 @@ from voiceface.data.shards import Corpus
 from voiceface.errors import UserError
 
 pytest.importorskip("aiohttp")
-
-
-class Server(ThreadingHTTPServer):
-    """Serves a folder; `cuts` is how many answers it breaks off, `ranges` whether it knows them."""
-
-    daemon_threads = True
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
-        self.folder = folder
-        self.asked: list[tuple[str, str]] = []
-        self.cuts, self.ranges, self.busy, self.pause = 0, True, 0, 0.0
-        self.lock = threading.Lock()
-
-    @property
-    def root(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
-
-
-class _Handler(BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-    server: Server
-
-    def do_GET(self) -> None:
-        wanted = self.headers.get("Range", "")
-        with self.server.lock:
-            self.server.asked.append((self.path, wanted))
-            busy, self.server.busy = self.server.busy, max(self.server.busy - 1, 0)
-        time.sleep(self.server.pause)
-        file = self.server.folder / self.path.lstrip("/")
-        if busy or not file.is_file():
-            self.send_response(503 if busy else 404)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-            return
-        data, status = file.read_bytes(), 200
-        if self.server.ranges and (found := re.fullmatch(r"bytes=(\d+)-(\d+)", wanted)):
-            if int(found[1]) >= len(data):
-                self.send_response(416)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-                return
-            data, status = data[int(found[1]) : int(found[2]) + 1], 206
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        with self.server.lock:
-            cut = self.server.cuts > 0 and len(data) > 1000 and not self.path.endswith(".json")
-            self.server.cuts -= cut
-        self.wfile.write(data[: len(data) // 2] if cut else data)
-        self.close_connection = cut
-
-    def log_message(self, *_: object) -> None:
-        pass
 
 
 @pytest.fixture(scope="module")
@@ -95,12 +40,8 @@ def server(origin: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ite
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
     shutil.copytree(origin, tmp_path / "served")
-    server = Server(tmp_path / "served")
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-    thread.start()
-    yield server
-    server.shutdown()
-    server.server_close()
+    with Server(tmp_path / "served") as server:
+        yield server
 
 
 def shard(corpus: Corpus) -> tuple[str, str, int]:
@@ -350,10 +291,9 @@ def test_processes_at_once_fetch_a_file_once(server, origin):
     assert len(server.asked) == -(-size // 50_000)
 
 
-@pytest.mark.parametrize("start_method", ["fork", "forkserver"])
-def test_training_batches_are_those_of_the_folder(server, origin, start_method):
+def test_training_batches_are_those_of_the_folder(server, origin):
     def batches(root: str, workers: int) -> list[dict[str, object]]:
-        data = VoxVGGDataModule(root, 3, 2, 2, workers=workers, start_method=start_method if workers else None, seed=1)
+        data = VoxVGGDataModule(root, 3, 2, 2, workers=workers, start_method="fork" if workers else None, seed=1)
         found = [*data.train_dataloader(), *data.train_dataloader(), *data.test_dataloader()]
         data.teardown("fit")
         return found

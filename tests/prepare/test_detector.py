@@ -104,7 +104,7 @@ def test_networks_against_a_naive_forward_pass(row, size):
         np.testing.assert_allclose(output[0].permute(1, 2, 0), expected, atol=2e-5)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(
     count=st.sampled_from([0, 1, 2, 7, 40, 300]),
     overlap=st.sampled_from([0.3, 0.5, 0.7]),

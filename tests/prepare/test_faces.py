@@ -194,6 +194,18 @@ def test_small_flat_and_other_files(tmp_path: Path) -> None:
     assert reason(tmp_path / "missing.jpg") == "vanished since it was listed"
 
 
+def test_flatness_is_judged_on_every_pixel(tmp_path: Path) -> None:
+    image = np.full((224, 224, 3), 100, np.uint8)
+    image[1::16, 1::16] += 10
+    assert image.std() < 1
+    Image.fromarray(image).save(tmp_path / "a.png")
+    assert reason(tmp_path / "a.png") == "flat picture"
+    image[1::16, :, 2] += 10
+    assert image[..., 2].std() > 1
+    Image.fromarray(image).save(tmp_path / "a.png")
+    np.testing.assert_array_equal(read_face(tmp_path / "a.png"), image)
+
+
 def header_only(kind: str, side: int) -> bytes:
     """A picture of side x side pixels that ends after its header."""
     if kind == "ppm":
@@ -231,9 +243,9 @@ def test_a_file_that_vanishes_or_changes_is_reported(tmp_path: Path, monkeypatch
         Image.fromarray(noise(64, 64)).save(path)
         os.utime(path, (0, 0))
 
-        def act_and_transpose(image: Image.Image, act: Callable[[], None] = action) -> Image.Image:
+        def act_and_transpose(image: Image.Image, in_place: bool, act: Callable[[], None] = action) -> None:
             act()
-            return transpose(image)
+            transpose(image, in_place=in_place)
 
         monkeypatch.setattr(ImageOps, "exif_transpose", act_and_transpose)
         assert reason(path) == expected

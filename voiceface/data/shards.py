@@ -219,6 +219,7 @@ class Corpus:
         root: Folder or address that holds `corpus.json`.
 
     Attributes:
+        remote: Whether it is behind an address.
         files: Every file that `corpus.json` vouches for, by its name such as `train/000000.tar`: its sha256, and its
             bytes where they are known.
 
@@ -228,7 +229,7 @@ class Corpus:
 
     def __init__(self, root: str | Path) -> None:
         self.root = str(root).removeprefix("file://").rstrip("/")
-        self._remote = "://" in self.root
+        self.remote = "://" in self.root
         if re.match(r"^(pipe|fd):", self.root):
             raise UserError(
                 f"--data {self.root}: addresses that run commands are refused; give a folder or an https, "
@@ -259,10 +260,10 @@ class Corpus:
             raise UserError(f"--data {self.root}: corpus.json is damaged ({error}); prepare it again") from None
 
     def _read_description(self) -> bytes:
-        return read_remote(self.root, "corpus.json") if self._remote else (Path(self.root) / "corpus.json").read_bytes()
+        return read_remote(self.root, "corpus.json") if self.remote else (Path(self.root) / "corpus.json").read_bytes()
 
     def _what_is_missing(self) -> str:
-        if self._remote:
+        if self.remote:
             return f"--data {self.root}: not a corpus (no corpus.json there); check the address"
         folder = Path(self.root)
         if Path(f"{self.root}.partial").exists():
@@ -320,7 +321,7 @@ class Corpus:
                 f"--data {self.root}: no {split} split (there are: {there or 'none'}); give these identities a split"
             )
         shards = {shard["name"]: shard["bytes"] for shard in self.description["splits"][split]["shards"]}
-        if self._remote and (size := sum(shards.values())) > cache_limit():
+        if self.remote and (size := sum(shards.values())) > cache_limit():
             # Training reads shards in no order, so a smaller cache would fetch each of them again and again.
             raise UserError(
                 f"--data {self.root}: the {split} split takes {size / 1e9:.1f} GB, the cache may hold "
@@ -356,13 +357,13 @@ class Corpus:
         Raises:
             UserError: A remote file cannot be fetched, or is not what `corpus.json` says.
         """
-        return fetch(self.root, name, *self.files[name]) if self._remote else Path(self.root) / name
+        return fetch(self.root, name, *self.files[name]) if self.remote else Path(self.root) / name
 
     def _bytes(self, name: str, start: int = 0, size: int = -1) -> bytes:
         try:
             file = self.path(name).open("rb")
         except FileNotFoundError:
-            if not self._remote:
+            if not self.remote:
                 raise
             file = self.path(name).open("rb")  # another process made room in the cache just then
         with file:

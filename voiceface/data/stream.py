@@ -195,12 +195,11 @@ class TrainingBatches(_Batches):
         good = [members[i] for i in rng.permutation(len(members))]
         while len(clips) < count:
             member = good[len(clips) % len(good)]
+            own = None
+            if self.features is None:  # nothing is drawn for a feature
+                own = np.random.default_rng(seeded(self.sampling.seed, epoch, member.key, len(clips)))
             try:
-                clips.append(
-                    cut(
-                        bundle, member, np.random.default_rng(seeded(self.sampling.seed, epoch, member.key, len(clips)))
-                    )
-                )
+                clips.append(cut(bundle, member, own))
                 keys.append(member.key)
             except DamagedError as error:
                 good.remove(member)

@@ -77,7 +77,7 @@ def named(only: str) -> list[str]:
             lines = path.read_text("utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"--only-identities {only}: cannot be read ({error}); give a text or CSV file") from None
-        if any("identity" == name.strip().lower() for line in lines[:1] for name in _cells(line)):
+        if any(name.strip().lower() == "identity" for line in lines[:1] for name in _cells(line)):
             identities = [row["identity"] for _, row in rows(path, ("identity",))]
         else:
             identities = [line.strip() for line in lines]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from voiceface.commands import print_splits
 from voiceface.errors import UserError
-from voiceface.prepare.engine import Summary
+from voiceface.prepare.engine import Engine, Summary
 from voiceface.prepare.people import Reading
 
 
@@ -39,12 +39,16 @@ def reading(options: Namespace) -> Reading:
     )
 
 
+def _engine(options: Namespace) -> Engine:
+    return Engine(options.engine, options.address)
+
+
 def _synthetic(options: Namespace) -> Summary:
     from voiceface.data.synthetic import SyntheticOptions
     from voiceface.prepare.synthetic import prepare_synthetic
 
     made = SyntheticOptions(options.identities, options.voices, options.faces, options.seed, options.strength)
-    return prepare_synthetic(Path(options.out), made, options.workers, options.bundle)
+    return prepare_synthetic(Path(options.out), made, options.workers, options.bundle, _engine(options))
 
 
 def _folder(options: Namespace) -> Summary:
@@ -52,7 +56,16 @@ def _folder(options: Namespace) -> Summary:
 
     out = Path(options.out)
     wanted = FolderOptions(options.name or out.name, options.licence, reading(options), seed=options.seed)
-    return prepare_folder(Path(options.source), out, wanted, options.workers, options.bundle)
+    return prepare_folder(
+        Path(options.source),
+        out,
+        wanted,
+        options.workers,
+        options.bundle,
+        options.limit,
+        options.only_identities,
+        _engine(options),
+    )
 
 
 def _videos(options: Namespace) -> Summary:
@@ -68,6 +81,7 @@ def _videos(options: Namespace) -> Summary:
         options.bundle,
         options.limit,
         options.only_identities,
+        _engine(options),
     )
 
 
@@ -98,7 +112,7 @@ def _voxceleb(options: Namespace) -> Summary | None:
     if options.dry_run:
         print_plan(found, wanted, Path(options.out))
         return None
-    return prepare_voxceleb(Path(options.out), wanted, options.workers, options.bundle, found)
+    return prepare_voxceleb(Path(options.out), wanted, options.workers, options.bundle, found, _engine(options))
 
 
 def _print_summary(out: Path, summary: Summary) -> None:

@@ -5,7 +5,7 @@ import logging
 import os
 import socket
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -45,12 +45,14 @@ LOCAL = Engine()
 
 def run(
     engine: Engine, work: Callable[[Job], Result], jobs: Sequence[Job], workers: int | None, shared: Path
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     """Call `work` on every job, on one engine; see `run_local` and `run_ray`."""
     return run_local(work, jobs, workers) if engine.name == "local" else run_ray(work, jobs, workers, engine, shared)
 
 
-def run_local(work: Callable[[Job], Result], jobs: Sequence[Job], workers: int | None = None) -> Iterator[Result]:
+def run_local(
+    work: Callable[[Job], Result], jobs: Sequence[Job], workers: int | None = None
+) -> Generator[Result, None, None]:
     """Call `work` on every job in processes of this machine.
 
     Args:
@@ -98,7 +100,7 @@ def _begin(end: Callable[[], None] | None) -> None:
 
 def run_ray(
     work: Callable[[Job], Result], jobs: Sequence[Job], workers: int | None, engine: Engine, shared: Path
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     """Call `work` on every job as a task of a Ray cluster, whose nodes may join and die meanwhile.
 
     Args:

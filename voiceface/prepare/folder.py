@@ -13,7 +13,8 @@ from pathlib import Path, PurePosixPath
 from voiceface.data.shards import Person, Reject
 from voiceface.data.videos import shared_videos
 from voiceface.errors import UserError
-from voiceface.prepare.engine import Bundling, CorpusOptions, Summary, build
+from voiceface.prepare.chosen import chosen
+from voiceface.prepare.engine import LOCAL, Bundling, CorpusOptions, Engine, Summary, build
 from voiceface.prepare.people import KINDS, Reading, Source, check_reading, make_person
 from voiceface.prepare.sources import check_outside, check_shares, clip_keys, common_reasons, split_people, walk
 from voiceface.prepare.tables import IDENTITIES, identity_table, rows
@@ -85,7 +86,14 @@ class _Entry:
 
 
 def prepare_folder(
-    source: Path, out: Path, options: FolderOptions, workers: int | None = None, bundle: Bundling = "random"
+    source: Path,
+    out: Path,
+    options: FolderOptions,
+    workers: int | None = None,
+    bundle: Bundling = "random",
+    limit: int | None = None,
+    only: str = "",
+    engine: Engine = LOCAL,
 ) -> Summary:
     """Make a corpus of the people in a folder or a manifest.
 
@@ -95,12 +103,15 @@ def prepare_folder(
         options: What is kept, and how.
         workers: Processes; default one per core.
         bundle: `video` keeps the clips of one video together, see `CorpusOptions`.
+        limit: So many people at most, see `voiceface.prepare.chosen.chosen`.
+        only: These people only, see there.
+        engine: Where the files are read, see `voiceface.prepare.engine.build`.
 
     Returns:
         Counts per split, and rejects by reason.
 
     Raises:
-        UserError: As `collect` and `voiceface.prepare.engine.build`.
+        UserError: As `collect`, `voiceface.prepare.chosen.chosen` and `voiceface.prepare.engine.build`.
     """
     check_outside(source, out)
     found = collect(source, options)
@@ -118,7 +129,8 @@ def prepare_folder(
         bundle=bundle,
     )
     made_by = {"command": "prepare folder", "folder": asdict(options)}
-    return build(out, found.jobs, make_folder_person, found.identities, corpus, made_by, found.rejects, workers)
+    jobs = chosen(found.jobs, limit, only)
+    return build(out, jobs, make_folder_person, found.identities, corpus, made_by, found.rejects, workers, engine)
 
 
 def collect(source: Path, options: FolderOptions) -> Collection:

@@ -36,7 +36,8 @@ def read_frames(path: Path, fps: float, maximum_seconds: float = 3600.0) -> Iter
 
     Raises:
         Rejected: The file is unreadable, has no video stream, is too long, its pictures are too large (over 89
-            megapixels), or more than 1 % of its packets do not decode.
+            megapixels), or more than 1 % of its packets do not decode. Frames that the decoder knows to be
+            damaged are passed over; what it does not know of is used, as with pictures.
     """
     try:
         with path.open("rb") as file, av.open(file, "r", options={"protocol_whitelist": "none"}) as container:
@@ -64,7 +65,8 @@ def _frames(container: InputContainer, fps: float, maximum_seconds: float) -> It
             lost += 1
             continue
         for frame in frames:
-            if frame.time is None:
+            lost += frame.is_corrupt
+            if frame.time is None or frame.is_corrupt:
                 continue
             start = frame.time if start is None else start
             time = frame.time - start

@@ -12,7 +12,7 @@ from voiceface.progress import new_bar
 
 
 @contextmanager
-def pace(what: str, total: int, unit: str, done: int = 0, every: float = 60.0) -> Iterator[Callable[[int, str], None]]:
+def pace(what: str, total: int, unit: str, done: int = 0, every: float = 60.0) -> Iterator[Callable[..., None]]:
     """Show how far the work is, its rate and the time left while the block runs, on standard error.
 
     Args:
@@ -23,7 +23,7 @@ def pace(what: str, total: int, unit: str, done: int = 0, every: float = 60.0) -
         every: Seconds between two lines where standard error is no terminal.
 
     Yields:
-        A function of the number of units just done and of a note to show beside them.
+        A function of the number of units just done and, if wanted, of a note to show beside them.
     """
     started = said = monotonic()
     now = done

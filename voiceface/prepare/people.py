@@ -8,7 +8,9 @@ from pathlib import Path
 from voiceface.data.shards import Clip, Person, Reject, encode_flac, encode_jpeg
 from voiceface.errors import UserError
 from voiceface.prepare.faces import FaceOptions, read_faces
-from voiceface.prepare.speech import Rejected, VoiceOptions, read_voice
+from voiceface.prepare.rejected import Rejected
+from voiceface.prepare.speech import VoiceOptions, read_voice
+from voiceface.prepare.stamps import stamp
 
 KINDS = ("voice", "face")
 # Enough for the detector to work in batches, few enough for any picture size to stay in memory.
@@ -74,12 +76,13 @@ def make_person(
         reading: How they are read.
     """
     rejects: list[Reject] = []
-    heard, seen = list(_voices(voices, reading.voice, rejects)), list(_faces(faces, reading.face, rejects))
+    stamps = tuple(stamp(Path(s.root, s.path)) for s in (*voices, *faces))
+    heard, seen = _voices(voices, reading.voice, rejects), _faces(faces, reading.face, rejects)
     if heard and seen:
-        return Person(identity, split, tuple(heard), tuple(seen), tuple(rejects))
+        return Person(identity, split, tuple(heard), tuple(seen), tuple(rejects), stamps)
     reason = f"identity has no usable {'face' if heard else 'voice'}"
     rejects += [Reject(clip.source, "collect", reason) for clip in heard + seen]
-    return Person(identity, split, rejects=tuple(rejects))
+    return Person(identity, split, rejects=tuple(rejects), stamps=stamps)
 
 
 def _voices(sources: Sequence[Source], options: VoiceOptions, rejects: list[Reject]) -> list[Clip]:
@@ -104,5 +107,6 @@ def _faces(sources: Sequence[Source], options: FaceOptions, rejects: list[Reject
             if isinstance(face, Rejected):
                 rejects.append(Reject(source.path, face.stage, face.reason))
             else:
-                clips.append(Clip(source.key, encode_jpeg(face.pixels), source.video, source.time, source.path))
+                data = encode_jpeg(face.pixels)
+                clips.append(Clip(source.key, data, source.video, source.time, source.path, landmarks=face.landmarks))
     return clips

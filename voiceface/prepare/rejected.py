@@ -1,9 +1,10 @@
 """Why one input is left out, and the watch over a file while it is read."""
 
-import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from voiceface.prepare.stamps import difference, none_left, stamp
 
 
 class Rejected(Exception):
@@ -34,35 +35,16 @@ def unchanged(path: Path, stage: str) -> Iterator[None]:
     Raises:
         Rejected: The file is gone, or is another one than before.
     """
-    before = _stamp(path)
-    if before is None:
+    before = stamp(path)
+    if none_left((before,)):
         raise Rejected(stage, "vanished since it was listed")
     failure: Rejected | OSError | None = None
     try:
         yield
     except (Rejected, OSError) as error:
         failure = error
-    after = _stamp(path)
-    if after is None:
-        raise Rejected(stage, "vanished while it was read") from failure
-    if after != before:
-        raise Rejected(stage, "changed while it was read") from failure
+    happened = difference(before)
+    if happened:
+        raise Rejected(stage, f"{happened} while it was read") from failure
     if failure is not None:
         raise failure
-
-
-def stamps(paths: Iterable[Path]) -> tuple[tuple[str, int, int], ...]:
-    """Absolute path, size in bytes and time of change of each file that is there, for `Person.stamps`."""
-    found = ((os.path.abspath(path), _stamp(path)) for path in paths)
-    return tuple((path, stamp[1], stamp[2]) for path, stamp in found if stamp and any(stamp))
-
-
-def _stamp(path: Path) -> tuple[int, int, int] | None:
-    """Inode, size and time of change; None where the file is gone. Other errors are left to the block that reads."""
-    try:
-        status = os.stat(path)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except OSError:
-        return (0, 0, 0)
-    return status.st_ino, status.st_size, status.st_mtime_ns

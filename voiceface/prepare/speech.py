@@ -205,7 +205,8 @@ def _decode(
         raise Rejected("voice", "sample rate or channels change midway")
     if not parts:
         raise Rejected("voice", "damaged" if lost else "no sound in the audio stream")
-    channels, rate = np.concatenate(parts, axis=1), shapes.pop()[1]
+    count, rate = shapes.pop()
+    channels = np.concatenate(parts, axis=1, out=np.empty((count, length), np.float32))
     if declared is not None and declared - channels.shape[1] / rate > MISSING_SECONDS:
         raise Rejected("voice", "truncated")
     if declared is None and last_lost:
@@ -233,9 +234,9 @@ def _samples(data: NDArray[Any], channels: int, planar: bool) -> NDArray[np.floa
         data = data.reshape(-1, channels).T
     if data.dtype == np.uint8:
         data = data.astype(np.int16) - 128
-        return np.asarray(data / 128, np.float32)
-    if np.issubdtype(data.dtype, np.integer):
-        return np.asarray(data / -float(np.iinfo(data.dtype).min), np.float32)
+        data = np.multiply(data, 1 / 128, dtype=np.float32)
+    elif data.dtype.kind == "i":
+        data = np.multiply(data, -1 / int(np.iinfo(data.dtype).min), dtype=np.float32)
     return np.asarray(data, np.float32)
 
 

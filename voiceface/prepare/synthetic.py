@@ -11,7 +11,7 @@ from voiceface.data.synthetic import SyntheticOptions, person
 from voiceface.data.synthetic.face import FACE_MARGIN, FACE_SIZE, face_clip
 from voiceface.data.synthetic.voice import voice_clip
 from voiceface.errors import UserError
-from voiceface.prepare.engine import Bundling, CorpusOptions, Summary, build
+from voiceface.prepare.engine import LOCAL, Bundling, CorpusOptions, Engine, Summary, build
 
 VAL_SHARE, TEST_SHARE = 1 / 12, 1 / 4
 
@@ -50,7 +50,11 @@ def render(job: SyntheticJob, videos: int = 0) -> Person:
 
 
 def prepare_synthetic(
-    out: Path, options: SyntheticOptions, workers: int | None = None, bundle: Bundling = "random"
+    out: Path,
+    options: SyntheticOptions,
+    workers: int | None = None,
+    bundle: Bundling = "random",
+    engine: Engine = LOCAL,
 ) -> Summary:
     """Make a synthetic corpus.
 
@@ -62,6 +66,7 @@ def prepare_synthetic(
         options: Size, seed and strength.
         workers: Processes; default one per core.
         bundle: `video` says that each voice and the face of its number come from one video, and keeps these together.
+        engine: Where the clips are made, see `voiceface.prepare.engine.build`.
 
     Returns:
         Counts per split.
@@ -88,4 +93,4 @@ def prepare_synthetic(
     )
     made_by = {"command": "prepare synthetic", "synthetic": asdict(options)}
     videos = min(options.voices, options.faces) if bundle == "video" else 0
-    return build(out, jobs, partial(render, videos=videos), identities, corpus, made_by, workers=workers)
+    return build(out, jobs, partial(render, videos=videos), identities, corpus, made_by, workers=workers, engine=engine)

@@ -16,13 +16,14 @@ from pathlib import Path, PurePosixPath
 from voiceface.data.shards import Clip, Person, Reject, encode_flac, encode_jpeg
 from voiceface.errors import UserError
 from voiceface.prepare.chosen import chosen
-from voiceface.prepare.engine import Bundling, CorpusOptions, Summary, build
+from voiceface.prepare.engine import LOCAL, Bundling, CorpusOptions, Engine, Summary, build
 from voiceface.prepare.faces import FaceOptions, read_faces
 from voiceface.prepare.frames import read_frames
 from voiceface.prepare.people import Reading, Source, check_reading
-from voiceface.prepare.rejected import Rejected, stamps, unchanged
+from voiceface.prepare.rejected import Rejected, unchanged
 from voiceface.prepare.sources import check_outside, check_shares, clip_keys, common_reasons, split_people, walk
 from voiceface.prepare.speech import LONGEST_REGION, VoiceOptions, read_speech
+from voiceface.prepare.stamps import stamp
 from voiceface.prepare.tables import IDENTITIES, identity_table, rows
 
 # fmt: off
@@ -86,6 +87,7 @@ def prepare_videos(
     bundle: Bundling = "random",
     limit: int | None = None,
     only: str = "",
+    engine: Engine = LOCAL,
 ) -> Summary:
     """Make a corpus of the people in a folder or a manifest of videos.
 
@@ -97,6 +99,7 @@ def prepare_videos(
         bundle: `video` keeps the clips of one video together, see `CorpusOptions`.
         limit: So many people at most, see `voiceface.prepare.chosen.chosen`.
         only: These people only, see there.
+        engine: Where the videos are read, see `voiceface.prepare.engine.build`.
 
     Returns:
         Counts per split, and rejects by reason.
@@ -110,7 +113,7 @@ def prepare_videos(
     corpus = CorpusOptions(options.name, options.licence, face.size, face.margin, seed=options.seed, bundle=bundle)
     made_by = {"command": "prepare videos", "videos": asdict(options)}
     jobs = chosen(found.jobs, limit, only)
-    return build(out, jobs, make_videos_person, found.identities, corpus, made_by, found.rejects, workers)
+    return build(out, jobs, make_videos_person, found.identities, corpus, made_by, found.rejects, workers, engine)
 
 
 def collect_videos(source: Path, options: VideosOptions) -> VideoCollection:
@@ -180,7 +183,7 @@ def make_videos_person(job: VideosJob) -> Person:
     voices: list[Clip] = []
     faces: list[Clip] = []
     rejects: list[Reject] = []
-    before = stamps(Path(source.root, source.path) for source in job.videos)
+    before = tuple(stamp(Path(source.root, source.path)) for source in job.videos)
     for source in job.videos:
         try:
             heard, seen = _read_video(source, job, rejects)

@@ -48,6 +48,7 @@ def _add_folder(kinds: "argparse._SubParsersAction[Parser]") -> None:
         help="folder of IDENTITY/{voice,face}/* with an optional identities.csv, or a CSV with identity, path, kind",
     )
     add_reading(folder, faces="asis", vad="none")
+    add_choosing(folder)
     add_naming(folder)
     _add_building(folder)
 
@@ -67,9 +68,8 @@ def _add_videos(kinds: "argparse._SubParsersAction[Parser]") -> None:
         " path and, if you like, video, split and attributes",
     )
     videos.add_argument("--fps", type=float, default=1.0, help="frames per second that are looked at (default: 1)")
-    videos.add_argument("--limit", type=int, metavar="N", help="so many people at most, of all splits")
-    videos.add_argument("--only-identities", default="", metavar="A,B", help="these people; or a file that lists them")
     add_reading(videos, faces="detect", vad="silero")
+    add_choosing(videos)
     add_naming(videos)
     _add_building(videos)
 
@@ -102,13 +102,10 @@ def _add_voxceleb(kinds: "argparse._SubParsersAction[Parser]") -> None:
     )
     voxceleb.add_argument("--dry-run", action="store_true", help="print what is there, the size and the time; stop")
     add_path(voxceleb, "--missing", "CSV", "write what is there and what is missing, one row per person")
-    voxceleb.add_argument("--limit", type=int, metavar="N", help="so many people at most, of all splits")
-    voxceleb.add_argument(
-        "--only-identities", default="", metavar="A,B", help="these people; or a file that lists them"
-    )
     add_reading(voxceleb, faces="detect", vad="none")
     voxceleb.set_defaults(margin=None)
-    add_naming(voxceleb)
+    add_choosing(voxceleb)
+    add_naming(voxceleb, name="data sets and split, such as voxceleb1-pins")
     _add_building(voxceleb)
 
 
@@ -156,9 +153,15 @@ def add_reading(kind: Parser, faces: str, vad: str) -> None:
     )
 
 
-def add_naming(kind: Parser) -> None:
+def add_choosing(kind: Parser) -> None:
+    """Which of the people are prepared."""
+    kind.add_argument("--limit", type=int, metavar="N", help="so many people at most, from all splits")
+    kind.add_argument("--only-identities", default="", metavar="A,B", help="these people; or a file that lists them")
+
+
+def add_naming(kind: Parser, name: str = "that of OUT") -> None:
     """Name, licence, and the seed of the split."""
-    kind.add_argument("--name", help="name of the corpus (default: that of OUT)")
+    kind.add_argument("--name", help=f"name of the corpus (default: {name})")
     kind.add_argument("--licence", default="", help="licence of the material, kept in the corpus")
     kind.add_argument("--seed", type=int, default=0, help="seed of the split")
 
@@ -167,6 +170,15 @@ def _add_building(kind: Parser) -> None:
     """OUT and how the corpus is built."""
     add_path(kind, "out", "OUT", "folder of the corpus")
     kind.add_argument("--workers", type=int, help="processes (default: one per core)")
+    kind.add_argument(
+        "--engine",
+        default="local",
+        choices=["local", "ray"],
+        help="local: processes of this machine; ray: a Ray cluster whose nodes all see OUT (default: local)",
+    )
+    kind.add_argument(
+        "--address", default="auto", type=given, help="of the Ray cluster (default: that of this machine)"
+    )
     kind.add_argument(
         "--bundle",
         default="random",

@@ -4,7 +4,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from voiceface.errors import UserError
-from voiceface.prepare.engine import Bundling, CorpusOptions, Summary, build
+from voiceface.prepare.engine import LOCAL, Bundling, CorpusOptions, Engine, Summary, build
 from voiceface.prepare.voxceleb.plan import Plan, VoxCelebOptions, VoxJob, make_vox_person, people_of, plan
 from voiceface.prepare.voxceleb.splits import NAMED
 
@@ -17,6 +17,7 @@ def prepare_voxceleb(
     workers: int | None = None,
     bundle: Bundling = "random",
     found: Plan | None = None,
+    engine: Engine = LOCAL,
 ) -> Summary:
     """Make a corpus of VoxCeleb.
 
@@ -26,6 +27,7 @@ def prepare_voxceleb(
         workers: Processes; default one per core.
         bundle: `video` keeps the clips of one video together, see `CorpusOptions`.
         found: The plan, if it was made before.
+        engine: Where the files are read, see `voiceface.prepare.engine.build`.
 
     Returns:
         Counts per split, and rejects by reason.
@@ -57,4 +59,4 @@ def prepare_voxceleb(
         "validation": options.validation,
         "reading": asdict(options.reading),
     }
-    return build(out, found.jobs, make_vox_person, found.identities, corpus, made_by, found.rejects, workers)
+    return build(out, found.jobs, make_vox_person, found.identities, corpus, made_by, found.rejects, workers, engine)

@@ -14,19 +14,11 @@ from voiceface.prepare.people import Reading
 from voiceface.prepare.voxceleb.plan import Plan, There, VoxCelebOptions
 from voiceface.prepare.voxceleb.splits import PUBLISHED
 
-# Seconds of one core for one item, decoding, encoding and writing included.
-SECONDS = {
-    "voice": 0.012,  # an utterance of 8 s at 16 kHz: 1.7 ms per second of sound
-    "silero": 0.08,  # speech detection in it, more
-    "webrtc": 0.005,
-    "asis": 0.0036,  # a picture of 224 px
-    "detect": 0.12,  # detection in a picture of some 400 px
-}
-# Bytes of one item in the corpus.
-BYTES = {
-    "voice": 130_000,  # 8 s of speech as FLAC, 16 kB a second
-    "face": 19_000,  # per 224 x 224 pixels
-}
+# Seconds of one core for one item: results of benchmarks/speech.py (voices of 8 s) and benchmarks/detector.py (pictures
+# of 224 px; detection takes longer in larger ones).
+SECONDS = {"voice": 0.010, "silero": 0.0084, "webrtc": 0.0012, "asis": 0.0023, "detect": 0.049}
+# Bytes of one item in a corpus: 8 s of speech as FLAC, half of the raw 256 kB; a portrait of 224 x 224 px as JPEG.
+BYTES = {"voice": 130_000, "face": 15_000}
 UTTERANCES = {1: 153_516, 2: 1_128_246}  # of the whole data sets: dev 148,642 + test 4,874; 1,092,009 + 36,237
 WORST = 10
 CORES = (1, 16, 256)

@@ -1,0 +1,109 @@
+"""The run behind `voiceface check`: what is looked at, and the tables that say what was found."""
+
+from argparse import Namespace
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from voiceface.data.check import Findings, attribute_coverage, check_corpus, environment_problems
+from voiceface.data.leaks import Leak, corpus_leaks, identical_clips, leaking_identities, read_training_identities
+from voiceface.data.lists import list_coverage
+from voiceface.data.shards import SPLITS, Corpus
+from voiceface.embeddings import people_aliases
+from voiceface.errors import UserError
+
+
+def check(options: Namespace) -> None:
+    """Check the environment and what the options name, and print what was found.
+
+    Args:
+        options: `corpus`, `deep`, `trials`, `identities`, `against` of the command line.
+
+    Raises:
+        UserError: Something is wrong.
+    """
+    if options.corpus is None and (options.trials or options.against):
+        raise UserError("check: --trials and --against need a corpus; give its folder")
+    problems = environment_problems()
+    print("environment: sound" if not problems else f"environment: {len(problems)} problems")
+    if options.corpus is not None:
+        corpus = Corpus(options.corpus)
+        found = check_corpus(corpus, options.deep)
+        print(
+            f"{options.corpus}: "
+            + (
+                f"{len(found.problems)} problems"
+                if found.problems
+                else "whole" + (", every clip decodes" if options.deep else "")
+            )
+        )
+        _print_splits(corpus)
+        problems += found.problems
+        if same := identical_clips(found.clips):
+            print(f"note: {len(same)} clips are byte for byte those of another split, such as {same[0]}")
+        if options.trials:
+            problems += _check_lists(corpus, found, options)
+        if options.against is not None:
+            leaks = _check_leaks(corpus, found, options.against)
+            print(f"against {options.against}: " + (f"{len(leaks)} leaks" if leaks else "nothing is shared"))
+            problems += map(str, leaks)
+    for problem in problems:
+        print(f"  {problem}")
+    if problems:
+        raise UserError(
+            problems[0]
+            if len(problems) == 1
+            else f"{options.corpus or 'environment'}: {len(problems)} problems, listed above"
+        )
+
+
+def _print_splits(corpus: Corpus) -> None:
+    """Counts, and of how many people each attribute is known."""
+    try:
+        coverage = attribute_coverage(corpus)
+    except (UserError, KeyError):
+        coverage = {split: {} for split in SPLITS}  # what is wrong with the table is among the problems
+    attributes = list(dict.fromkeys(name for known in coverage.values() for name in known))
+    table = Table("split", box=None, pad_edge=False)
+    for name in ("identities", "voices", "faces", *(f"{name} known" for name in attributes)):
+        table.add_column(name, justify="right")
+    for split in SPLITS:
+        counts = corpus.description["splits"][split]
+        known = [f"{coverage[split][name]:.1%}" if name in coverage[split] else "-" for name in attributes]
+        table.add_row(split, *(f"{counts[kind]:,}" for kind in ("identities", "voices", "faces")), *known)
+    _print(table)
+
+
+def _check_lists(corpus: Corpus, found: Findings, options: Namespace) -> list[str]:
+    paths = [Path(options.identities)] if options.identities else []
+    people = people_aliases(corpus.path("identities.csv"), *paths)
+    coverage = list_coverage(found.clips, [Path(path) for path in options.trials], people)
+    table = Table("list", "kind", "direction", box=None, pad_edge=False)
+    for name in ("rows", "resolved", "clips missing"):
+        table.add_column(name, justify="right")
+    table.add_column("in split")
+    for c in coverage:
+        counts = f"{c.rows:,}", f"{c.resolved:,}", f"{len(c.missing):,}"
+        table.add_row(c.name, c.kind, c.direction, *counts, ", ".join(c.splits) or "-")
+    _print(table)
+    return [c.problem for c in coverage if c.problem]
+
+
+def _check_leaks(corpus: Corpus, found: Findings, other: str) -> list[Leak]:
+    folder = Path(other)
+    if not (folder / "config.json").exists():
+        there = Corpus(other)
+        return corpus_leaks(corpus, found.clips, there, check_corpus(there).clips)
+    names = leaking_identities(read_training_identities(folder), corpus, "test")
+    if names is None:
+        raise UserError(
+            f"--against {other}: this checkpoint does not say who it was trained on (no identities.txt); give the "
+            "corpus that it was trained on"
+        )
+    return [Leak("identities", f"{other} (trained on)", f"{corpus.root} (test)", names)] if names else []
+
+
+def _print(table: Table) -> None:
+    console = Console()
+    (console if console.is_terminal else Console(width=160)).print(table)
