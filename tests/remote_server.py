@@ -48,14 +48,18 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Length", "0")
             self.end_headers()
             return
-        data, status = file.read_bytes(), 200
         if self.server.ranges and (found := re.fullmatch(r"bytes=(\d+)-(\d+)", wanted)):
-            if int(found[1]) >= len(data):
+            start, end = int(found[1]), int(found[2]) + 1
+            if start >= file.stat().st_size:
                 self.send_response(416)
                 self.send_header("Content-Length", "0")
                 self.end_headers()
                 return
-            data, status = data[int(found[1]) : int(found[2]) + 1], 206
+            with file.open("rb") as opened:
+                opened.seek(start)
+                data, status = opened.read(end - start), 206
+        else:
+            data, status = file.read_bytes(), 200
         self.send_response(status)
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()

@@ -166,7 +166,7 @@ def test_another_attribute_and_another_reject_are_told(tmp_path: Path, jobs):
     arguments = (out, jobs, break_at("p003"))
     with pytest.raises(RuntimeError, match="power cut"):
         build(*arguments, {"p000": {"gender": "m"}}, CorpusOptions("a"), {"command": "x"}, workers=1)
-    with pytest.raises(UserError, match="attributes of p000 has changed; left-out input a.txt was added"):
+    with pytest.raises(UserError, match=r"attributes of p000 has changed; left-out input a\.txt was added"):
         build(
             *arguments,
             {"p000": {"gender": "f"}},
