@@ -144,7 +144,11 @@ def run_ray(
 
 @contextmanager
 def _connected(ray: Any, address: str) -> Iterator[None]:
+    host, _, port = address.removeprefix("ray://").rpartition(":")
     try:
+        if port.isdigit():
+            # Ray itself would wait for a cluster for a long time.
+            socket.create_connection((host, int(port)), timeout=10).close()
         ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except (OSError, ValueError, RuntimeError) as error:
         first = (str(error).splitlines() or [type(error).__name__])[0]
@@ -185,6 +189,11 @@ def _result(ray: Any, reference: Any) -> Any:
     try:
         return ray.get(reference)
     except ray.exceptions.RayTaskError as error:
+        if "failed to import on the worker" in str(error.cause):
+            last = str(error.cause).strip().splitlines()[-1].strip()
+            raise UserError(
+                f"--engine ray: a node cannot load this program ({last}); install the same voiceface on all nodes"
+            ) from None
         raise error.cause from None
     except ray.exceptions.RayError as error:
         raise UserError(

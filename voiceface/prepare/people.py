@@ -13,8 +13,8 @@ from voiceface.prepare.speech import VoiceOptions, read_voice
 from voiceface.prepare.stamps import stamp
 
 KINDS = ("voice", "face")
-# Enough for the detector to work in batches, few enough for any picture size to stay in memory.
-FACES_AT_ONCE = 16
+# A batch for a detector on a GPU.
+FACES_AT_ONCE = 64
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,8 @@ def check_reading(reading: Reading) -> None:
         raise UserError(f"--face-size {face.size}: give 16 pixels or more")
     if not face.margin > 0:
         raise UserError(f"--margin {face.margin}: give a number above 0")
+    if not all(0 <= threshold <= 1 for threshold in face.thresholds):
+        raise UserError(f"--thresholds {' '.join(map(str, face.thresholds))}: give three from 0 to 1")
     if not voice.minimum_seconds >= 0:
         raise UserError(f"--minimum-seconds {voice.minimum_seconds}: give 0 or more")
     if not voice.maximum_seconds > voice.minimum_seconds:

@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 from voiceface.prepare.declared import declared_bytes, declared_seconds
 
 # Re-exported: reading and refusing go together.
-from voiceface.prepare.rejected import Rejected as Rejected
-from voiceface.prepare.rejected import unchanged
+from voiceface.prepare.rejected import Rejected, unchanged
 from voiceface.prepare.vad import SAMPLE_RATE, Span, speech_spans
 
 # 16-bit dither alone is near -95 dBFS; real speech at -72 dBFS still uses six bits.
