@@ -1,9 +1,9 @@
 """What does the engine of preparation cost, and how far does a second worker scale it?
 
-The work is decoding WAV and PNG files and encoding them as FLAC and JPEG. The engine's cost is that of a whole build
-with one worker, packing included, beside a plain loop over the work, in processor time. Scaling is the rate of the
-workers from their first finished person on, so that their start (once per run, seconds) does not count; it means
-something only where two cores are free: the load of the machine stands beside it.
+The work is reading m4a and JPEG files as `voiceface prepare folder` does, and encoding them as FLAC and JPEG. The
+engine's cost is that of a whole build with one worker, packing included, beside a plain loop over the work, in
+processor time. Scaling is the rate of the workers from their first finished person on, so that their start (once per
+run, seconds) does not count; it means something only where two cores are free: the load stands beside it.
 """
 
 import json
@@ -17,30 +17,27 @@ from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import av
 import numpy as np
-import soundfile
 from machine import describe
 from PIL import Image
 
-from voiceface.data.shards import Clip, Person, encode_flac, encode_jpeg
+from voiceface.data.shards import Person
 from voiceface.prepare.engine import CorpusOptions, build
 from voiceface.prepare.engines import run_local
+from voiceface.prepare.people import Reading, Source, make_person
 
 PEOPLE, VOICES, FACES, RUNS = 60, 20, 20, 3
 Job = tuple[int, str, str]
 
 
 def make(job: Job) -> Person:
-    """Decode the job's files as often as the person has clips, and encode them anew."""
-    number, wav, png = job
+    """Read the job's files as often as the person has clips."""
+    number, voice, face = job
     name = f"p{number:03d}"
-    voices, faces = [], []
-    for i in range(VOICES):
-        waveform, _ = soundfile.read(wav, dtype="int16")
-        voices.append(Clip(f"{name}/v{i}", encode_flac(waveform), source=f"{name}/v{i}.wav"))
-    for i in range(FACES):
-        faces.append(Clip(f"{name}/f{i}", encode_jpeg(np.array(Image.open(png))), source=f"{name}/f{i}.png"))
-    return Person(name, "train", tuple(voices), tuple(faces))
+    voices = [Source(voice, f"{name}/v{i}") for i in range(VOICES)]
+    faces = [Source(face, f"{name}/f{i}") for i in range(FACES)]
+    return make_person(name, "train", voices, faces, Reading())
 
 
 def bare(job: Job) -> int:
@@ -51,12 +48,16 @@ def bare(job: Job) -> int:
 def jobs(folder: Path) -> list[Job]:
     """One 8 s recording and one picture of 224 pixels, which everybody shares."""
     rng = np.random.default_rng(0)
-    wav, png = folder / "voice.wav", folder / "face.png"
+    voice, face = folder / "voice.m4a", folder / "face.jpg"
     tone = 8000 * np.sin(np.arange(8 * 16_000) * 0.05) + 300 * rng.standard_normal(8 * 16_000)
-    soundfile.write(wav, tone.astype(np.int16), 16_000)
+    with av.open(str(voice), "w") as container:
+        stream = container.add_stream("aac", rate=16_000, layout="mono")
+        frame = av.AudioFrame.from_ndarray(tone.astype(np.int16)[None], format="s16", layout="mono")
+        frame.sample_rate = 16_000
+        container.mux([*stream.encode(frame), *stream.encode(None)])
     small = Image.fromarray(rng.integers(0, 255, (28, 28, 3), dtype=np.uint8))
-    small.resize((224, 224), Image.Resampling.BICUBIC).save(png)
-    return [(i, str(wav), str(png)) for i in range(PEOPLE)]
+    small.resize((224, 224), Image.Resampling.BICUBIC).save(face)
+    return [(i, str(voice), str(face)) for i in range(PEOPLE)]
 
 
 def whole(folder: Path, work: list[Job]) -> None:
@@ -67,10 +68,8 @@ def whole(folder: Path, work: list[Job]) -> None:
 
 def rate(work: list[Job], workers: int) -> float:
     """Clips per second from the first finished person on."""
-    started, people = 0.0, 0
-    for people, _ in enumerate(run_local(bare, work, workers)):
-        started = started or time.perf_counter()
-    return people * (VOICES + FACES) / (time.perf_counter() - started)
+    finished = [time.perf_counter() for _ in run_local(bare, work, workers)]
+    return (len(finished) - 1) * (VOICES + FACES) / (finished[-1] - finished[0])
 
 
 def processor_seconds(call: Callable[[], object]) -> float:

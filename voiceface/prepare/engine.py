@@ -121,7 +121,8 @@ def _finished(out: Path, plan: Plan) -> Summary | None:
             f"{out}: holds a corpus made by another command ({differences(before, plan)}); "
             "choose another OUT or delete it"
         )
-    (out / "lock").unlink(missing_ok=True)  # a kill right after the rename leaves it
+    if (out / "lock").exists():  # a kill right after the rename leaves it
+        (out / "lock").unlink()
     return _summary(out, already_there=True)
 
 
