@@ -200,7 +200,7 @@ def test_it_refuses_what_it_cannot_go_on_with(
     before = files(features)
     assert extract(features, Corpus(tones), frozen, batch=4, workers=0).already_there
     assert files(features) == before
-    with pytest.raises(UserError, match="holds something else"):
+    with pytest.raises(UserError, match="batch is 4, not 5"):
         extract(features, Corpus(tones), frozen, batch=5, workers=0)
     with pytest.raises(UserError, match="holds features already"):
         extract(tmp_path / "out", Corpus(features), frozen, workers=0)
@@ -212,7 +212,7 @@ def test_it_refuses_what_it_cannot_go_on_with(
     work.mkdir()
     with (work / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(UserError, match="another `voiceface extract` is at work there"):
+        with pytest.raises(UserError, match="another run is at work there"):
             extract(tmp_path / "out", Corpus(tones), frozen, workers=0)
     write_atomic(work / "plan.json", b"{}")
     with pytest.raises(UserError, match="unfinished work of another command"):

@@ -5,18 +5,13 @@ both. The work goes on in `OUT.partial`: a few bundles at a time, each piece who
 the description, and at the end one rename to `OUT`.
 """
 
-import csv
-import fcntl
 import hashlib
 import io
 import json
-import os
-import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from voiceface import __version__
 from voiceface.data.loader import Loader
@@ -24,14 +19,16 @@ from voiceface.data.sampling import Sampling
 from voiceface.data.shards import SAMPLE_RATE, SCHEMA, SPLITS, Bundle, Clip, Corpus, Member, Person, write_bundles
 from voiceface.data.stream import EvaluationBatches
 from voiceface.errors import UserError
-from voiceface.files import atomic, write_atomic
+from voiceface.files import write_atomic
 from voiceface.frozen import Embedding, Frozen
-from voiceface.prepare.engine import Summary
-from voiceface.prepare.packing import END_OF_TAR
+from voiceface.prepare.once import Summary, make_once
+from voiceface.prepare.packing import CorpusOptions, pack_split, write_identities
+from voiceface.prepare.plans import Plan
 from voiceface.progress import progress
 
 PIECE = 8  # bundles that are read, embedded and written at once: what a kill can cost
-SHARD_BYTES = 256_000_000
+PIECES = "pieces"
+SHARD_BYTES = CorpusOptions.shard_bytes
 
 
 def extract(
@@ -74,47 +71,24 @@ def extract(
         )
     made_by = corpus.description["plan"]["made_by"]
     features = {"of": {"name": corpus.name, "version": corpus.version}, "dtype": dtype, **frozen.about}
-    plan = {
+    plan: Plan = {
         "schema": SCHEMA,
         # What is synthetic stays so, and scores keep their ideal observer.
         "made_by": {"command": "extract"} | {k: made_by[k] for k in ("synthetic",) if k in made_by},
-        "features": features,
+        "features": json.loads(json.dumps(features)),
         "batch": batch,
         "device": device,
     }
     splits = [split for split in SPLITS if corpus.description["splits"].get(split, {}).get("shards")]
-    if (out / "corpus.json").exists():
-        described = json.loads((out / "corpus.json").read_text())
-        if described.get("plan") == json.loads(json.dumps(plan)):
-            return _summary(described["splits"], already_there=True)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"{out}: exists and holds something else; choose another OUT or delete it")
     sampling = Sampling(2, 1, 1, 1.0, size, margin, False, 0)
     embed = Embedding(frozen, dtype, batch, device)
-    work = out.with_name(out.name + ".partial")
-    try:
-        with _only_run(work):
-            _same_plan(work, plan)
-            if not (work / "corpus.json").exists():
-                for split in splits:
-                    _make_pieces(work / "pieces" / split, corpus, split, sampling, embed, workers)
-                _pack(work, corpus, plan)
-            described = json.loads((work / "corpus.json").read_text())
-            if (work / "pieces").exists():
-                shutil.rmtree(work / "pieces")
-            for name in ("plan.json", "lock"):
-                (work / name).unlink()
-            if out.exists():
-                out.rmdir()
-            os.rename(work, out)
-    except OSError as error:
-        if error.errno is None:
-            raise
-        raise UserError(
-            f"{work}: {os.strerror(error.errno).lower()}; what is done is kept there: make room or mend it, then run "
-            "the same command again"
-        ) from error
-    return _summary(described["splits"])
+
+    def make(work: Path) -> None:
+        for split in splits:
+            _make_pieces(work / PIECES / split, corpus, split, sampling, embed, workers)
+        _pack(work, corpus, plan)
+
+    return make_once(out, plan, {}, PIECES, make)
 
 
 def _make_pieces(folder: Path, corpus: Corpus, split: str, sampling: Sampling, embed: Embedding, workers: int) -> None:
@@ -162,15 +136,10 @@ def _person(
     return Person(bundle.identity, split, clips(heard, voices), clips(seen, faces))
 
 
-def _pack(work: Path, corpus: Corpus, plan: Mapping[str, Any]) -> None:
+def _pack(work: Path, corpus: Corpus, plan: Plan) -> None:
     """Join the pieces to shards, in their order, and describe the corpus."""
-    splits = {split: _pack_split(work, split) for split in SPLITS}
-    text = io.StringIO()
-    attributes = list(dict.fromkeys(name for row in corpus.identities.values() for name in row))
-    writer = csv.DictWriter(text, ["identity", *attributes], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({"identity": identity, **row} for identity, row in corpus.identities.items())
-    write_atomic(work / "identities.csv", text.getvalue().encode())
+    splits = {split: pack_split(work, split, _bundles(work / PIECES / split), SHARD_BYTES) for split in SPLITS}
+    write_identities(work, {identity: row["split"] for identity, row in corpus.identities.items()}, corpus.identities)
     faces = plan["features"]["faces"]
     description = {
         "schema": SCHEMA,
@@ -181,7 +150,7 @@ def _pack(work: Path, corpus: Corpus, plan: Mapping[str, Any]) -> None:
         "face_size": faces["size"],
         "face_margin": faces["margin"],
         "splits": splits,
-        "identities_sha256": hashlib.sha256(text.getvalue().encode()).hexdigest(),
+        "identities_sha256": hashlib.sha256((work / "identities.csv").read_bytes()).hexdigest(),
         "rejects": {},
         "voiceface": __version__,
         "plan": plan,
@@ -189,79 +158,10 @@ def _pack(work: Path, corpus: Corpus, plan: Mapping[str, Any]) -> None:
     write_atomic(work / "corpus.json", json.dumps(description, indent=1).encode())
 
 
-def _pack_split(work: Path, split: str) -> dict[str, Any]:
-    (work / split).mkdir(exist_ok=True)
-    journals = sorted((work / "pieces" / split).glob("*.json"))
-    shards: list[dict[str, Any]] = []
-    index: list[Bundle] = []
-    with progress(f"packing {split}", len(journals)) as advance:
-        while journals:
-            name = f"{len(shards):06d}.tar"
-            placed, described, taken = _pack_shard(work / split / name, journals)
-            index += placed
-            shards.append({"name": name, **described})
-            journals = journals[taken:]
-            advance(taken)
-    text = io.StringIO()
-    writer = csv.DictWriter(text, [f.name for f in fields(Bundle)], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(asdict(row) for row in index)
-    write_atomic(work / split / "index.csv", text.getvalue().encode())
-    return {
-        "shards": shards,
-        "index_sha256": hashlib.sha256(text.getvalue().encode()).hexdigest(),
-        "identities": len({row.identity for row in index}),
-        "bundles": len(index),
-        "voices": sum(row.voices for row in index),
-        "faces": sum(row.faces for row in index),
-    }
-
-
-def _pack_shard(path: Path, journals: Sequence[Path]) -> tuple[list[Bundle], dict[str, Any], int]:
-    """Join pieces until the shard is large enough; its bundles, its description, and how many pieces it took."""
-    placed: list[Bundle] = []
-    taken, digest = 0, hashlib.sha256()
-    with atomic(path) as shard:
-        while taken < len(journals) and shard.tell() < SHARD_BYTES:
-            journal = journals[taken]
-            start, data = shard.tell(), journal.with_suffix(".tar").read_bytes()
-            rows = [Bundle(**row) for row in json.loads(journal.read_text())]
-            placed += [replace(row, shard=path.name, offset=start + row.offset) for row in rows]
-            digest.update(data)
-            shard.write(data)
-            taken += 1
-        digest.update(END_OF_TAR)
-        shard.write(END_OF_TAR)
-        size = shard.tell()
-    counts = {"voices": sum(r.voices for r in placed), "faces": sum(r.faces for r in placed)}
-    return placed, {"sha256": digest.hexdigest(), "bytes": size, "bundles": len(placed), **counts}, taken
-
-
-@contextmanager
-def _only_run(work: Path) -> Iterator[None]:
-    """Hold the work folder's lock; the kernel drops it when the process ends, however it ends."""
-    work.mkdir(parents=True, exist_ok=True)
-    with (work / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(
-                f"{work}: another `voiceface extract` is at work there; wait for it or choose another OUT"
-            ) from None
-        yield
-
-
-def _same_plan(work: Path, plan: Mapping[str, Any]) -> None:
-    path = work / "plan.json"
-    text = json.dumps(plan, indent=1, sort_keys=True)
-    if path.exists() and path.read_text() != text:
-        raise UserError(
-            f"{work}: holds the unfinished work of another command (other data, weights or options); finish that one, "
-            "choose another OUT, or delete it"
-        )
-    write_atomic(path, text.encode())
-
-
-def _summary(splits: Mapping[str, Mapping[str, int]], already_there: bool = False) -> Summary:
-    counts = {s: {k: d[k] for k in ("identities", "voices", "faces")} for s, d in splits.items()}
-    return Summary(counts, {}, already_there)
+def _bundles(pieces: Path) -> list[tuple[Path, Bundle]]:
+    """The bundles of all pieces in a folder, in their order, each with its piece's tar."""
+    return [
+        (journal.with_suffix(".tar"), Bundle(**row))
+        for journal in sorted(pieces.glob("*.json"))
+        for row in json.loads(journal.read_text())
+    ]

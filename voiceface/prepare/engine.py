@@ -4,38 +4,25 @@ The work goes on in `OUT.partial`: one finished tar per person, then the shards,
 one rename to `OUT`. Once the description is there, only tidying up and the rename are left.
 """
 
-import fcntl
-import json
-import os
-import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from voiceface.data.shards import Person, Reject
-from voiceface.errors import UserError
 from voiceface.prepare.engines import LOCAL, Engine, run
 from voiceface.prepare.journal import clips_of, last_look, record, resume
+from voiceface.prepare.once import Summary, make_once
 from voiceface.prepare.pace import pace
 from voiceface.prepare.packing import END_OF_TAR, Bundling, CorpusOptions, pack
-from voiceface.prepare.plans import INPUTS, PLAN, Plan, describe, differences, same_plan
+from voiceface.prepare.plans import Plan, describe
 
 __all__ = ["END_OF_TAR", "LOCAL", "Bundling", "CorpusOptions", "Engine", "Summary", "build"]
 
 Job = TypeVar("Job")
-
-
-@dataclass(frozen=True)
-class Summary:
-    """What preparation did: per split the numbers of people, voices and faces, and the number of rejects by reason."""
-
-    splits: dict[str, dict[str, int]]
-    rejects: dict[str, int]
-    already_there: bool = False
+PEOPLE = "people"
 
 
 def build(
@@ -71,79 +58,14 @@ def build(
         UserError: `out` is taken or cannot be written, another run is at work there, the disk is full, the sources are
             gone, the engine cannot go on, or too little was kept.
     """
-    if out.name in ("", "..") or out.is_symlink() or os.path.ismount(out):
-        raise UserError(
-            f"{out}: the finished corpus cannot be put in its place; name a new folder, such as {out / 'corpus'}"
-        )
     plan, inputs = describe(jobs, identities, rejects, options, made_by)
-    finished = _finished(out, plan)
-    if finished:
-        return finished
-    work = out.with_name(out.name + ".partial")
-    try:
-        with _only_run(work):
-            finished = _finished(out, plan)
-            if finished:  # by another run, between the look above and this lock
-                shutil.rmtree(work, ignore_errors=True)
-                return finished
-            same_plan(work, plan, inputs)
-            people = work / "people"
-            if not (work / "corpus.json").exists():
-                people.mkdir(exist_ok=True)
-                _make_people(people, jobs, make, options, workers, engine)
-                _pack(work, people, len(jobs), identities, options, plan, rejects)
-            summary = _summary(work)
-            if people.exists():
-                shutil.rmtree(people)
-            for name in (PLAN, INPUTS):
-                (work / name).unlink(missing_ok=True)
-            os.rename(work, out)
-            # The lock goes last, so that no other run can come in between.
-            (out / "lock").unlink()
-            return summary
-    except OSError as error:
-        if error.errno is None:
-            raise
-        raise UserError(
-            f"{work}: {os.strerror(error.errno).lower()}; what is done is kept there: make room or mend "
-            "it, then run the same command again"
-        ) from error
 
+    def make_and_pack(work: Path) -> None:
+        people = work / PEOPLE
+        _make_people(people, jobs, make, options, workers, engine)
+        _pack(work, people, len(jobs), identities, options, plan, rejects)
 
-def _finished(out: Path, plan: Plan) -> Summary | None:
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
-        return None
-    if not (out / "corpus.json").exists():
-        raise UserError(f"{out}: exists and is not a corpus; choose another OUT")
-    before = json.loads((out / "corpus.json").read_text()).get("plan") or {}
-    if before != plan:
-        raise UserError(
-            f"{out}: holds a corpus made by another command ({differences(before, plan)}); "
-            "choose another OUT or delete it"
-        )
-    if (out / "lock").exists():  # a kill right after the rename leaves it
-        (out / "lock").unlink()
-    return _summary(out, already_there=True)
-
-
-def _summary(corpus: Path, already_there: bool = False) -> Summary:
-    described = json.loads((corpus / "corpus.json").read_text())
-    splits = {s: {k: d[k] for k in ("identities", "voices", "faces")} for s, d in described["splits"].items()}
-    return Summary(splits, described["rejects"], already_there)
-
-
-@contextmanager
-def _only_run(work: Path) -> Iterator[None]:
-    """Hold the work folder's lock; the kernel drops it when the process ends, however it ends."""
-    work.mkdir(parents=True, exist_ok=True)
-    with (work / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(
-                f"{work}: another `voiceface prepare` is at work there; wait for it or choose another OUT"
-            ) from None
-        yield
+    return make_once(out, plan, inputs, PEOPLE, make_and_pack)
 
 
 def _make_people(

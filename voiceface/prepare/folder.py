@@ -63,6 +63,11 @@ class Job:
     faces: tuple[Source, ...]
     reading: Reading
 
+    @property
+    def clips(self) -> int:
+        """Files to read."""
+        return len(self.voices) + len(self.faces)
+
 
 @dataclass(frozen=True)
 class Collection:

@@ -104,8 +104,11 @@ def pack(
             f"{work.stem}: {len(split_of)} identities with a usable voice or face, matching needs two or "
             f"more ({why or 'no input'})"
         )
-    splits = {split: _pack_split(work, split, rows, options) for split, rows in bundles.items()}
-    _write_identities(work, split_of, identities)
+    splits = {}
+    for split, rows in bundles.items():
+        order = np.random.default_rng(seeded(options.seed, "shards", split)).permutation(len(rows))
+        splits[split] = pack_split(work, split, [rows[i] for i in order], options.shard_bytes)
+    write_identities(work, split_of, identities)
     _write_rejects(work, [*all_rejects, *notes])
     description = {
         "schema": SCHEMA,
@@ -123,20 +126,30 @@ def pack(
     write_atomic(work / "corpus.json", json.dumps(description, indent=1).encode())
 
 
-def _pack_split(work: Path, split: str, rows: Sequence[tuple[Path, Bundle]], options: CorpusOptions) -> dict[str, Any]:
+def pack_split(work: Path, split: str, rows: Sequence[tuple[Path, Bundle]], shard_bytes: int) -> dict[str, Any]:
+    """Copy bundles into the shards of a split, in their order, from nothing, and write its index.
+
+    Args:
+        work: Folder of the unfinished corpus.
+        split: The split.
+        rows: Bundles, each with the tar that holds it.
+        shard_bytes: Size after which a shard is closed.
+
+    Returns:
+        What `corpus.json` says of the split.
+    """
     if (work / split).exists():
         shutil.rmtree(work / split)
     (work / split).mkdir()
-    order = np.random.default_rng(seeded(options.seed, "shards", split)).permutation(len(rows))
     shards: list[dict[str, Any]] = []
     index: list[Bundle] = []
     batch: list[tuple[Path, Bundle]] = []
     size = 0
     with pace(f"packing {split}", len(rows), "bundles") as advance:
-        for position, i in enumerate(order):
-            batch.append(rows[i])
-            size += rows[i][1].bytes
-            if size >= options.shard_bytes or position == len(order) - 1:
+        for position, row in enumerate(rows, 1):
+            batch.append(row)
+            size += row[1].bytes
+            if size >= shard_bytes or position == len(rows):
                 name = f"{len(shards):06d}.tar"
                 placed, described = _pack_shard(work / split / name, batch)
                 index += placed
@@ -176,7 +189,8 @@ def _pack_shard(path: Path, rows: Sequence[tuple[Path, Bundle]]) -> tuple[list[B
     return placed, {"sha256": digest.hexdigest(), "bytes": size, "bundles": len(placed), **counts}
 
 
-def _write_identities(work: Path, split_of: Mapping[str, str], identities: Mapping[str, Mapping[str, str]]) -> None:
+def write_identities(work: Path, split_of: Mapping[str, str], identities: Mapping[str, Mapping[str, str]]) -> None:
+    """Write the identity table of the people with a split; columns in the order in which they are met."""
     attributes = list(
         dict.fromkeys(name for row in identities.values() for name in row if name not in ("identity", "split"))
     )

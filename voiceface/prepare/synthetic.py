@@ -24,6 +24,11 @@ class SyntheticJob:
     index: int
     split: str
 
+    @property
+    def clips(self) -> int:
+        """Clips to render."""
+        return self.options.voices + self.options.faces
+
 
 def render(job: SyntheticJob, videos: int = 0) -> Person:
     """Render one person's voices and faces.

@@ -69,6 +69,11 @@ class VideosJob:
     reading: Reading
     fps: float
 
+    @property
+    def clips(self) -> int:
+        """Files to read."""
+        return len(self.videos)
+
 
 @dataclass(frozen=True)
 class VideoCollection:

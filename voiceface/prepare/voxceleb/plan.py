@@ -73,6 +73,11 @@ class VoxJob:
     files: tuple[tuple[str, str, str], ...]
     reading: Reading
 
+    @property
+    def clips(self) -> int:
+        """Files to read."""
+        return sum(len(paths.splitlines()) for _, _, paths in self.files)
+
 
 @dataclass(frozen=True)
 class There:
