@@ -72,8 +72,8 @@ def run(out: Path, jobs, make=make_of_files, options=None, made_by=None, **more)
     return build(out, jobs, make, {}, options or CorpusOptions("a"), made_by or {"command": "x"}, workers=1, **more)
 
 
-def rejects(out: Path) -> list[tuple[str, str, str]]:
-    return [(r["path"], r["stage"], r["reason"]) for r in csv.DictReader((out / "rejects.csv").open())]
+def table(path: Path) -> list[tuple[str, str, str]]:
+    return [(r["path"], r["stage"], r["reason"]) for r in csv.DictReader(path.open())]
 
 
 def test_people_whose_files_changed_since_the_interrupted_run_are_made_again(tmp_path: Path, jobs, capsys):
@@ -85,7 +85,7 @@ def test_people_whose_files_changed_since_the_interrupted_run_are_made_again(tmp
     assert MADE == ["p000", "p001", "p002", "p001", "p002", "p003"]
     told = capsys.readouterr().err
     assert f"made again, since their files have changed: the person of {jobs[1].files[0]} and 1 more" in told
-    assert rejects(tmp_path / "out") == [("p002_1.wav", "voice", "unreadable")]
+    assert table(tmp_path / "out/rejects.csv") == [("p002_1.wav", "voice", "unreadable")]
 
 
 def test_same_size_and_another_time_is_a_change(tmp_path: Path, jobs):
@@ -104,11 +104,11 @@ def test_files_that_change_in_the_course_of_a_run_are_reported(tmp_path: Path, j
         return make_of_files(job)
 
     summary = run(tmp_path / "out", jobs, make)
-    assert rejects(tmp_path / "out") == [
+    assert table(tmp_path / "out/notes.csv") == [
         ("p000_0.wav", "source", "changed after it was read"),
         ("p001_1.wav", "source", "vanished after it was read"),
     ]
-    assert summary.rejects == {}
+    assert (summary.rejects, summary.notes) == ({}, 2)
     assert summary.splits["train"]["voices"] == 8
     assert "2 source files changed or vanished" in capsys.readouterr().err
 
@@ -195,5 +195,5 @@ def test_a_packing_that_was_cut_leaves_no_shard_behind(tmp_path: Path, jobs):
     run(tmp_path / "out", jobs)
     assert sorted(p.name for p in (tmp_path / "out" / "train").iterdir()) == ["000000.tar", "index.csv"]
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
-        "corpus.json", "identities.csv", "rejects.csv", "test", "train", "val",
+        "corpus.json", "identities.csv", "notes.csv", "rejects.csv", "test", "train", "val",
     ]  # fmt: skip

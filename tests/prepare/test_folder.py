@@ -1,3 +1,4 @@
+import csv
 import io
 import os
 import pickle
@@ -316,6 +317,7 @@ def test_wrong_manifests(tmp_path: Path) -> None:
 def test_folder_to_corpus(tmp_path: Path) -> None:
     people(tmp_path / "source", 6)
     voice(tmp_path / "source/p03/voice/silent.wav", level=0)
+    voice(tmp_path / "source/p04/voice/loud.wav", level=2)
     (tmp_path / "source/p03/face/notes.txt").touch()
     summary = prepare_folder(tmp_path / "source", tmp_path / "out", OPTIONS, workers=1)
     assert {split: counts["identities"] for split, counts in summary.splits.items()} == {
@@ -324,9 +326,13 @@ def test_folder_to_corpus(tmp_path: Path) -> None:
         "test": 2,
     }
     assert summary.rejects == {"silent": 1, "unknown file extension": 1}
+    notes = list(csv.DictReader((tmp_path / "out/notes.csv").open()))
+    assert [(n["path"], n["stage"]) for n in notes] == [("p04/voice/loud.wav", "voice")]
+    assert notes[0]["reason"].startswith("clipped")
+    assert summary.notes == 1
     corpus = Corpus(tmp_path / "out")
     keys = {member.key for split in ("train", "val", "test") for _, member, _ in corpus.clips(split)}
-    assert keys == {f"p{i:02d}/{kind}/a" for i in range(6) for kind in ("voice", "face")}
+    assert keys == {f"p{i:02d}/{kind}/a" for i in range(6) for kind in ("voice", "face")} | {"p04/voice/loud"}
     assert str(tmp_path) not in (tmp_path / "out/corpus.json").read_text()
 
 

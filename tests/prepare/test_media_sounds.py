@@ -93,9 +93,9 @@ def test_one_speech_in_every_shape(paths: dict[str, Path]) -> None:
 def test_the_sentences_of_a_speech(paths: dict[str, Path]) -> None:
     pytest.importorskip("silero_vad")
     whole = read_voice(paths["speech_16k_mono.wav"])[0]
-    regions = read_speech(paths["speech_16k_mono.wav"], VoiceOptions(vad="silero"))
+    regions, _ = read_speech(paths["speech_16k_mono.wav"], VoiceOptions(vad="silero"))
     assert [start for start, _ in regions] == pytest.approx([0.32, 3.27, 5.38, 8.16], abs=0.1)
     for start, part in regions:
         np.testing.assert_array_equal(part, whole[round(start * 16_000) :][: len(part)])
-    parts = read_speech(paths["speech_16k_mono.wav"], VoiceOptions())
+    parts, _ = read_speech(paths["speech_16k_mono.wav"], VoiceOptions())
     assert [(start, len(part)) for start, part in parts] == [(0.0, len(whole))]

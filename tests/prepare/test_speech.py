@@ -323,7 +323,7 @@ def test_speech_is_cut_out_and_joined(tmp_path: Path) -> None:
     np.testing.assert_array_equal(waveform, np.concatenate([sound[a:b] for a, b in spans]))
     assert warnings == []
     assert reason(tmp_path / "a.wav", vad="silero", minimum_seconds=5) == "less than 5 s of speech"
-    regions = read_speech(tmp_path / "a.wav", VoiceOptions(vad="silero"))
+    regions, _ = read_speech(tmp_path / "a.wav", VoiceOptions(vad="silero"))
     assert [(start * SAMPLE_RATE, len(part)) for start, part in regions] == [(a, b - a) for a, b in spans]
     with pytest.raises(Rejected, match="less than 5 s of speech"):
         read_speech(tmp_path / "a.wav", VoiceOptions(vad="silero", minimum_seconds=5))
@@ -336,7 +336,7 @@ def test_speech_is_cut_out_and_joined(tmp_path: Path) -> None:
 def test_long_sounds_are_cut_evenly(tmp_path: Path) -> None:
     sound = tone(300, seconds=45)
     soundfile.write(tmp_path / "a.wav", sound, SAMPLE_RATE, subtype="PCM_16")
-    regions = read_speech(tmp_path / "a.wav", VoiceOptions())
+    regions, _ = read_speech(tmp_path / "a.wav", VoiceOptions())
     assert [start for start, _ in regions] == [0, 15, 30]
     np.testing.assert_array_equal(np.concatenate([part for _, part in regions]), read_voice(tmp_path / "a.wav")[0])
 

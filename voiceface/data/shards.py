@@ -75,6 +75,7 @@ class Person:
         voices: What was kept of the voices.
         faces: What was kept of the faces.
         rejects: What was left out.
+        notes: What is strange about what was kept.
         stamps: Absolute path, size in bytes and time of change (`st_mtime_ns`) of every file that was read, as they
             were before it was read.
     """
@@ -84,6 +85,7 @@ class Person:
     voices: tuple[Clip, ...] = ()
     faces: tuple[Clip, ...] = ()
     rejects: tuple[Reject, ...] = ()
+    notes: tuple[Reject, ...] = ()
     stamps: tuple[tuple[str, int, int], ...] = ()
 
 

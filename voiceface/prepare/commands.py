@@ -122,3 +122,5 @@ def _print_summary(out: Path, summary: Summary) -> None:
         print(f"left out: {sum(summary.rejects.values())} inputs, listed in {out / 'rejects.csv'}")
         for reason, count in sorted(summary.rejects.items(), key=lambda item: (-item[1], item[0]))[:20]:
             print(f"  {count:6,}  {reason}")
+    if summary.notes:
+        print(f"kept, but strange: {summary.notes} inputs, listed in {out / 'notes.csv'}")

@@ -40,7 +40,7 @@ def build(
 
     The bytes of the corpus depend neither on the engine and its workers nor on interruptions. People of an interrupted
     run whose files have changed since (`Person.stamps`) are made again; files that changed in the course of this run
-    stand in `rejects.csv` with the stage `source`, and their clips are kept.
+    stand in `notes.csv` with the stage `source`, and their clips are kept.
 
     Args:
         out: Folder of the corpus; must not exist, or hold the corpus of the same command.
@@ -101,10 +101,11 @@ def _pack(
     rejects: Sequence[Reject],
 ) -> None:
     made, notes = last_look(folder, people)
-    if notes:
+    changed = [note.path for note in notes if note.stage == "source"]
+    if changed:
         print(
-            f"{len(notes)} source files changed or vanished after they were read (first: {notes[0].path}); "
-            "they stand in rejects.csv",
+            f"{len(changed)} source files changed or vanished after they were read (first: {changed[0]}); "
+            "they stand in notes.csv",
             file=sys.stderr,
         )
     pack(work, made, identities, options, plan, rejects, notes)

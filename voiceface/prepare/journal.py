@@ -68,6 +68,7 @@ def record(
         "tar": tar,
         "bundles": [asdict(row) for row in rows],
         "rejects": [asdict(reject) for reject in person.rejects],
+        "notes": [asdict(note) for note in person.notes],
         "stamps": [(*stamp, _shown(stamp[0], names)) for stamp in person.stamps],
     }
     alone = folder / f"{number:07d}-{uuid.uuid4().hex}.json"
@@ -141,7 +142,8 @@ def last_look(folder: Path, people: int) -> tuple[list[Made], list[Reject]]:
         people: Number of jobs, all done.
 
     Returns:
-        What was made of the jobs, in their order, and a note on each file that is no longer what was read.
+        What was made of the jobs, in their order; and notes on what was kept, and on each file that is no longer what
+        was read.
 
     Raises:
         UserError: A record is not there, although its person was made.
@@ -154,7 +156,7 @@ def last_look(folder: Path, people: int) -> tuple[list[Made], list[Reject]]:
                 f"{folder}: a person who was made is not there; run the same command again (with a cluster, "
                 "on a folder that all nodes share)"
             )
-        notes = []
+        notes = [Reject(**row) for row in done["notes"]]
         for path, size, time, shown in done["stamps"]:
             what = difference((path, size, time))
             if what:

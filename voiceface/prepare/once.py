@@ -19,6 +19,7 @@ class Summary:
 
     splits: dict[str, dict[str, int]]
     rejects: dict[str, int]
+    notes: int = 0
     already_there: bool = False
 
 
@@ -90,7 +91,7 @@ def _finished(out: Path, plan: Plan) -> Summary | None:
 def _summary(corpus: Path, already_there: bool = False) -> Summary:
     described = json.loads((corpus / "corpus.json").read_text())
     splits = {s: {k: d[k] for k in ("identities", "voices", "faces")} for s, d in described["splits"].items()}
-    return Summary(splits, described["rejects"], already_there)
+    return Summary(splits, described["rejects"], described.get("notes", 0), already_there)
 
 
 @contextmanager

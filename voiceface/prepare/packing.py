@@ -82,7 +82,7 @@ def pack(
         options: Layout of the corpus.
         plan: What made the corpus.
         rejects: What was left out before.
-        notes: What else should stand in `rejects.csv`, although it was kept.
+        notes: What is strange about what was kept.
 
     Raises:
         UserError: Fewer than two people have something usable.
@@ -109,7 +109,8 @@ def pack(
         order = np.random.default_rng(seeded(options.seed, "shards", split)).permutation(len(rows))
         splits[split] = pack_split(work, split, [rows[i] for i in order], options.shard_bytes)
     write_identities(work, split_of, identities)
-    _write_rejects(work, [*all_rejects, *notes])
+    _write_table(work / "rejects.csv", all_rejects)
+    _write_table(work / "notes.csv", notes)
     description = {
         "schema": SCHEMA,
         "name": options.name,
@@ -120,6 +121,7 @@ def pack(
         "splits": splits,
         "identities_sha256": hashlib.sha256((work / "identities.csv").read_bytes()).hexdigest(),
         "rejects": reasons,
+        "notes": len(notes),
         "voiceface": __version__,
         "plan": plan,
     }
@@ -204,9 +206,9 @@ def write_identities(work: Path, split_of: Mapping[str, str], identities: Mappin
     write_atomic(work / "identities.csv", text.getvalue().encode())
 
 
-def _write_rejects(work: Path, rejects: Sequence[Reject]) -> None:
+def _write_table(path: Path, rows: Sequence[Reject]) -> None:
     text = io.StringIO()
     writer = csv.DictWriter(text, [f.name for f in fields(Reject)], lineterminator="\n")
     writer.writeheader()
-    writer.writerows(asdict(r) for r in sorted(rejects, key=lambda r: (r.path, r.stage, r.reason)))
-    write_atomic(work / "rejects.csv", text.getvalue().encode())
+    writer.writerows(asdict(r) for r in sorted(rows, key=lambda r: (r.path, r.stage, r.reason)))
+    write_atomic(path, text.getvalue().encode())

@@ -1,6 +1,5 @@
 """Read one person's voices and faces from their files; what every kind of `prepare` shares."""
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -68,7 +67,7 @@ def make_person(
 ) -> Person:
     """Read one person's files. A person of whom no voice or no face is usable is left out whole.
 
-    Warnings about what is kept (clipped, DC offset) go to this module's log, level INFO.
+    What is strange about voices that are kept (clipped, DC offset) goes to `Person.notes`.
 
     Args:
         identity: The person.
@@ -78,16 +77,17 @@ def make_person(
         reading: How they are read.
     """
     rejects: list[Reject] = []
+    notes: list[Reject] = []
     stamps = tuple(stamp(Path(s.root, s.path)) for s in (*voices, *faces))
-    heard, seen = _voices(voices, reading.voice, rejects), _faces(faces, reading.face, rejects)
+    heard, seen = _voices(voices, reading.voice, rejects, notes), _faces(faces, reading.face, rejects)
     if heard and seen:
-        return Person(identity, split, tuple(heard), tuple(seen), tuple(rejects), stamps)
+        return Person(identity, split, tuple(heard), tuple(seen), tuple(rejects), tuple(notes), stamps)
     reason = f"identity has no usable {'face' if heard else 'voice'}"
     rejects += [Reject(clip.source, "collect", reason) for clip in heard + seen]
     return Person(identity, split, rejects=tuple(rejects), stamps=stamps)
 
 
-def _voices(sources: Sequence[Source], options: VoiceOptions, rejects: list[Reject]) -> list[Clip]:
+def _voices(sources: Sequence[Source], options: VoiceOptions, rejects: list[Reject], notes: list[Reject]) -> list[Clip]:
     clips = []
     for source in sources:
         try:
@@ -95,8 +95,7 @@ def _voices(sources: Sequence[Source], options: VoiceOptions, rejects: list[Reje
         except Rejected as rejected:
             rejects.append(Reject(source.path, rejected.stage, rejected.reason))
             continue
-        for warning in warnings:
-            logging.getLogger(__name__).info("%s: %s", source.path, warning)
+        notes += [Reject(source.path, "voice", warning) for warning in warnings]
         clips.append(Clip(source.key, encode_flac(waveform), source.video, source.time, source.path))
     return clips
 

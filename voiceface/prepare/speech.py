@@ -94,7 +94,7 @@ def read_voice(path: Path, options: VoiceOptions = VoiceOptions()) -> tuple[NDAr
     return speech, warnings
 
 
-def read_speech(path: Path, options: VoiceOptions) -> list[tuple[float, NDArray[np.int16]]]:
+def read_speech(path: Path, options: VoiceOptions) -> tuple[list[tuple[float, NDArray[np.int16]]], list[str]]:
     """Read the stretches of speech of a sound or video file, one by one.
 
     Stretches less than 0.3 s apart are one, with the gap between them; those over 20 s are cut into equal parts; what
@@ -106,20 +106,20 @@ def read_speech(path: Path, options: VoiceOptions) -> list[tuple[float, NDArray[
 
     Returns:
         For each stretch its start in seconds, counted from the first sample, and its waveform, int16 of shape (T,), 16
-        kHz; at least one.
+        kHz; at least one. And warnings, as `read_voice`.
 
     Raises:
         Rejected: As `read_voice`.
         UserError: The detector of speech is not installed.
     """
-    waveform, _ = _read(path, options)
+    waveform, warnings = _read(path, options)
     spans = [(0, len(waveform))] if options.vad == "none" else speech_spans(waveform, options.vad)
     if not spans:
         raise Rejected("voice", "no speech")
     regions = [(a, b) for a, b in regions_of(spans) if b - a >= options.minimum_seconds * SAMPLE_RATE]
     if not regions:
         raise Rejected("voice", f"less than {options.minimum_seconds:g} s of speech")
-    return [(start / SAMPLE_RATE, waveform[start:end]) for start, end in regions]
+    return [(start / SAMPLE_RATE, waveform[start:end]) for start, end in regions], warnings
 
 
 def regions_of(spans: Sequence[Span]) -> list[Span]:

@@ -188,27 +188,31 @@ def make_videos_person(job: VideosJob) -> Person:
     voices: list[Clip] = []
     faces: list[Clip] = []
     rejects: list[Reject] = []
+    notes: list[Reject] = []
     before = tuple(stamp(Path(source.root, source.path)) for source in job.videos)
     for source in job.videos:
         try:
-            heard, seen = _read_video(source, job, rejects)
+            heard, seen = _read_video(source, job, rejects, notes)
         except Rejected as rejected:
             rejects.append(Reject(source.path, rejected.stage, rejected.reason))
             continue
         voices += heard
         faces += seen
-    return Person(job.identity, job.split, tuple(voices), tuple(faces), tuple(rejects), before)
+    return Person(job.identity, job.split, tuple(voices), tuple(faces), tuple(rejects), tuple(notes), before)
 
 
-def _read_video(source: Source, job: VideosJob, rejects: list[Reject]) -> tuple[list[Clip], list[Clip]]:
+def _read_video(
+    source: Source, job: VideosJob, rejects: list[Reject], notes: list[Reject]
+) -> tuple[list[Clip], list[Clip]]:
     """Voices and faces of one video, at least one of each; frames without a usable face are added to the rejects."""
     path = Path(source.root, source.path)
     faces: list[Clip] = []
     left_out: list[Reject] = []
     with unchanged(path, "video"):
+        speech, warnings = read_speech(path, job.reading.voice)
         voices = [
             Clip(f"{source.key}/v{start:09.3f}", encode_flac(waveform), source.video, start, source.path)
-            for start, waveform in read_speech(path, job.reading.voice)
+            for start, waveform in speech
         ]
         frames = read_frames(path, job.fps, job.reading.voice.maximum_seconds)
         while batch := list(islice(frames, FRAMES_AT_ONCE)):
@@ -224,6 +228,7 @@ def _read_video(source: Source, job: VideosJob, rejects: list[Reject]) -> tuple[
     rejects += left_out
     if not faces:
         raise Rejected("video", "no usable face in any frame")
+    notes += [Reject(source.path, "voice", warning) for warning in warnings]
     return voices, faces
 
 
