@@ -294,6 +294,7 @@ def test_the_commands_from_weights_to_scores(
     for command, message in (
         (["test", checkpoint, "--data", str(tones)], "holds voices, the model takes features of voice_small"),
         (["extract", str(tmp_path / "x"), "--checkpoint", checkpoint], "was trained on features"),
+        (["extract", str(tmp_path / "x"), "--face-margin", "0"], "--face-margin 0.0: give a number above 0"),
     ):
         assert main([*command, "--workers", "0"]) == 2
         said = capsys.readouterr().err

@@ -148,6 +148,8 @@ def run_extract(options: Namespace) -> int:
     for name, least in (("batch", 1), ("workers", 0)):
         if getattr(options, name) < least:
             raise UserError(f"--{name} {getattr(options, name)}: give {least} or more")
+    if options.face_margin is not None and not options.face_margin > 0:
+        raise UserError(f"--face-margin {options.face_margin}: give a number above 0")
     _gpus_are_there(options.gpus)
     voice, face = (None if o is None else Path(o) for o in (options.voice_weights, options.face_weights))
     own = ("voice_encoder", "face_encoder", "voice_weights", "face_weights", "face_margin")

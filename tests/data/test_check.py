@@ -83,6 +83,35 @@ def test_a_file_that_changed_or_is_missing_is_named(root, name):
     assert any(line == f"{name}: missing" for line in corpus_problems(Corpus(root)))
 
 
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("identities.csv", ""),
+        ("identities.csv", "garbage\nx\n"),
+        ("identities.csv", "identity\np000\n"),
+        ("val/index.csv", ""),
+        ("val/index.csv", "garbage\nx\n"),
+        ("val/index.csv", "shard,key,identity,offset,bytes,voices,faces\n000000.tar,k,p003,0,-100,1,1\n"),
+        ("val/index.csv", "shard,key,identity,offset,bytes,voices,faces\n000000.tar,k,p003,-5,100,1,1\n"),
+    ],
+)
+def test_a_table_that_is_none_is_a_problem_even_if_vouched_for(root, capsys, name, content):
+    (root / name).write_text(content)
+    describe_again(root, name)
+    assert main(["check", str(root)]) == 2
+    assert name in capsys.readouterr().out
+
+
+def test_a_clip_without_a_key_is_a_problem_even_if_vouched_for(root, capsys):
+    shard = root / "val/000000.tar"
+    good = shard.read_bytes()
+    assert b'{"key":' in good
+    shard.write_bytes(good.replace(b'{"key":', b'{"kex":', 1))
+    describe_again(root, "val/000000.tar")
+    assert main(["check", str(root)]) == 2
+    assert "is damaged ('key')" in capsys.readouterr().err
+
+
 def test_wrong_counts_wrong_splits_and_strangers_are_named(root):
     described = json.loads((root / "corpus.json").read_text())
     described["splits"]["val"]["voices"] += 1

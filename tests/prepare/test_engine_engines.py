@@ -30,9 +30,14 @@ def die_of_memory(job: int) -> int:
     return job
 
 
-def first_is_slow(job: int) -> int:
-    time.sleep(1.5 if job == 0 else 0)
-    return job
+def first_waits_for_last(job: Path) -> str:
+    if job.name == "0":
+        end = time.monotonic() + 60
+        while not job.with_name("29").exists() and time.monotonic() < end:
+            time.sleep(0.01)
+        return f"0 after 29: {job.with_name('29').exists()}"
+    job.touch()
+    return job.name
 
 
 def whose_thread(job: int) -> tuple[int, str | None]:
@@ -49,15 +54,18 @@ def make_all(out: Path, make: Any = tone_person, **more: Any) -> None:
     build(out, JOBS, make, {}, CorpusOptions("a", max_voices=2, shard_bytes=60_000), {"command": "x"}, **more)
 
 
-def test_a_slow_job_does_not_hold_up_the_others():
-    finished = list(run_local(first_is_slow, range(30), 2))
-    assert sorted(finished) == list(range(30))
-    assert finished[-1] == 0
+def test_a_slow_job_does_not_hold_up_the_others(tmp_path: Path):
+    finished = list(run_local(first_waits_for_last, [tmp_path / str(i) for i in range(30)], 2))
+    assert sorted(finished) == sorted(["0 after 29: True", *map(str, range(1, 30))])
 
 
 def test_a_killed_worker_is_one_line():
     with pytest.raises(UserError, match=r"--workers 2: a worker was killed, most often because memory ran out"):
         list(run_local(die_of_memory, range(20), 2))
+
+
+def test_a_worker_is_one_thread():
+    assert dict(run_local(whose_thread, range(8), 2)) == dict.fromkeys(range(8), os.environ.get("OMP_NUM_THREADS", "1"))
 
 
 def test_two_workers_give_the_same_bytes_as_one(tmp_path: Path):

@@ -186,6 +186,20 @@ def test_an_out_that_a_rename_cannot_replace_is_refused_at_once(tmp_path: Path, 
     assert MADE == []
 
 
+def test_a_run_that_finds_the_corpus_right_after_its_rename_does_not_disturb(tmp_path: Path, jobs, monkeypatch):
+    out, rename, others = tmp_path / "out", os.rename, []
+
+    def rename_and_run_again(a, b):
+        rename(a, b)
+        others.append(run(out, jobs))
+
+    monkeypatch.setattr(os, "rename", rename_and_run_again)
+    summary = run(out, jobs)
+    assert [other.already_there for other in others] == [True]
+    assert replace(summary, already_there=True) == others[0]
+    assert not (out / "lock").exists()
+
+
 def test_a_packing_that_was_cut_leaves_no_shard_behind(tmp_path: Path, jobs):
     with pytest.raises(RuntimeError, match="power cut"):
         run(tmp_path / "out", jobs, break_at("p003"))

@@ -1,5 +1,6 @@
 import csv
 import io
+import math
 import os
 import pickle
 from collections import Counter
@@ -104,10 +105,13 @@ def test_every_file_is_used_or_rejected(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     odd = os.fsdecode(b"p01/voice/\xff.wav")
     (tmp_path / odd).touch()
+    (tmp_path / "p\x1b/voice").mkdir(parents=True)
+    (tmp_path / "p\x1b/voice/a\n.wav").touch()
     (tmp_path / "p01/face/broken.jpg").write_text("no picture")
     (tmp_path / "identities.csv").write_text("identity\np00\ngone\n")
     found = collect(tmp_path, OPTIONS)
     wrong |= {"p01/voice/\\udcff.wav": "file name is not UTF-8", "gone/": "in identities.csv but without files"}
+    wrong["p\\x1b/voice/a\\n.wav"] = "control characters in the path"
     assert {r.path: r.reason for r in found.rejects} == wrong
     assert {r.stage for r in found.rejects} == {"collect"}
     assert len(found.rejects) == len(wrong)
@@ -255,7 +259,10 @@ def test_wrong_sources(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("options", "word"), [
     (FolderOptions(reading=Reading(face=FaceOptions(size=4))), "--face-size 4"),
+    (FolderOptions(reading=Reading(face=FaceOptions(size=100_000))), "--face-size 100000"),
     (FolderOptions(reading=Reading(face=FaceOptions(margin=0))), "--margin 0"),
+    (FolderOptions(reading=Reading(face=FaceOptions(margin=math.inf))), "--margin inf"),
+    (FolderOptions(reading=Reading(face=FaceOptions(minimum_side=-1))), "--minimum-face -1"),
     (FolderOptions(reading=Reading(VoiceOptions(minimum_seconds=-1))), "--minimum-seconds -1"),
     (FolderOptions(shares=(0.5, 0.1, 0.1)), "shares"),
 ])  # fmt: skip
@@ -306,6 +313,9 @@ def test_wrong_manifests(tmp_path: Path) -> None:
         head + "b,p00/voice/a.wav,voice,,,\n": "line 3: p00/voice/a.wav belongs to b, above to a",
         head + "a,p00/face/a.jpg,face,soon,,\n": "line 3: time soon is not a number",
         head + "a,p00/face/a.jpg,face,,f,\nb,p01/face/a.jpg,face,,,\n": "line 3: gender of a is f, above m",
+        head + "a,p00/face/a.jpg,face,nan,,\n": "line 3: time nan is not a number",
+        head + "a,p00/face/a.jpg,face,1e400,,\n": "line 3: time 1e400 is not a number",
+        head + '"b\nc",p01/face/a.jpg,face,,,\n': "line 4: identity 'b\\nc' holds control characters",
         head + "x/y,p00/face/a.jpg,face,,,\n": "line 3: identity x/y holds a slash",
         head + "a,p00/face/a.jpg,face,,,\n": "1 identity with both voices and faces",
     }.items():

@@ -38,6 +38,13 @@ def test_a_file_that_changes_while_it_is_read(tmp_path: Path, failure: Exception
     assert outcome(tmp_path / "gone" / "a", None, failure) == "vanished since it was listed"
 
 
+def test_what_might_never_end_is_not_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.wav")
+    (tmp_path / "device.jpg").symlink_to("/dev/zero")
+    for path in tmp_path.iterdir():
+        assert outcome(path, lambda: pytest.fail("opened")) == "not a regular file"
+
+
 def vanish(path: Path) -> None:
     with unchanged(path, "face"):
         path.unlink()

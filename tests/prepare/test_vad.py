@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from speech_support import hush, speech
 
+from voiceface.__main__ import main
 from voiceface.prepare.speech import read_voice, regions_of
 from voiceface.prepare.vad import speech_spans
 
@@ -158,3 +159,13 @@ def test_silero_agrees_with_its_own_package_on_real_speech() -> None:
         expected = [(s["start"], s["end"]) for s in silero.get_speech_timestamps(samples, model)]
         assert expected
         assert speech_spans(waveform, "silero") == expected
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "package"),
+    [("--vad", "silero", "silero_vad"), ("--vad", "webrtc", "webrtcvad"), ("--faces", "detect", "mtcnn")],
+)
+def test_a_missing_detector_is_told_before_the_walk(option, value, package, tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    assert main(["prepare", "folder", str(tmp_path / "no folder"), str(tmp_path / "out"), option, value]) == 2
+    assert f"{option} {value}: needs the extra `prepare`: pip install" in capsys.readouterr().err

@@ -127,6 +127,20 @@ def test_both_data_sets_become_one_corpus(laid, tmp_path):
     assert contents(tmp_path / "again") == contents(out)
 
 
+def test_the_order_in_which_files_are_met_changes_nothing(laid):
+    folder = laid / "voxceleb1"
+    paths = [str(path.relative_to(folder)) for path in folder.rglob("*.wav")] + ["odd.wav", "/odd.wav", "odder.wav"]
+    listing = folder / "files.txt"
+    plans = []
+    for order in (paths, paths[::-1]):
+        listing.write_text("\n".join(order))
+        options = VoxCelebOptions("kim", voxceleb1=listing, vggface1=laid / "vggface1", reading=ASIS)
+        plans.append(plan(options))
+    listing.unlink()
+    assert [reject.path for reject in plans[0].rejects] == ["/odd.wav", "odd.wav", "odder.wav"]
+    assert plans[0] == plans[1]
+
+
 def test_clips_of_one_video_can_be_kept_together(laid, tmp_path):
     options = VoxCelebOptions("pins", **places(laid, "voxceleb1", "faces1"), reading=ASIS)
     prepare_voxceleb(tmp_path / "corpus", options, workers=1, bundle="video")
@@ -156,7 +170,7 @@ def test_a_dry_run_says_what_is_there_and_writes_nothing(laid, tmp_path, capsys)
     assert re.search(r"test +2 +189 +6 +4\n", printed)
     assert "VoxCeleb1: 15 of 153,516 voices; of 6 people 1 have no voices, 0 no faces, 0 neither" in printed
     assert re.search(r"fewest +split +voices +faces *\nid10003 +test +0 +2 *\n", printed)
-    assert "nothing was written (--dry-run)" in printed
+    assert "nothing was prepared (--dry-run)" in printed
     assert contents(laid) == before
     assert [path.name for path in tmp_path.iterdir()] == ["missing.csv"]
     with (tmp_path / "missing.csv").open() as file:
@@ -198,11 +212,15 @@ def test_some_people_only(laid):
             "--margin is missing: --faces a",
         ),
         ("--voxceleb1 {0}/voxceleb1 --vggface1 {0}/vggface1", "--split"),
+        ("--voxceleb1 {0}/voxceleb1/dev --voxceleb1 {0}/voxceleb1/test --split pins", "--voxceleb1: given twice"),
+        ("--voxceleb1 {0}/none --vggface1 {0}/vggface1 --split svhf --bundle video", "--bundle video: only VoxCeleb1"),
         ("--split svhf --voxceleb1 {0}/vggface1 --vggface1 {0}/vggface1", "holds nothing such as wav/id10001/<video>"),
     ],
 )
 def test_mistakes_are_named_in_one_line(laid, tmp_path, capsys, words, message):
     words = [word.replace("{}", str(laid)).replace("{0}", str(laid)) for word in words.split()]
+    if "asis" not in words:  # needs no package
+        words += ["--faces", "asis", "--margin", "1"]
     assert main(["prepare", "voxceleb", *words, str(tmp_path / "out")]) == 2
     said = capsys.readouterr().err
     assert message in said

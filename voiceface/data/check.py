@@ -106,7 +106,7 @@ def check_corpus(corpus: Corpus, deep: bool = False, workers: int | None = None)
     """
     found = Findings()
     identities: dict[str, str] = {}
-    jobs = []
+    jobs: list[Job] = []
     for split in SPLITS:
         described = corpus.description["splits"][split]
         damaged = _hash_problem(corpus, f"{split}/index.csv") if described["shards"] else []
@@ -119,9 +119,10 @@ def check_corpus(corpus: Corpus, deep: bool = False, workers: int | None = None)
             found.problems += [] if damaged else [str(error)]
             continue
         found.problems += _index_problems(corpus, split, index, identities)
-        for shard in described["shards"]:
-            bundles = [bundle for bundle in index if bundle.shard == shard["name"]]
-            jobs.append((corpus, split, str(shard["name"]), bundles, deep))
+        of_shard: dict[str, list[Bundle]] = {shard["name"]: [] for shard in described["shards"]}
+        for bundle in index:
+            of_shard[bundle.shard].append(bundle)
+        jobs += [(corpus, split, shard, bundles, deep) for shard, bundles in of_shard.items()]
     found.problems += _hash_problem(corpus, "identities.csv")
     sources: dict[str, str] = {}
     keys: Counter[str] = Counter()

@@ -63,7 +63,7 @@ def leaking_identities(trained_on: Iterable[str] | None, corpus: Corpus, split: 
 def read_training_identities(checkpoint: Path) -> frozenset[str] | None:
     """Who a checkpoint was trained on; None where the folder does not say, as those of version 0.1 do not."""
     path = checkpoint / IDENTITIES
-    return frozenset(path.read_text("utf-8").splitlines()) if path.exists() else None
+    return frozenset(filter(None, path.read_text("utf-8").split("\n"))) if path.exists() else None
 
 
 def corpus_leaks(here: Corpus, clips: list[StoredClip], there: Corpus, others: list[StoredClip]) -> list[Leak]:

@@ -302,6 +302,8 @@ class Corpus:
     def identities(self) -> dict[str, dict[str, str]]:
         """Identity table: identity to its split and attributes; an empty string is an unknown value."""
         table = csv.DictReader(io.StringIO(self._text("identities.csv")))
+        if not {"identity", "split"} <= set(table.fieldnames or ()):
+            raise UserError(f"--data {self.root}: identities.csv is damaged; run `voiceface check {self.root}`")
         return {row.pop("identity"): row for row in table}
 
     def index(self, split: str) -> list[Bundle]:
@@ -334,6 +336,8 @@ class Corpus:
         try:
             bundles = [Bundle(r["shard"], r["key"], r["identity"], *(int(r[n]) for n in numbers)) for r in rows]
             unknown = next((b.shard for b in bundles if b.shard not in shards), None)
+            if any(min(b.offset, b.bytes, b.voices, b.faces) < 0 for b in bundles):
+                raise ValueError
         except (KeyError, TypeError, ValueError):
             unknown = "values of another kind"
         if unknown is not None:
@@ -416,13 +420,15 @@ class Corpus:
                 raise ValueError(f"holds identity {described['identity']}")
             offsets, offset = {}, _padded(info.size)
             for member in sorted(described["voices"] + described["faces"], key=lambda m: str(m["name"])):
+                if member["bytes"] < 0:
+                    raise ValueError(f"{member['name']} is {member['bytes']} bytes")
                 offsets[member["name"]] = offset + BLOCK
                 offset += _padded(member["bytes"])
             if offset != bundle.bytes:
                 raise ValueError(f"is {offset} bytes, not {bundle.bytes}")
+            voices, faces = ([_member(m, offsets[m["name"]]) for m in described[kind]] for kind in ("voices", "faces"))
         except (tarfile.HeaderError, ValueError, KeyError, TypeError) as error:
             raise DamagedError(f"{split}/{bundle.shard}: bundle {bundle.key} is damaged ({error})") from None
-        voices, faces = ([_member(m, offsets[m["name"]]) for m in described[kind]] for kind in ("voices", "faces"))
         return voices, faces
 
     def clips(self, split: str) -> Iterator[tuple[Bundle, Member, bytes]]:

@@ -1,6 +1,7 @@
 """What `voiceface prepare` does, one function per kind, and the summary at its end."""
 
 from argparse import Namespace
+from importlib.util import find_spec
 from pathlib import Path
 
 from voiceface.commands import print_splits
@@ -20,8 +21,19 @@ def run_prepare(options: Namespace) -> int:
     return 0
 
 
+PACKAGES = {("vad", "silero"): "silero_vad", ("vad", "webrtc"): "webrtcvad", ("faces", "detect"): "mtcnn"}
+
+
 def reading(options: Namespace) -> Reading:
-    """How files are read, by the words of `voiceface.prepare.words.add_reading`."""
+    """How files are read, by the words of `voiceface.prepare.words.add_reading`.
+
+    Raises:
+        UserError: A detector's package is not installed: said here, before a walk through millions of files. A dry run
+            needs none.
+    """
+    for (option, value), package in PACKAGES.items():
+        if getattr(options, option) == value and find_spec(package) is None and not getattr(options, "dry_run", False):
+            raise UserError(f"--{option} {value}: needs the extra `prepare`: pip install 'voiceface[prepare]'")
     from voiceface.prepare.faces import FaceOptions
     from voiceface.prepare.speech import VoiceOptions
 
@@ -86,7 +98,7 @@ def _videos(options: Namespace) -> Summary:
 
 
 def _voxceleb(options: Namespace) -> Summary | None:
-    from voiceface.prepare.voxceleb import VoxCelebOptions, plan, prepare_voxceleb
+    from voiceface.prepare.voxceleb import VoxCelebOptions, check_before, plan, prepare_voxceleb
     from voiceface.prepare.voxceleb.report import print_plan, write_missing
     from voiceface.prepare.voxceleb.trees import LAYOUTS
 
@@ -106,6 +118,7 @@ def _voxceleb(options: Namespace) -> Summary | None:
         name=options.name or "",
         licence=options.licence,
     )
+    check_before(Path(options.out), wanted, options.bundle)
     found = plan(wanted)
     if options.missing is not None:
         write_missing(Path(options.missing), found)

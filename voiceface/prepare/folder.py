@@ -4,6 +4,7 @@ Every file below the folder (every row of the manifest) ends up in the corpus or
 `identities.csv` excepted.
 """
 
+import math
 import os
 from collections import defaultdict
 from collections.abc import Iterator
@@ -263,6 +264,8 @@ def _manifest(path: Path, rejects: list[Reject]) -> Iterator[_Entry]:
         else:
             try:
                 time = float(row["time"]) if row.get("time") else None
+                if not math.isfinite(time or 0):
+                    raise ValueError
             except ValueError:
                 raise UserError(f"{path}, line {number}: time {row['time']} is not a number of seconds") from None
             yield _Entry(identity, kind, file, file, row.get("video", ""), time)

@@ -36,10 +36,7 @@ def make_once(out: Path, plan: Plan, inputs: Inputs, pieces: str, make: Callable
     Raises:
         UserError: `out` is taken or cannot be written, another run is at work there, or the disk is full.
     """
-    if out.name in ("", "..") or out.is_symlink() or os.path.ismount(out):
-        raise UserError(
-            f"{out}: the finished corpus cannot be put in its place; name a new folder, such as {out / 'corpus'}"
-        )
+    check_out(out)
     finished = _finished(out, plan)
     if finished:
         return finished
@@ -60,8 +57,8 @@ def make_once(out: Path, plan: Plan, inputs: Inputs, pieces: str, make: Callable
             for name in (PLAN, INPUTS):
                 (work / name).unlink(missing_ok=True)
             os.rename(work, out)
-            # The lock goes last, so that no other run can come in between.
-            (out / "lock").unlink()
+            # The lock goes last, so that no other run can come in between; one that finds the corpus removes it too.
+            (out / "lock").unlink(missing_ok=True)
             return summary
     except OSError as error:
         if error.errno is None:
@@ -72,19 +69,35 @@ def make_once(out: Path, plan: Plan, inputs: Inputs, pieces: str, make: Callable
         ) from error
 
 
-def _finished(out: Path, plan: Plan) -> Summary | None:
-    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
-        return None
-    if not (out / "corpus.json").exists():
+def check_out(out: Path) -> None:
+    """Refuse a place where no corpus can be put.
+
+    Raises:
+        UserError: Something else is there.
+    """
+    if out.name in ("", "..") or out.is_symlink() or os.path.ismount(out):
+        raise UserError(
+            f"{out}: the finished corpus cannot be put in its place; name a new folder, such as {out / 'corpus'}"
+        )
+    if _taken(out) and not (out / "corpus.json").exists():
         raise UserError(f"{out}: exists and is not a corpus; choose another OUT")
+
+
+def _taken(out: Path) -> bool:
+    return out.exists() and not (out.is_dir() and not any(out.iterdir()))
+
+
+def _finished(out: Path, plan: Plan) -> Summary | None:
+    if not _taken(out):
+        return None
+    check_out(out)
     before = json.loads((out / "corpus.json").read_text()).get("plan") or {}
     if before != plan:
         raise UserError(
             f"{out}: holds a corpus made by another command ({differences(before, plan)}); "
             "choose another OUT or delete it"
         )
-    if (out / "lock").exists():  # a kill right after the rename leaves it
-        (out / "lock").unlink()
+    (out / "lock").unlink(missing_ok=True)  # a kill right after the rename leaves it
     return _summary(out, already_there=True)
 
 

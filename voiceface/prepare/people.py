@@ -14,6 +14,8 @@ from voiceface.prepare.stamps import stamp
 KINDS = ("voice", "face")
 # A batch for a detector on a GPU.
 FACES_AT_ONCE = 64
+# What a slip of the pen exceeds, and memory would not hold: the square that is cut grows with its square.
+LARGEST_FACE, LARGEST_MARGIN = 4096, 10
 
 
 @dataclass(frozen=True)
@@ -50,10 +52,12 @@ def check_reading(reading: Reading) -> None:
         UserError: Names the option.
     """
     voice, face = reading.voice, reading.face
-    if face.size < 16:
-        raise UserError(f"--face-size {face.size}: give 16 pixels or more")
-    if not face.margin > 0:
-        raise UserError(f"--margin {face.margin}: give a number above 0")
+    if not 16 <= face.size <= LARGEST_FACE:
+        raise UserError(f"--face-size {face.size}: give 16 to {LARGEST_FACE:,} pixels")
+    if not 0 < face.margin <= LARGEST_MARGIN:
+        raise UserError(f"--margin {face.margin}: give a number above 0, {LARGEST_MARGIN} at most")
+    if face.minimum_side < 0:
+        raise UserError(f"--minimum-face {face.minimum_side}: give 0 pixels or more")
     if not all(0 <= threshold <= 1 for threshold in face.thresholds):
         raise UserError(f"--thresholds {' '.join(map(str, face.thresholds))}: give three from 0 to 1")
     if not voice.minimum_seconds >= 0:

@@ -33,11 +33,13 @@ def unchanged(path: Path, stage: str) -> Iterator[None]:
         stage: Stage that refuses it.
 
     Raises:
-        Rejected: The file is gone, or is another one than before.
+        Rejected: The file is gone, is none (reading a pipe or a device might never end), or is another one than before.
     """
     before = stamp(path)
     if none_left((before,)):
         raise Rejected(stage, "vanished since it was listed")
+    if not path.is_file():
+        raise Rejected(stage, "not a regular file")
     failure: Rejected | OSError | None = None
     try:
         yield

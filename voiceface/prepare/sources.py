@@ -16,7 +16,7 @@ def walk(root: Path, rejects: list[Reject]) -> Iterator[str]:
     """Every file below a folder, in order, through links.
 
     Hidden files and the folder's `identities.csv` are left out; unreadable folders, folders met a second time (links)
-    and names that are not UTF-8 go to the rejects.
+    and paths with control characters or what is not UTF-8 go to the rejects.
 
     Args:
         root: Folder.
@@ -29,13 +29,13 @@ def walk(root: Path, rejects: list[Reject]) -> Iterator[str]:
 
     def failed(error: OSError) -> None:
         name = os.path.relpath(error.filename, root)
-        rejects.append(Reject(_printable(name), "collect", f"folder cannot be read ({error.strerror})"))
+        rejects.append(Reject(printable(name), "collect", f"folder cannot be read ({error.strerror})"))
 
     for folder, folders, files in os.walk(root, followlinks=True, onerror=failed):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         here = Path(folder).relative_to(root)
         if os.path.realpath(folder) in seen:
-            rejects.append(Reject(_printable(here.as_posix()), "collect", "folder read already under another name"))
+            rejects.append(Reject(printable(here.as_posix()), "collect", "folder read already under another name"))
             folders.clear()
             continue
         seen.add(os.path.realpath(folder))
@@ -43,8 +43,10 @@ def walk(root: Path, rejects: list[Reject]) -> Iterator[str]:
             path = (here / name).as_posix()
             if name.startswith(".") or path == IDENTITIES:
                 continue
-            if _printable(path) != path:
-                rejects.append(Reject(_printable(path), "collect", "file name is not UTF-8"))
+            if printable(path) != path:
+                utf8 = not any("\ud800" <= c <= "\udfff" for c in path)
+                reason = "control characters in the path" if utf8 else "file name is not UTF-8"
+                rejects.append(Reject(printable(path), "collect", reason))
             else:
                 yield path
 
@@ -120,6 +122,7 @@ def common_reasons(rejects: Sequence[Reject]) -> str:
     return "; ".join(f"{n} x {reason}" for reason, n in Counter(r.reason for r in rejects).most_common(3)) or "nothing"
 
 
-def _printable(path: str) -> str:
-    """Path with what is not UTF-8 in it escaped."""
-    return path.encode("utf-8", "backslashreplace").decode()
+def printable(path: str) -> str:
+    """Path with control characters and what is not UTF-8 in it escaped."""
+    text = path.encode("utf-8", "backslashreplace").decode()
+    return "".join(c if c >= " " and c != "\x7f" else repr(c)[1:-1] for c in text)

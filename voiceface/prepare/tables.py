@@ -2,12 +2,14 @@
 
 import csv
 import io
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from voiceface.errors import UserError
 
 IDENTITIES = "identities.csv"
+CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 GENDERS = {"m": "m", "male": "m", "f": "f", "female": "f"}
 
 
@@ -73,6 +75,10 @@ def rows(path: Path, needed: Sequence[str]) -> Iterator[tuple[int, dict[str, str
                 )
             row = dict(zip(names, [v.strip() for v in values] + [""] * (len(names) - len(values)), strict=True))
             row.pop("", None)
+            if CONTROL.search(row.get("identity", "")):
+                raise UserError(
+                    f"{path}, line {reader.line_num}: identity {row['identity']!r} holds control characters; mend it"
+                )
             if any(row.values()):
                 yield reader.line_num, row
     except csv.Error as error:

@@ -51,15 +51,6 @@ def speech_spans(waveform: NDArray[np.int16], vad: Detector) -> list[Span]:
     return _silero_spans(waveform) if vad == "silero" else _webrtc_spans(waveform)
 
 
-def load_detector(vad: Detector) -> None:
-    """Make sure that a detector is there before long work.
-
-    Raises:
-        UserError: Its package is not installed.
-    """
-    _silero() if vad == "silero" else _webrtc()
-
-
 def _webrtc_spans(waveform: NDArray[np.int16]) -> list[Span]:
     detector = _webrtc().Vad(WEBRTC_MODE)
     spans: list[Span] = []

@@ -1,7 +1,9 @@
 """The words of `voiceface prepare`, one function per kind; imports nothing heavy."""
 
 import argparse
+from typing import Any
 
+from voiceface.errors import UserError
 from voiceface.parser import Parser, add_command, add_path, given
 
 
@@ -79,7 +81,8 @@ def _add_voxceleb(kinds: "argparse._SubParsersAction[Parser]") -> None:
         kinds,
         "voxceleb",
         "join the official downloads of VoxCeleb1, VoxCeleb2, VGGFace1 and VGGFace2",
-        "voiceface prepare voxceleb --voxceleb1 VOX1 --faces1 unzippedFaces --split pins --dry-run CORPUS\n"
+        "examples:\n"
+        "  voiceface prepare voxceleb --voxceleb1 VOX1 --faces1 unzippedFaces --split pins --dry-run CORPUS\n"
         "  voiceface prepare voxceleb --voxceleb1 VOX1 --vggface1 VGGFACE1 --voxceleb2 VOX2 --vggface2 VGGFACE2 "
         "--split trinet CORPUS",
     )
@@ -90,7 +93,7 @@ def _add_voxceleb(kinds: "argparse._SubParsersAction[Parser]") -> None:
         ("vggface1", "pictures, NAME/00000001.jpg"),
         ("vggface2", "pictures, train/n000001/0001_01.jpg"),
     ):
-        add_path(voxceleb, f"--{name}", "DIR", form)
+        add_path(voxceleb, f"--{name}", "DIR", form, action=_Once)
     for number in (1, 2):
         add_path(voxceleb, f"--meta{number}", "CSV", f"vox{number}_meta.csv (default: in or beside the folders)")
     voxceleb.add_argument(
@@ -107,6 +110,18 @@ def _add_voxceleb(kinds: "argparse._SubParsersAction[Parser]") -> None:
     add_choosing(voxceleb)
     add_naming(voxceleb, name="data sets and split, such as voxceleb1-pins")
     _add_building(voxceleb)
+
+
+class _Once(argparse.Action):
+    """A folder that is given once: argparse alone would forget the first of two without a word."""
+
+    def __call__(
+        self, parser: Any, namespace: argparse.Namespace, values: Any, option_string: str | None = None
+    ) -> None:
+        """Keep the value."""
+        if getattr(namespace, self.dest) is not None:
+            raise UserError(f"{option_string}: given twice; give one folder above both")
+        setattr(namespace, self.dest, values)
 
 
 def add_reading(kind: Parser, faces: str, vad: str) -> None:

@@ -5,10 +5,34 @@ from pathlib import Path
 
 from voiceface.errors import UserError
 from voiceface.prepare.engine import LOCAL, Bundling, CorpusOptions, Engine, Summary, build
+from voiceface.prepare.once import check_out
 from voiceface.prepare.voxceleb.plan import Plan, VoxCelebOptions, VoxJob, make_vox_person, people_of, plan
 from voiceface.prepare.voxceleb.splits import NAMED
 
-__all__ = ["Plan", "VoxCelebOptions", "VoxJob", "make_vox_person", "people_of", "plan", "prepare_voxceleb"]
+__all__ = [
+    "Plan",
+    "VoxCelebOptions",
+    "VoxJob",
+    "check_before",
+    "make_vox_person",
+    "people_of",
+    "plan",
+    "prepare_voxceleb",
+]
+
+
+def check_before(out: Path, options: VoxCelebOptions, bundle: Bundling) -> None:
+    """Refuse what cannot come to an end, before a walk through millions of files.
+
+    Raises:
+        UserError: `out` lies within the raw material or is taken, or no video can be kept together.
+    """
+    for name, place in options.trees().items():
+        if place.is_dir() and place.resolve() in (out.resolve(), *out.resolve().parents):
+            raise UserError(f"{out}: lies within --{name} {place}, which is only read; choose an OUT elsewhere")
+    if bundle == "video" and options.faces1 is None:
+        raise UserError("--bundle video: only VoxCeleb1's crops say which video a face is from; give --faces1")
+    check_out(out)
 
 
 def prepare_voxceleb(
@@ -35,11 +59,7 @@ def prepare_voxceleb(
     Raises:
         UserError: As `plan` and `voiceface.prepare.engine.build`.
     """
-    for name, place in options.trees().items():
-        if place.is_dir() and place.resolve() in (out.resolve(), *out.resolve().parents):
-            raise UserError(f"{out}: lies within --{name} {place}, which is only read; choose an OUT elsewhere")
-    if bundle == "video" and options.faces1 is None:
-        raise UserError("--bundle video: only VoxCeleb1's crops say which video a face is from; give --faces1")
+    check_before(out, options, bundle)
     found = found or plan(options)
     split = options.split if options.split in NAMED else Path(options.split).stem
     datasets = "+".join(f"voxceleb{dataset}" for dataset in options.datasets())

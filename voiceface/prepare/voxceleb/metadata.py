@@ -6,11 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from voiceface.errors import UserError
-from voiceface.prepare.tables import GENDERS, rows
+from voiceface.prepare.tables import CONTROL, GENDERS, rows
 
 IDENTITY = re.compile(r"id\d{5}")
 VGGFACE2 = re.compile(r"n\d{6}")
-CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 META = {1: "vox1_meta.csv", 2: "vox2_meta.csv"}
 NOT_ATTRIBUTES = {"name", "set"}  # a name is nobody's attribute; the set is kept as `official_set`
 

@@ -76,7 +76,7 @@ class VoxJob:
     @property
     def clips(self) -> int:
         """Files to read."""
-        return sum(len(paths.splitlines()) for _, _, paths in self.files)
+        return count(paths for _, _, paths in self.files)
 
 
 @dataclass(frozen=True)
@@ -157,6 +157,8 @@ def plan(options: VoxCelebOptions) -> Plan:
             f"{', '.join(f'--{name}' for name in given)}: {len(jobs) or 'no'} identity with voices and faces, matching "
             f"needs two or more (left out: {'; '.join(f'{n} x {reason}' for reason, n in reasons)})"
         )
+    # They stand in the corpus: a disk or a listing of another order makes the same one.
+    rejects.sort(key=lambda reject: (reject.path, reject.stage, reject.reason))
     jobs = chosen(jobs, options.limit, options.only)
     kept = {job.identity for job in jobs}
     return Plan(jobs, {p.identity: p.attributes for p in people if p.identity in kept}, rejects, there)

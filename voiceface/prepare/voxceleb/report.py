@@ -68,7 +68,7 @@ def print_plan(found: Plan, options: VoxCelebOptions, out: Path) -> None:
     size, seconds = estimate(voices, faces, options.reading)
     times = ", ".join(f"{_hours(seconds / cores)} on {cores} core{'s' * (cores > 1)}" for cores in CORES)
     print(f"expected: {_bytes(size)}, twice that while it is made; {times}")
-    print("nothing was written (--dry-run)")
+    print("nothing was prepared (--dry-run)")
 
 
 def write_missing(path: Path, found: Plan) -> None:

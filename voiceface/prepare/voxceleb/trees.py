@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from voiceface.data.shards import Reject
 from voiceface.errors import UserError
 from voiceface.prepare.people import Source
+from voiceface.prepare.sources import printable
 from voiceface.progress import new_bar
 
 FRAMES_PER_SECOND = 25  # of the videos behind VoxCeleb1's crops, which are every 25th frame
@@ -108,7 +109,7 @@ def read_tree(name: str, place: Path, owners: Callable[[str], str | None], rejec
             if fits := match(path):
                 found[fits[1]].append(path)
             elif reason := _refusal(path):
-                rejects.append(Reject(_printable(path), "collect", reason))
+                rejects.append(Reject(printable(path), "collect", reason))
     tree = Tree(name, str(root.absolute()))
     for folder in sorted(found):
         paths = found.pop(folder)
@@ -169,11 +170,11 @@ def _walk(root: Path, rejects: list[Reject]) -> Iterator[str]:
                     if entry.is_dir(follow_symlinks=False):
                         waiting.append(path + "/")
                     elif entry.is_dir():
-                        rejects.append(Reject(_printable(path), "collect", "link to a folder; give the folder itself"))
+                        rejects.append(Reject(printable(path), "collect", "link to a folder; give the folder itself"))
                     else:
                         yield path
         except OSError as error:
-            rejects.append(Reject(_printable(here), "collect", f"folder cannot be read ({error.strerror})"))
+            rejects.append(Reject(printable(here), "collect", f"folder cannot be read ({error.strerror})"))
 
 
 def _listed(listing: Path) -> Iterator[str]:
@@ -212,12 +213,6 @@ def _one_of_each(layout: Layout, paths: Sequence[str], rejects: list[Reject]) ->
     first = dict(reversed(list(zip(clips, paths, strict=True))))
     rejects += [Reject(p, "collect", "another file of the same clip") for p in paths if p not in set(first.values())]
     return sorted(first.values())
-
-
-def _printable(path: str) -> str:
-    """Path with control characters and what is not UTF-8 in it escaped."""
-    text = path.encode("utf-8", "backslashreplace").decode()
-    return "".join(c if c >= " " and c != "\x7f" else repr(c)[1:-1] for c in text)
 
 
 def count(paths: Iterable[str]) -> int:
