@@ -25,6 +25,12 @@ def check(options: Namespace) -> None:
     """
     if options.corpus is None and (options.trials or options.against):
         raise UserError("check: --trials and --against need a corpus; give its folder")
+    # Said before a look at every clip, which may take hours.
+    for option, paths in (("trials", options.trials or ()), ("identities", filter(None, [options.identities]))):
+        for path in paths:
+            if not Path(path).is_file():
+                raise UserError(f"--{option} {path}: no such file; check the name")
+    other = None if options.against is None else _other(options.against)
     problems = environment_problems()
     print("environment: sound" if not problems else f"environment: {len(problems)} problems")
     if options.corpus is not None:
@@ -44,8 +50,8 @@ def check(options: Namespace) -> None:
             print(f"note: {len(same)} clips are byte for byte those of another split, such as {same[0]}")
         if options.trials:
             problems += _check_lists(corpus, found, options)
-        if options.against is not None:
-            leaks = _check_leaks(corpus, found, options.against)
+        if other is not None:
+            leaks = _check_leaks(corpus, found, other, options.against)
             print(f"against {options.against}: " + (f"{len(leaks)} leaks" if leaks else "nothing is shared"))
             problems += map(str, leaks)
     for problem in problems:
@@ -90,18 +96,27 @@ def _check_lists(corpus: Corpus, found: Findings, options: Namespace) -> list[st
     return [c.problem for c in coverage if c.problem]
 
 
-def _check_leaks(corpus: Corpus, found: Findings, other: str) -> list[Leak]:
-    folder = Path(other)
-    if not (folder / "config.json").exists():
-        there = Corpus(other)
-        return corpus_leaks(corpus, found.clips, there, check_corpus(there).clips)
-    names = leaking_identities(read_training_identities(folder), corpus, "test")
-    if names is None:
+def _other(against: str) -> Corpus | frozenset[str]:
+    """A corpus, or who a checkpoint was trained on."""
+    if not (Path(against) / "config.json").exists():
+        try:
+            return Corpus(against)
+        except UserError as error:
+            raise UserError(str(error).replace("--data", "--against", 1)) from None
+    trained_on = read_training_identities(Path(against))
+    if trained_on is None:
         raise UserError(
-            f"--against {other}: this checkpoint does not say who it was trained on (no identities.txt); give the "
+            f"--against {against}: this checkpoint does not say who it was trained on (no identities.txt); give the "
             "corpus that it was trained on"
         )
-    return [Leak("identities", f"{other} (trained on)", f"{corpus.root} (test)", names)] if names else []
+    return trained_on
+
+
+def _check_leaks(corpus: Corpus, found: Findings, other: Corpus | frozenset[str], name: str) -> list[Leak]:
+    if isinstance(other, Corpus):
+        return corpus_leaks(corpus, found.clips, other, check_corpus(other).clips)
+    people = leaking_identities(other, corpus, "test")
+    return [Leak("identities", f"{name} (trained on)", f"{corpus.root} (test)", people)] if people else []
 
 
 def _print(table: Table) -> None:

@@ -9,6 +9,11 @@ from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 
 
+def cores() -> int:
+    """Cores that this process may use: a share of a cluster's node may be a few of many."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 @cache
 def _lifeline() -> tuple[Connection, Connection]:
     """A pipe that nobody writes to: its reading end sees the end of file when this process dies, however it dies."""

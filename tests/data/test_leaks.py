@@ -129,6 +129,12 @@ def test_the_command_refuses_leaks_in_one_line(tmp_path, capsys):
     assert main(["check", a.root, "--against", str(old)]) == 2
     assert "such as two" in capsys.readouterr().err
     assert main(["check", b.root, "--against", str(old)]) == 0
+    capsys.readouterr()
+    for words in (["--against", str(tmp_path / "none")], ["--trials", str(tmp_path / "none.txt")]):
+        assert main(["check", a.root, *words]) == 2
+        said = capsys.readouterr()
+        assert said.err.startswith(f"voiceface: {' '.join(words)}: no such f")
+        assert not said.out  # before the clips are looked at
 
 
 def test_a_checkpoint_knows_whom_it_was_trained_on_and_a_test_on_them_is_marked(tmp_path, monkeypatch, capsys):

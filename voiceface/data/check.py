@@ -1,7 +1,6 @@
 """Prove that a corpus is whole: hashes, counts, headers, decodable members, and nothing of one split in another."""
 
 import hashlib
-import os
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -13,7 +12,7 @@ from typing import NamedTuple
 from voiceface.data.clips import cut_face, cut_feature, cut_voice
 from voiceface.data.shards import SPLITS, Bundle, Corpus, DamagedError
 from voiceface.errors import UserError
-from voiceface.processes import end_with_parent
+from voiceface.processes import cores, end_with_parent
 from voiceface.progress import progress
 
 SMALL = 200_000_000  # bytes of a corpus that is read before other processes have started
@@ -170,7 +169,7 @@ Job = tuple[Corpus, str, str, list[Bundle], bool]
 def _run(jobs: list[Job], workers: int | None) -> Iterator[tuple[list[str], list[StoredClip]]]:
     if workers is None:
         small = sum(bundle.bytes for job in jobs for bundle in job[3]) < SMALL
-        workers = 1 if small else os.cpu_count() or 1
+        workers = 1 if small else cores()
     if workers == 1:
         yield from map(_check_shard, jobs)
         return

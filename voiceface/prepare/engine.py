@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from voiceface.data.shards import Person, Reject
+from voiceface.errors import UserError
 from voiceface.prepare.engines import LOCAL, Engine, run
 from voiceface.prepare.journal import clips_of, last_look, record, resume
 from voiceface.prepare.once import Summary, make_once
@@ -23,6 +24,8 @@ __all__ = ["END_OF_TAR", "LOCAL", "Bundling", "CorpusOptions", "Engine", "Summar
 
 Job = TypeVar("Job")
 PEOPLE = "people"
+# People without any file left, one after the other: a disk or a mount that went away, and no reason to go on.
+LOST = 3
 
 
 def build(
@@ -84,10 +87,16 @@ def _make_people(
     numbered = [(number, jobs[number]) for number in todo]
     # A cluster's workers may stand in another folder.
     results = run(engine, partial(record, folder.absolute(), make, options), numbered, workers, folder)
-    done = len(jobs) - len(todo)
+    done, lost = len(jobs) - len(todo), 0
     with pace("preparing people", total, "clips", total - left) as advance, closing(results):
-        for _, clips in results:
+        for clips, gone in results:
             done += 1
+            lost = lost + 1 if gone else 0
+            if lost == LOST:
+                raise UserError(
+                    f"{gone}: not there, like all other files of {LOST} people in a row; put them back, then run the "
+                    "same command again"
+                )
             advance(clips, f"{done:,} of {len(jobs):,} people")
 
 

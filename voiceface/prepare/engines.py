@@ -18,7 +18,7 @@ from typing import Any, Literal, TypeVar
 
 from voiceface import __version__
 from voiceface.errors import UserError
-from voiceface.processes import end_with_parent
+from voiceface.processes import cores, end_with_parent
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -66,7 +66,7 @@ def run_local(
     Raises:
         UserError: A worker was killed.
     """
-    workers = min(workers or os.cpu_count() or 1, max(len(jobs), 1))
+    workers = min(workers or cores(), max(len(jobs), 1))
     if workers == 1:
         yield from map(work, jobs)
         return

@@ -28,7 +28,7 @@ EXTENSIONS = {
         ".webm", ".wma", ".wmv",
     },
     "face": {
-        ".avif", ".bmp", ".gif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff",
+        ".bmp", ".gif", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff",
         ".webp",
     },
 }

@@ -30,7 +30,7 @@ THREADS = 16
 
 def record(
     folder: Path, make: Callable[[Job], Person], options: CorpusOptions, numbered: tuple[int, Job]
-) -> tuple[int, int]:
+) -> tuple[int, str]:
     """Make one person and write the tar and the record; called in a worker.
 
     Args:
@@ -40,20 +40,14 @@ def record(
         numbered: Number of the job, and the job.
 
     Returns:
-        Number of the job, and of its clips, see `clips_of`.
+        Number of clips of the job, see `clips_of`; and one of the person's files where none of them is there any more,
+        with the node that looked, else an empty text.
 
     Raises:
-        UserError: None of the person's files is there any more.
         OSError: The disk is full, or the folder cannot be written.
     """
     number, job = numbered
     person = make(job)
-    if none_left(person.stamps):
-        # One lost file is a reject; all of them lost is a disk or a mount that went away, and no reason to go on.
-        raise UserError(
-            f"{person.stamps[0][0]}: not there, like all other files of {person.identity}, as {socket.gethostname()} "
-            "sees it; put them back there, then run the same command again"
-        )
     dealt = deal_videos if options.bundle == "video" else deal
     parts = dealt(person, options.max_voices, options.max_faces, options.seed) if person.voices or person.faces else []
     tar, rows = "", []
@@ -75,7 +69,7 @@ def record(
     with atomic(alone) as stream:
         stream.write(json.dumps(done).encode())
     os.replace(alone, _place(folder, number))
-    return number, clips_of(job)
+    return clips_of(job), f"{person.stamps[0][0]} on {socket.gethostname()}" if none_left(person.stamps) else ""
 
 
 def clips_of(job: object) -> int:
