@@ -43,6 +43,9 @@ def print_splits(splits: dict[str, dict[str, int]]) -> None:
     for split, counts in splits.items():
         table.add_row(split, *(f"{counts[kind]:,}" for kind in ("identities", "voices", "faces")))
     Console().print(table)
+    few = [split for split, counts in splits.items() if counts["identities"] < 2]
+    if few:
+        print(f"`voiceface fit` needs two people or more in each split; {' and '.join(few)} has fewer")
 
 
 def run_prepare(options: Namespace) -> int:

@@ -316,7 +316,7 @@ def test_wrong_manifests(tmp_path: Path) -> None:
         head + "a,p00/face/a.jpg,face,nan,,\n": "line 3: time nan is not a number",
         head + "a,p00/face/a.jpg,face,1e400,,\n": "line 3: time 1e400 is not a number",
         head + '"b\nc",p01/face/a.jpg,face,,,\n': "line 4: identity 'b\\nc' holds control characters",
-        head + "x/y,p00/face/a.jpg,face,,,\n": "line 3: identity x/y holds a slash",
+        head + "x/y,p00/face/a.jpg,face,,,\n": "line 3: identity x/y cannot name a folder",
         head + "a,p00/face/a.jpg,face,,,\n": "1 identity with both voices and faces",
     }.items():
         table.write_text(text)

@@ -223,7 +223,7 @@ def test_a_manifest_of_videos(tmp_path: Path) -> None:
     [
         ("identity\np\n", "no column path"),
         ("identity,path\np,a.mp4\nq,a.mp4\n", "line 3: a.mp4 belongs to q, above to p; one file is one person"),
-        ("identity,path\np/x,a.mp4\n", "identity p/x holds a slash"),
+        ("identity,path\np/x,a.mp4\n", "identity p/x cannot name a folder"),
         ("identity,path,split\np,a.mp4,dev\nq,b.mp4,dev\n", "split dev of identity p; give train, val or test"),
         ("identity,path\np,a.mp4\nq,gone.mp4\n", "1 identity with videos, matching needs two or more"),
     ],

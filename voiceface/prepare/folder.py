@@ -17,7 +17,7 @@ from voiceface.errors import UserError
 from voiceface.prepare.chosen import chosen
 from voiceface.prepare.engine import LOCAL, Bundling, CorpusOptions, Engine, Summary, build
 from voiceface.prepare.people import KINDS, Reading, Source, check_reading, make_person
-from voiceface.prepare.sources import check_outside, check_shares, clip_keys, common_reasons, split_people, walk
+from voiceface.prepare.sources import check_outside, check_shares, clip_keys, common_reasons, split_people, walk, within
 from voiceface.prepare.tables import IDENTITIES, identity_table, rows
 
 # fmt: off
@@ -194,10 +194,11 @@ def collect(source: Path, options: FolderOptions) -> Collection:
     splits = split_people(table, given, options.shares, options.seed)
     jobs = []
     for identity, kinds in sorted(people.items()):
-        keys = clip_keys(identity, [entry.within for entry in kinds["voice"] + kinds["face"]])
+        names = within(identity, [entry.within for entry in kinds["voice"] + kinds["face"]])
+        keys = clip_keys(identity, [names[entry.within] for entry in kinds["voice"] + kinds["face"]])
         voices, faces = (
             tuple(
-                Source(e.path, keys[e.within], e.video, e.time, str(root))
+                Source(e.path, keys[names[e.within]], e.video, e.time, str(root))
                 for e in sorted(kinds[kind], key=lambda e: e.path)
             )
             for kind in KINDS
@@ -242,8 +243,8 @@ def _manifest(path: Path, rejects: list[Reject]) -> Iterator[_Entry]:
     seen: dict[str, tuple[str, set[str]]] = {}
     for number, row in rows(path, ("identity", "path", "kind")):
         identity, kind = row["identity"], row["kind"].lower()
-        if "/" in identity:
-            raise UserError(f"{path}, line {number}: identity {identity} holds a slash; use another character")
+        if "/" in identity or identity in (".", ".."):
+            raise UserError(f"{path}, line {number}: identity {identity} cannot name a folder; use another")
         if not identity or not row["path"]:
             rejects.append(
                 Reject(row["path"] or f"{path.name}, line {number}", "collect", "row without identity or path")

@@ -1,6 +1,7 @@
 """What collecting people from folders and manifests has in common: walking, keys, splits."""
 
 import os
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
@@ -59,6 +60,12 @@ def check_outside(source: Path, out: Path) -> None:
     """
     if source.is_dir() and source.resolve() in (out.resolve(), *out.resolve().parents):
         raise UserError(f"{out}: lies within {source}, which is only read; choose an OUT elsewhere")
+
+
+def within(identity: str, paths: Sequence[str]) -> dict[str, str]:
+    """What each file is called within its identity; a manifest may name files outside its own folder."""
+    names = {path: re.sub(r"^(\.\./)+", "", path.removeprefix(f"{identity}/")) for path in paths}
+    return names if len(set(names.values())) == len(set(paths)) else {path: path for path in paths}
 
 
 def clip_keys(identity: str, paths: Sequence[str]) -> dict[str, str]:

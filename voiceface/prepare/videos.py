@@ -6,9 +6,8 @@ be anyone's.
 """
 
 import os
-import re
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path, PurePosixPath
@@ -21,7 +20,7 @@ from voiceface.prepare.faces import FaceOptions, read_faces
 from voiceface.prepare.frames import read_frames
 from voiceface.prepare.people import Reading, Source, check_reading
 from voiceface.prepare.rejected import Rejected, unchanged
-from voiceface.prepare.sources import check_outside, check_shares, clip_keys, common_reasons, split_people, walk
+from voiceface.prepare.sources import check_outside, check_shares, clip_keys, common_reasons, split_people, walk, within
 from voiceface.prepare.speech import LONGEST_REGION, VoiceOptions, read_speech
 from voiceface.prepare.stamps import stamp
 from voiceface.prepare.tables import IDENTITIES, identity_table, rows
@@ -164,7 +163,7 @@ def collect_videos(source: Path, options: VideosOptions) -> VideoCollection:
     splits = split_people(table, given, options.shares, options.seed)
     jobs = []
     for identity, videos in sorted(people.items()):
-        names = _names(identity, [path for path, _ in videos])
+        names = within(identity, [path for path, _ in videos])
         keys = clip_keys(identity, list(names.values()))
         # Without an id of its own a video is named as its clips are, within the identity.
         sources = tuple(
@@ -232,12 +231,6 @@ def _read_video(
     return voices, faces
 
 
-def _names(identity: str, paths: Sequence[str]) -> dict[str, str]:
-    """What each file is called within its identity; a manifest may name files outside its own folder."""
-    names = {path: re.sub(r"^(\.\./)+", "", path.removeprefix(f"{identity}/")) for path in paths}
-    return names if len(set(names.values())) == len(paths) else {path: path for path in paths}
-
-
 def _walk(root: Path, rejects: list[Reject]) -> Iterator[tuple[str, str, str]]:
     """Identity, path and video id of every video below a folder; other files go to the rejects."""
     for path in walk(root, rejects):
@@ -255,8 +248,8 @@ def _manifest(path: Path, rejects: list[Reject]) -> Iterator[tuple[str, str, str
     owners: dict[str, str] = {}
     for number, row in rows(path, COLUMNS):
         identity = row["identity"]
-        if "/" in identity:
-            raise UserError(f"{path}, line {number}: identity {identity} holds a slash; use another character")
+        if "/" in identity or identity in (".", ".."):
+            raise UserError(f"{path}, line {number}: identity {identity} cannot name a folder; use another")
         if not identity or not row["path"]:
             name = row["path"] or f"{path.name}, line {number}"
             rejects.append(Reject(name, "collect", "row without identity or path"))

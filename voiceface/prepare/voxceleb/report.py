@@ -58,6 +58,10 @@ def print_plan(found: Plan, options: VoxCelebOptions, out: Path) -> None:
         )
     print(f"{out}: would be made from {', '.join(f'--{name} {place}' for name, place in options.trees().items())}")
     console.print(table)
+    people = Counter(job.split for job in found.jobs)
+    few = [split for split in SPLITS if people[split] < 2]
+    if few:
+        print(f"`voiceface fit` needs two people or more in each split; {' and '.join(few)} has fewer (--validation N)")
     for dataset in options.datasets():
         _print_missing(console, dataset, [row for row in found.there if row.dataset == dataset])
     reasons = Counter(reject.reason for reject in found.rejects)
