@@ -16,7 +16,7 @@ from voiceface.prepare.voxceleb.splits import PUBLISHED
 
 # Seconds of one core for one item: results of benchmarks/speech.py (voices of 8 s) and benchmarks/detector.py (pictures
 # of 224 px; detection takes longer in larger ones).
-SECONDS = {"voice": 0.010, "silero": 0.0084, "webrtc": 0.0012, "asis": 0.0023, "detect": 0.049}
+SECONDS = {"voice": 0.009, "silero": 0.008, "webrtc": 0.0012, "asis": 0.0009, "detect": 0.020}
 # Bytes of one item in a corpus: 8 s of speech as FLAC, half of the raw 256 kB; a portrait of 224 x 224 px as JPEG.
 BYTES = {"voice": 130_000, "face": 15_000}
 UTTERANCES = {1: 153_516, 2: 1_128_246}  # of the whole data sets: dev 148,642 + test 4,874; 1,092,009 + 36,237
