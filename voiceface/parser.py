@@ -23,8 +23,9 @@ class Parser(argparse.ArgumentParser):
         ):
             found = re.search(pattern, message)
             if found:
-                message = f"{found[1]}: not known here{nearest(found[1], words)}"
-        raise UserError(f"{message}; see `{self.prog} --help`")
+                option = re.match(r"argument (--[a-z-]+)", message)
+                message = f"{option[1] + ' ' if option else ''}{found[1]}: not known here{nearest(found[1], words)}"
+        raise UserError(f"{message.removeprefix('argument ')}; see `{self.prog} --help`")
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Refuse unknown words here, where the command that they were given to is known."""
