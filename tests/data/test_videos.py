@@ -152,7 +152,7 @@ def test_a_folder_is_prepared_by_video(tmp_path: Path):
 def test_a_folder_that_names_no_videos_is_not_prepared_by_video(tmp_path: Path):
     source = raw_material(tmp_path / "people", "")
     with pytest.raises(UserError, match=f"--bundle video: no video in {source} has both"):
-        prepare_folder(source, tmp_path / "corpus", FolderOptions(face_size=32), 1, "video")
+        prepare_folder(source, tmp_path / "corpus", FolderOptions(), 1, "video")
     assert not list(tmp_path.glob("corpus*"))
 
 

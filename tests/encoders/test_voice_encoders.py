@@ -10,7 +10,7 @@ from voiceface.encoders.voice_thin_resnet34 import ThinResNet34
 from voiceface.errors import UserError
 from voiceface.features import magnitude_spectrogram
 
-NAMES = list_encoders()["voice"]
+NAMES = [name for name in list_encoders()["voice"] if name != "voice_features"]  # no network
 
 
 def voices(lengths: list[int], seed: int = 0) -> torch.Tensor:
