@@ -65,7 +65,12 @@ def assert_bit_equal(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor])
 def test_a_run_leaves_all_its_files_and_prints_its_table(run: Path, corpus: Path):
     left = {p.name for p in run.iterdir()} - {"stdout.txt"}
     assert left == {"config.yaml", "metrics.csv", "last.ckpt", "best.ckpt", "results.json", "checkpoint"}
-    assert {p.name for p in (run / "checkpoint").iterdir()} == {"model.safetensors", "config.json", "README.md"}
+    assert {p.name for p in (run / "checkpoint").iterdir()} == {
+        "model.safetensors",
+        "config.json",
+        "identities.txt",
+        "README.md",
+    }
     table = (run / "stdout.txt").read_text()
     for words in (
         "trinet on synthetic",
