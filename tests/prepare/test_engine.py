@@ -44,7 +44,7 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return content(out)
 
 
-@pytest.mark.parametrize("people_done", [1, 6, 14])
+@pytest.mark.parametrize("people_done", [1, 14])
 def test_killed_anywhere_and_run_again_gives_the_same_bytes(
     tmp_path: Path, uninterrupted: dict[str, str], people_done: int
 ):
