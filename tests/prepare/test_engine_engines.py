@@ -130,6 +130,8 @@ def test_a_ray_cluster_whose_nodes_die_and_join_gives_the_same_bytes(tmp_path: P
     assert thread.is_alive(), failed
     cluster.remove_node(next(iter(cluster.worker_nodes)), allow_graceful=False)
     cluster.add_node(num_cpus=1, object_store_memory=80 * 2**20)
-    thread.join(60)
+    # Ray notices a dead node late on a busy machine; the limit only ends a run that hangs.
+    thread.join(600)
+    assert not thread.is_alive()
     assert not failed
     assert content(out) == content(tmp_path / "local")
