@@ -1,6 +1,5 @@
 """`voiceface fit`: LightningCLI with a run folder, the metrics callback, and a test at the end."""
 
-import csv
 import ctypes
 import logging
 import os
@@ -9,102 +8,30 @@ import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytorch_lightning as pl
 import torch
 from jsonargparse import ArgumentError
 from lightning_fabric.utilities.exceptions import MisconfigurationException
-from pytorch_lightning.callbacks import Checkpoint, ModelCheckpoint
+from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
-from pytorch_lightning.loggers import CSVLogger
-from pytorch_lightning.loggers.csv_logs import ExperimentWriter
-from pytorch_lightning.trainer.states import TrainerFn
 
 from voiceface.bar import RunBar
 from voiceface.data.leaks import identities_of
 from voiceface.data.module import VoxVGGDataModule
 from voiceface.errors import UserError
 from voiceface.evaluation import CrossModalMetrics
+from voiceface.loggers import RunLogger
 from voiceface.method import Method
 from voiceface.recipes import twin
 from voiceface.report import print_table
+from voiceface.run_folder import check_readable, leave_nothing, run_folder
+from voiceface.saving import LastCheckpoint
 from voiceface.weights import save_checkpoint
 from voiceface.words import expand
 
 MONITOR = "val/accuracy"
-RUN_FOLDER = "VOICEFACE_RUN_FOLDER"
-made: list[Path] = []  # the run folder, where this process made it
-
-
-class _Writer(ExperimentWriter):
-    """Lightning's CSV writer, but a resumed run adds to the file instead of deleting it."""
-
-    def _check_log_dir_exists(self) -> None:
-        path = Path(self.metrics_file_path)
-        if path.exists():
-            with path.open(newline="") as file:
-                self.metrics_keys = next(csv.reader(file), [])
-
-
-class RunLogger(CSVLogger):
-    """`metrics.csv` straight in the run folder.
-
-    Args:
-        folder: Run folder.
-    """
-
-    def __init__(self, folder: str) -> None:
-        super().__init__(folder, name="", version="", flush_logs_every_n_steps=50)
-
-    @property
-    def log_dir(self) -> str:
-        """The run folder."""
-        return self.save_dir
-
-    @property
-    def experiment(self) -> Any:
-        """The writer, made on first use."""
-        if self._experiment is None:
-            self._experiment = _Writer(self.log_dir)
-        return self._experiment
-
-    def log_hyperparams(self, params: Any = None) -> None:
-        """Nothing: `config.yaml` holds them."""
-
-
-class LastCheckpoint(Checkpoint):
-    """Keep the state to go on from in one file, replaced whole.
-
-    Where a validation follows a step, the state is saved after it: Lightning does not repeat it on resume, so its best
-    score must be in the file.
-
-    Args:
-        path: The file.
-        every: Steps between two writes.
-    """
-
-    def __init__(self, path: Path, every: int) -> None:
-        self.path, self.every, self.saved = path, every, 0
-
-    def _save(self, trainer: pl.Trainer) -> None:
-        if trainer.global_step != self.saved:
-            self.saved = trainer.global_step
-            trainer.save_checkpoint(self.path)
-
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        """Save every so many steps, unless a validation is about to begin."""
-        interval = trainer.val_check_batch
-        validates = isinstance(interval, int) and trainer.global_step % interval == 0
-        if trainer.global_step % self.every == 0 and not validates:
-            self._save(trainer)
-
-    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Save after a validation, with what it found."""
-        if trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking:
-            self._save(trainer)
 
 
 class FitCLI(LightningCLI):
@@ -139,6 +66,25 @@ class FitCLI(LightningCLI):
         """Add what LightningCLI lacks."""
         parser.add_lightning_class_args(CrossModalMetrics, "metrics")
         parser.add_argument("--save_every", type=int, default=200, help="Steps between two writes of last.ckpt.")
+        parser.add_argument(
+            "--negatives",
+            type=Literal["batch", "rank"],
+            default="batch",
+            help="On several GPUs: a loss compares the clips of the whole batch, or, cheaper, each GPU its own.",
+        )
+        parser.add_argument(
+            "--non_finite",
+            type=Literal["stop", "skip"],
+            default="stop",
+            help="What a step whose loss or gradient is not finite does: stop the run, or be skipped and counted.",
+        )
+        parser.add_argument("--compile", type=bool, default=False, help="Compile the encoders (torch.compile).")
+        parser.add_argument(
+            "--channels_last", type=bool, default=False, help="Keep images in the memory format that GPUs prefer."
+        )
+        parser.add_argument(
+            "--wandb", type=str | None, default=None, help="Weights & Biases project to log to as well."
+        )
 
     def _parse_ckpt_path(self) -> None:
         """Keep the command line's settings; `Method.on_load_checkpoint` refuses a checkpoint of other ones."""
@@ -151,11 +97,11 @@ class FitCLI(LightningCLI):
         # The saved config.yaml is for other runs too: it holds neither this run's folder nor where it resumed from.
         self.resumed = config.pop("ckpt_path")
         config["ckpt_path"] = None
-        self.out = _run_folder(self.chosen, self.resumed)
+        self.out = run_folder(self.chosen, self.resumed)
         if self.resumed == "last":
             self.resumed = str(self.out / "last.ckpt")
         if self.resumed:
-            _readable(Path(self.resumed))
+            check_readable(Path(self.resumed))
         trainer = config["trainer"]
         for name in ("val_check_interval", "log_every_n_steps"):
             if isinstance(trainer[name], int) and trainer["max_steps"] > 0:
@@ -239,53 +185,6 @@ class FitCLI(LightningCLI):
             print(f"scores: {self.out / 'results.json'}   checkpoint: {self.out / 'checkpoint'}")
 
 
-def _readable(path: Path) -> None:
-    """Refuse a file that is no training state, before the work begins."""
-    if not path.is_file():
-        raise UserError(f"--ckpt_path {path}: no such file")
-    try:
-        state = torch.load(path, map_location="meta", weights_only=True)
-        whole = {"state_dict", "loops", "optimizer_states"} <= state.keys()
-    except Exception:
-        whole = False
-    if not whole:
-        raise UserError(f"--ckpt_path {path}: not a training state, or damaged; give the last.ckpt of a run")
-
-
-def _run_folder(chosen: dict[str, str], resumed: str | None) -> Path:
-    """`--out`, or the next free `runs/RECIPE`; processes that this one starts use the same."""
-    if "LOCAL_RANK" in os.environ and RUN_FOLDER in os.environ:
-        return Path(os.environ[RUN_FOLDER])
-    if chosen["out"]:
-        out = Path(chosen["out"])
-        if (out / "last.ckpt").exists() and not resumed:
-            raise UserError(f"--out {out}: holds a run; go on with it by --ckpt_path last, or choose another folder")
-    elif resumed and resumed != "last":
-        out = Path(resumed).parent
-    else:
-        name = chosen["recipe"] or "run"
-        names = [f"runs/{name}", *(f"runs/{name}-{i}" for i in range(2, 10_000))]
-        taken = [Path(n) for n in names if (Path(n) / "last.ckpt").exists()]
-        if resumed == "last":
-            if not taken:
-                raise UserError("--ckpt_path last: no run to go on with here; name its folder by --out")
-            return taken[-1]
-        out = next(Path(n) for n in names if not Path(n).exists() or not any(Path(n).iterdir()))
-    if not out.exists():
-        made.append(out)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        probe = out / ".write-test"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise UserError(
-            f"--out {out}: cannot be written ({(error.strerror or str(error)).lower()}); choose another folder"
-        ) from None
-    os.environ[RUN_FOLDER] = str(out)
-    return out
-
-
 def quiet() -> None:
     """Keep Lightning's advice out of the user's terminal; warnings about the run stay."""
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
@@ -341,14 +240,6 @@ def fit(args: Sequence[str]) -> None:
             raise
         leave_nothing()
         raise UserError(mistake) from None
-
-
-def leave_nothing() -> None:
-    """After a refusal, remove the run folder that this process made, unless training left something in it."""
-    for folder in made:
-        if folder.exists() and {path.name for path in folder.iterdir()} <= {"config.yaml"}:
-            (folder / "config.yaml").unlink(missing_ok=True)
-            folder.rmdir()
 
 
 def users_mistake(error: BaseException) -> str | None:

@@ -19,10 +19,22 @@ from voiceface.recipes import FOLDER, list_recipes, nearest, recipe_files
 
 SHORT = ("model", "data", "preset", "encoders", "pretrained", "gpus", "out")
 ENCODERS = ("paper", "common", "features")
+# Words that stand alone, and LightningCLI's words for them.
+SWITCHES = {
+    "sync-batchnorm": "--trainer.sync_batchnorm=true",
+    "cache-frozen": "--data.cache_frozen=true",
+    "compile": "--compile=true",
+    "channels-last": "--channels_last=true",
+}
 PLAIN = (
     "config",
     "seed_everything",
     "save_every",
+    "negatives",
+    "non_finite",
+    "compile",
+    "channels_last",
+    "wandb",
     "ckpt_path",
     "weights_only",
     "print_config",
@@ -64,6 +76,8 @@ def split_words(args: Sequence[str]) -> tuple[dict[str, str], list[str], list[st
                 pretrained.append(value)
             else:
                 short[name] = value
+        elif word in (f"--{switch}" for switch in SWITCHES):
+            rest.append(SWITCHES[name])
         else:
             rest.append(word)
     return short, pretrained, rest
