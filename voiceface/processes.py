@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import cache, partial
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
+from multiprocessing.util import Finalize
 
 
 def cores() -> int:
@@ -28,11 +29,18 @@ def _end_with(parent: Connection, *_: object) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
+def _leave_at_once(*_: object) -> None:
+    # After multiprocessing's own clean-up: an interpreter started by spawn would go on to the libraries' destructors,
+    # where now and then one aborts, and the loader takes that for a crash of its worker.
+    Finalize(None, os._exit, args=(0,), exitpriority=-1000)
+
+
 def end_with_parent(start_method: str | None) -> Callable[..., None] | None:
-    """What a worker should call first, so that it ends when the main process is killed.
+    """What a worker should call first: it ends when the main process is killed, and quietly when it is done.
 
     Under forkserver a worker's parent is the server, which lives on as long as its workers do: without this a killed
-    run would leave them behind for ever. Under fork and spawn the libraries' own watchdogs see it.
+    run would leave them behind for ever. Under fork and spawn the libraries' own watchdogs see it. Under spawn a
+    worker that is done leaves without the libraries' destructors.
 
     Args:
         start_method: `fork`, `spawn`, `forkserver`, or None for Python's default.
@@ -40,6 +48,7 @@ def end_with_parent(start_method: str | None) -> Callable[..., None] | None:
     Returns:
         A picklable function, or None where nothing is needed.
     """
-    if multiprocessing.get_context(start_method).get_start_method() != "forkserver":
-        return None
-    return partial(_end_with, _lifeline()[0])
+    method = multiprocessing.get_context(start_method).get_start_method()
+    if method == "spawn":
+        return _leave_at_once
+    return partial(_end_with, _lifeline()[0]) if method == "forkserver" else None
