@@ -1,22 +1,201 @@
-"""A callback that kills its own process in the middle of a training step: no clean-up, no last words."""
+"""Bring runs down at a chosen moment, by a kill, a request to leave or a full disk, and see what is left of them."""
 
+import csv
+import json
 import os
+import resource
 import signal
+import subprocess
+import sys
+import traceback
+from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
+
+STATUS = {"KILL": -signal.SIGKILL, "TERM": 128 + signal.SIGTERM, "FULL": 2}
+WORDS = {"TERM": "preempted ", "FULL": "make room"}
 
 
-class KillAt(pl.Callback):
-    """Kill at the start of a step's optimiser update.
+class Fault(pl.Callback):
+    """Bring the run down once.
 
     Args:
-        step: Global step at which to die.
+        kind: KILL, TERM, or FULL: from then on no file of this process grows beyond half of a checkpoint.
+        moment: `step`: at the start of a step's optimiser update. `validation`, `test`: after the first batch of one.
+            `writing`: when half of a checkpoint's bytes are in its file.
+        step: Global step, or for the others the first at or after which it happens.
+        rank: The process that it happens to.
     """
 
-    def __init__(self, step: int) -> None:
-        self.step = step
+    def __init__(self, kind: str = "KILL", moment: str = "step", step: int = 0, rank: int = 0) -> None:
+        self.kind, self.moment, self.step, self.rank, self.done = kind, moment, step, rank, False
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        if self.moment == "writing" and stage == "fit":
+            write = torch.save
+
+            def halfway(state: Any, file: Any) -> None:
+                write(state, file)
+                if not self.done and state["global_step"] >= self.step:
+                    half = file.tell() // 2
+                    file.truncate(half)
+                    file.flush()
+                    self._now(trainer)
+                    file.seek(0)
+                    write(state, file)
+
+            torch.save = halfway  # type: ignore[assignment]
 
     def on_before_optimizer_step(self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Any) -> None:
-        if trainer.global_step == self.step:
-            os.kill(os.getpid(), signal.SIGKILL)
+        if self.moment == "step" and trainer.global_step == self.step:
+            self._now(trainer)
+
+    def on_validation_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        if self.moment == "validation" and trainer.global_step >= self.step:
+            self._now(trainer)
+
+    def on_test_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
+        if self.moment == "test":
+            self._now(trainer)
+
+    def _now(self, trainer: pl.Trainer) -> None:
+        if self.done or trainer.global_rank != self.rank:
+            return
+        self.done = True
+        if self.kind == "FULL":
+            last = Path(trainer.default_root_dir) / "last.ckpt"
+            size = 2_000 if self.moment == "test" else last.stat().st_size // 2 if last.exists() else 100_000
+            resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+        else:
+            os.kill(os.getpid(), signal.Signals[f"SIG{self.kind}"])
+
+
+class Note(pl.Callback):
+    """Write down what each step saw: epoch, number of the batch in it, step.
+
+    Args:
+        path: File to add lines to.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        with open(self.path, "a") as file:
+            print(trainer.current_epoch, batch_idx, trainer.global_step, batch["voice_keys"][0], file=file)
+
+
+class Runs:
+    """Runs of `voiceface fit` in forks of one process that has imported everything, which saves most of their time."""
+
+    def __init__(self) -> None:
+        environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": path()}
+        for name in ("LOCAL_RANK", "VOICEFACE_RUN_FOLDER"):
+            environment.pop(name, None)
+        self.environment = environment
+        self.server = subprocess.Popen(
+            [sys.executable, __file__], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def __call__(self, *words: object, log: Path, fresh: bool = False) -> tuple[int, str]:
+        """Run one.
+
+        Args:
+            words: Words after `voiceface fit`.
+            log: File for what it prints.
+            fresh: In a process of its own, as a user would, which several processes need.
+
+        Returns:
+            Exit status, minus the number of the signal that ended it; and what it printed.
+        """
+        if fresh:
+            with log.open("wb") as out:
+                command = [sys.executable, "-m", "voiceface", "fit", *map(str, words)]
+                status = subprocess.run(command, env=self.environment, stdout=out, stderr=out, check=False).returncode
+        else:
+            assert self.server.stdin is not None
+            assert self.server.stdout is not None
+            print(json.dumps([str(log), *map(str, words)]), file=self.server.stdin, flush=True)
+            status = int(self.server.stdout.readline())
+        return status, log.read_text(errors="replace")
+
+    def close(self) -> None:
+        """End the server."""
+        assert self.server.stdin is not None
+        self.server.stdin.close()
+        self.server.wait()
+
+
+def path() -> str:
+    """Where tests' modules, and the package that this process uses, are imported from."""
+    import voiceface
+
+    return os.pathsep.join([str(Path(__file__).parent), str(Path(voiceface.__file__).parents[1])])
+
+
+def serve() -> None:
+    """Fork for each line of words, and answer with the exit status."""
+    import voiceface.fit  # noqa: F401
+    from voiceface.__main__ import main
+
+    for line in sys.stdin:
+        log, *words = json.loads(line)
+        child = os.fork()
+        if child == 0:
+            status = 1
+            out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+            os.dup2(out, 1)
+            os.dup2(out, 2)
+            try:
+                status = main(["fit", *words])
+            except SystemExit as stop:
+                status = stop.code if isinstance(stop.code, int) else 1
+            except BaseException:
+                traceback.print_exc()
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(status)
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+
+
+def state_of(run: Path) -> dict[str, Any]:
+    """All that two runs must have in common, bit by bit."""
+    last = torch.load(run / "last.ckpt", weights_only=True)
+    best = torch.load(run / "best.ckpt", weights_only=True)
+    (keeper,) = (state for name, state in last["callbacks"].items() if name.startswith("ModelCheckpoint"))
+    results = json.loads((run / "results.json").read_text())
+    rows = list(csv.DictReader((run / "metrics.csv").open()))
+    return {
+        "step": last["global_step"],
+        "weights": last["state_dict"],
+        "optimiser": last["optimizer_states"],
+        "schedules": last["lr_schedulers"],
+        "best score": keeper["best_model_score"],
+        "best weights": best["state_dict"],
+        "best step": best["global_step"],
+        "exported": (run / "checkpoint/model.safetensors").read_bytes(),
+        "scores": results["scores"],
+        "validated": [(row["step"], row["val/accuracy"]) for row in rows if row["val/accuracy"]],
+    }
+
+
+def differences(one: Any, two: Any, name: str = "") -> list[str]:
+    """Names of all values that differ in any bit."""
+    if isinstance(one, dict) and isinstance(two, dict) and one.keys() == two.keys():
+        return [d for key in one for d in differences(one[key], two[key], f"{name}/{key}")]
+    if isinstance(one, list) and isinstance(two, list) and len(one) == len(two):
+        return [d for i, (a, b) in enumerate(zip(one, two, strict=True)) for d in differences(a, b, f"{name}/{i}")]
+    if isinstance(one, torch.Tensor) and isinstance(two, torch.Tensor):
+        return [] if torch.equal(one, two) else [name]
+    return [] if one == two else [name]
+
+
+def left_over(run: Path) -> list[str]:
+    """Files that a run in good order does not leave behind."""
+    return [str(file.relative_to(run)) for file in run.rglob("*") if file.suffix == ".tmp" or file.name == ".lock"]
+
+
+if __name__ == "__main__":
+    serve()

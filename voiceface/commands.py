@@ -71,7 +71,7 @@ def _evaluate(options: Namespace) -> "tuple[Method, VoxVGGDataModule, pl.Trainer
     from voiceface.data.module import VoxVGGDataModule
     from voiceface.evaluation import CrossModalMetrics
     from voiceface.fit import quiet
-    from voiceface.weights import load_checkpoint, read_config
+    from voiceface.weights import load_checkpoint, read_config, read_training
 
     quiet()
     _gpus_are_there(options.gpus)
@@ -81,6 +81,7 @@ def _evaluate(options: Namespace) -> "tuple[Method, VoxVGGDataModule, pl.Trainer
     data.test_split = options.split
     metrics = CrossModalMetrics(options.out if options.command == "test" else None, read_config(folder)["recipe"])
     if options.command == "test":
+        metrics.training = read_training(folder)
         if options.sampled < 1:
             raise UserError(f"--sampled {options.sampled}: give 1 or more trials")
         metrics.trials = options.sampled

@@ -128,6 +128,7 @@ class CrossModalMetrics(pl.Callback):
         self.out, self.recipe, self.level = out, recipe, level
         self.trials, self.validation_trials = trials, validation_trials
         self.results: dict[str, Any] | None = None
+        self.training: Mapping[str, Any] | None = None
 
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start an empty table."""
@@ -175,7 +176,7 @@ class CrossModalMetrics(pl.Callback):
         gathered = self.table.gather_clips()
         corpus: Corpus = trainer.datamodule.corpus  # type: ignore[attr-defined]
         split = trainer.datamodule.test_split  # type: ignore[attr-defined]
-        self.results = describe(pl_module, self.recipe, corpus, split, gathered, scores)
+        self.results = describe(pl_module, self.recipe, corpus, split, gathered, scores, self.training)
         names = np.array(trainer.test_dataloaders.batches.names)  # type: ignore[union-attr]
         ideal = ideal_observer(corpus, gathered, names, self.level)
         if ideal is not None:
@@ -244,8 +245,9 @@ def describe(
     split: str,
     gathered: Mapping[str, NDArray[Any]],
     scores: list[dict[str, Any]],
+    training: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """Put scores and what they are scores of into the result file's schema."""
+    """Put scores and what they are scores of into the result file's schema; `training`: what that took, if known."""
     assert isinstance(method, Method)
     leaking = leaking_identities(method.training_identities, corpus, split)
     people = {int(i) for kind in ("voice", "face") for i in gathered[f"{kind}_identity"]}
@@ -272,6 +274,7 @@ def describe(
             # People of this split whom the model was trained on; null where it is not known who they were.
             "leaking_identities": None if leaking is None else len(leaking),
         },
+        **({} if training is None else {"training": dict(training)}),
         "environment": result_file.environment(),
         "scores": scores,
     }

@@ -7,7 +7,6 @@ import re
 import sys
 import warnings
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 import pytorch_lightning as pl
@@ -18,16 +17,24 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
 from voiceface.bar import RunBar
+from voiceface.batchnorm import BatchNormSync
 from voiceface.data.leaks import identities_of
 from voiceface.data.module import VoxVGGDataModule
 from voiceface.errors import UserError
 from voiceface.evaluation import CrossModalMetrics
-from voiceface.loggers import RunLogger
+from voiceface.launch import end_with_launcher, need_folder
+from voiceface.loggers import run_loggers
 from voiceface.method import Method
+from voiceface.non_finite import NonFinite
+from voiceface.picture import picture
+from voiceface.preemption import Preemption
 from voiceface.recipes import twin
 from voiceface.report import print_table
-from voiceface.run_folder import check_readable, leave_nothing, run_folder
+from voiceface.run_folder import launched, leave_nothing, let_go, resume_from, run_folder
 from voiceface.saving import LastCheckpoint
+from voiceface.settings import settings
+from voiceface.speed import check_precision, compile_encoders, keep_channels_last
+from voiceface.watch import Watch
 from voiceface.weights import save_checkpoint
 from voiceface.words import expand
 
@@ -94,14 +101,13 @@ class FitCLI(LightningCLI):
         config = self.config[self.subcommand]
         if config["save_every"] < 1:
             raise UserError(f"--save_every {config['save_every']}: give 1 or more steps")
+        check_precision(config["trainer"])
         # The saved config.yaml is for other runs too: it holds neither this run's folder nor where it resumed from.
         self.resumed = config.pop("ckpt_path")
         config["ckpt_path"] = None
+        need_folder(self.chosen["out"])
         self.out = run_folder(self.chosen, self.resumed)
-        if self.resumed == "last":
-            self.resumed = str(self.out / "last.ckpt")
-        if self.resumed:
-            check_readable(Path(self.resumed))
+        self.resumed = resume_from(self.resumed, self.out)
         trainer = config["trainer"]
         for name in ("val_check_interval", "log_every_n_steps"):
             if isinstance(trainer[name], int) and trainer["max_steps"] > 0:
@@ -119,22 +125,34 @@ class FitCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """Log to the run folder, beside the loggers that the user asks for."""
-        logger = self._get(self.config_init, "trainer")["logger"]
-        extra = [] if logger in (None, True, False) else logger if isinstance(logger, list) else [logger]
-        folder = str(self.out)
-        return super().instantiate_trainer(logger=[RunLogger(folder), *extra], default_root_dir=folder, **kwargs)
+        asked, project = self._get(self.config_init, "trainer")["logger"], self._get(self.config, "wandb")
+        about = {**self.chosen, **self.config[self.subcommand].as_dict()}
+        self.loggers = run_loggers(self.out, asked, project, about, self.resumed is not None)
+        return super().instantiate_trainer(logger=self.loggers, default_root_dir=str(self.out), **kwargs)
 
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[pl.Callback]) -> pl.Trainer:
         """Keep the last and the best state in the run folder, and show one bar."""
         (self.metrics,) = (c for c in callbacks if isinstance(c, CrossModalMetrics))
         self.metrics.out = self.metrics.out or str(self.out / "results.json")
         self.metrics.recipe = self.metrics.recipe or self.chosen["recipe"]
-        last = LastCheckpoint(self.out / "last.ckpt", self._get(self.config, "save_every"))
-        best = ModelCheckpoint(
+        self.watch = Watch()
+        self.preemption = Preemption(self.out, launched())
+        fixed = settings(self.config[self.subcommand])
+        self.last = LastCheckpoint(self.out / "last.ckpt", self._get(self.config, "save_every"), self.preemption, fixed)
+        self.best = best = ModelCheckpoint(
             self.out, "best", monitor=MONITOR, mode="max", save_weights_only=True, enable_version_counter=False
         )
+        if config["sync_batchnorm"]:
+            plugins = config["plugins"] or []
+            config["plugins"] = [*(plugins if isinstance(plugins, list) else [plugins]), BatchNormSync()]
+        self.non_finite = NonFinite(self._get(self.config, "non_finite"), self.out / "non_finite.jsonl")
         bar = [] if config["enable_progress_bar"] is False else [RunBar()]
-        return super()._instantiate_trainer(config, [*callbacks, best, last, *bar])
+        return super()._instantiate_trainer(config, [*callbacks, self.watch, self.non_finite, best, self.last, *bar])
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        """Leave in good order when the system asks."""
+        with self.preemption.watch(self.trainer):
+            super()._run_subcommand(subcommand)
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
         """Hand over where to resume from."""
@@ -142,6 +160,11 @@ class FitCLI(LightningCLI):
 
     def before_fit(self) -> None:
         """Look at all splits before the hours of work, not after."""
+        self.model.negatives, self.model.random_state = self._get(self.config, "negatives"), torch.get_rng_state()
+        if self._get(self.config, "channels_last"):
+            keep_channels_last(self.model)
+        if self._get(self.config, "compile"):
+            compile_encoders(self.model, self.trainer.strategy.root_device)
         if isinstance(self.datamodule, VoxVGGDataModule):
             self.datamodule.prepare_data()
             for split in ("train", "val", "test"):
@@ -162,11 +185,15 @@ class FitCLI(LightningCLI):
 
     def after_fit(self) -> None:
         """Keep the last state, test the best one, write the checkpoint folder."""
-        self.trainer.save_checkpoint(self.out / "last.ckpt")
-        best = self.out / "best.ckpt"
+        self.last.save(self.trainer)
+        best, score = self.out / "best.ckpt", self.best.best_model_score
+        chosen: dict[str, Any] = {"step": self.trainer.global_step, "by": None, "value": None}
         if best.exists():
-            state = torch.load(best, map_location="cpu", weights_only=True)["state_dict"]
-            self.model.load_state_dict(state)
+            saved = torch.load(best, map_location="cpu", weights_only=True)
+            self.model.load_state_dict(saved["state_dict"])
+            value = None if score is None else float(score)
+            chosen = {"step": saved["global_step"], "by": MONITOR, "value": value}
+        self.metrics.training = self.watch.summary(self.trainer, chosen)
         corpus = self.datamodule.corpus
         self.model.training_data = {"corpus": corpus.name, "version": corpus.version, "split": "train"}
         self.model.training_identities = frozenset(identities_of(corpus, "train"))
@@ -177,8 +204,10 @@ class FitCLI(LightningCLI):
                 self.chosen["recipe"],
                 self.model.training_data,
                 self.model.training_identities,
+                self.metrics.training,
             )
         self.trainer.test(self.model, datamodule=self.datamodule, verbose=False)
+        picture(self.trainer, self.model, self.metrics.table.metric, self.loggers, self.out, self.chosen["recipe"])
         if self.trainer.is_global_zero:
             if self.metrics.results is not None:
                 print_table(self.metrics.results)
@@ -196,6 +225,7 @@ def quiet() -> None:
         ".*does not have many workers.*",
         ".*Checkpoint directory.*exists.*",
         ".*number of training batches.*",
+        ".*in eval mode at the start of training.*",  # frozen networks
         ".*isinstance\\(treespec.*",
     ):
         warnings.filterwarnings("ignore", message)
@@ -224,6 +254,7 @@ def fit(args: Sequence[str]) -> None:
     """
     words, chosen = expand(args)
     quiet()
+    end_with_launcher()
     keep_memory()
     if "OMP_NUM_THREADS" not in os.environ:
         # Half of the cores compute, the rest read data; a fixed number: results must not depend on --data.workers.
@@ -240,6 +271,8 @@ def fit(args: Sequence[str]) -> None:
             raise
         leave_nothing()
         raise UserError(mistake) from None
+    finally:
+        let_go()
 
 
 def users_mistake(error: BaseException) -> str | None:

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import save
-from torch import Tensor
+from torch import Tensor, nn
 
 from voiceface.data.clips import encode_feature
 from voiceface.data.shards import SAMPLE_RATE
@@ -116,12 +117,17 @@ def _frozen(
     about: dict[str, dict[str, Any]] = {}
     for kind, encoder in (("voice", voice), ("face", face)):
         encoder.eval().requires_grad_(False)
-        tensors = {name: tensor.cpu().contiguous() for name, tensor in encoder.state_dict().items()}
-        digest = hashlib.sha256(save(tensors)).hexdigest()
+        digest = weights_hash(encoder)
         about[f"{kind}s"] = {"encoder": names[kind], "options": options[kind], "weights": digest, "dim": encoder.dim}
         about[f"{kind}s"] |= origin
     about["faces"] |= {"size": int(face.size), "margin": float(face.margin)}
     return Frozen(voice, face, about)
+
+
+def weights_hash(encoder: nn.Module) -> str:
+    """sha256 of a network's tensors as one safetensors file."""
+    tensors = {name: tensor.cpu().contiguous() for name, tensor in encoder.state_dict().items()}
+    return hashlib.sha256(save(tensors)).hexdigest()
 
 
 class Embedding:
@@ -138,26 +144,30 @@ class Embedding:
         self.voice, self.face = frozen.voice.to(device), frozen.face.to(device)
         self.dtype, self.batch, self.device = dtype, batch, device
 
-    @torch.inference_mode()
     def __call__(self, batch: Mapping[str, Any]) -> Iterator[dict[str, bytes]]:
         """For voices, then for faces: the stored feature of each clip by its key, in the batch's order.
 
         Raises:
             UserError: A feature is NaN or infinite, or becomes so in the type that is stored.
         """
-        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
-            voices = self._voices(batch["voices"], batch["voice_lengths"])
-            faces = [self.face(part.to(self.device)) for part in batch["faces"].split(self.batch) if len(part)]
-        for kind, found in (("voice", voices), ("face", torch.cat(faces) if faces else torch.empty(0))):
+        for kind, found in zip(("voice", "face"), self.features(batch), strict=True):
             with np.errstate(over="ignore"):  # refused below
-                stored = found.float().cpu().numpy().astype(self.dtype)
-            broken = np.flatnonzero(~np.isfinite(stored).reshape(len(stored), -1).all(axis=1))
-            if len(broken):
+                stored = found.numpy().astype(self.dtype)
+            broken = not_finite(stored)
+            if broken is not None:
                 raise UserError(
-                    f"{batch[f'{kind}_keys'][broken[0]]}: its {kind} feature holds a value that is no finite "
+                    f"{batch[f'{kind}_keys'][broken]}: its {kind} feature holds a value that is no finite "
                     f"{self.dtype}; give other weights, or --dtype float32"
                 )
             yield dict(zip(batch[f"{kind}_keys"], map(encode_feature, stored), strict=True))
+
+    @torch.inference_mode()
+    def features(self, batch: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
+        """The features of a batch's voices and of its faces, float32 (n, dim), on the CPU."""
+        with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
+            voices = self._voices(batch["voices"], batch["voice_lengths"])
+            faces = [self.face(part.to(self.device)) for part in batch["faces"].split(self.batch) if len(part)]
+        return voices.float(), torch.cat(faces).float().cpu() if faces else torch.empty(0, self.face.dim)
 
     def _voices(self, waveforms: Tensor, lengths: Tensor) -> Tensor:
         """Embed voices of like length together, so that little is padded."""
@@ -174,3 +184,9 @@ class Embedding:
                 self.voice(waveforms[rows, :longest].to(self.device), lengths[rows].to(self.device)).float().cpu()
             )
         return out
+
+
+def not_finite(features: NDArray[Any]) -> int | None:
+    """The first row with a value that is NaN or infinite; None where there is none."""
+    broken = np.flatnonzero(~np.isfinite(features).all(axis=1))
+    return int(broken[0]) if len(broken) else None

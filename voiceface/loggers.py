@@ -1,11 +1,25 @@
-"""Where a run is logged."""
+"""Where a run is logged: metrics.csv always, TensorBoard where it is installed, Weights & Biases where asked for.
+
+A logger that fails is left out from then on: what a run logs must never end it.
+"""
 
 import csv
+import importlib.util
+import io
+import logging
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pytorch_lightning.loggers import CSVLogger
+from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger, WandbLogger
 from pytorch_lightning.loggers.csv_logs import ExperimentWriter
+from pytorch_lightning.loggers.logger import DummyExperiment  # type: ignore[attr-defined]
+from pytorch_lightning.utilities import rank_zero_only
+
+from voiceface.errors import UserError
+from voiceface.files import write_atomic
+
+log = logging.getLogger(__name__)
 
 
 class _Writer(ExperimentWriter):
@@ -16,6 +30,16 @@ class _Writer(ExperimentWriter):
         if path.exists():
             with path.open(newline="") as file:
                 self.metrics_keys = next(csv.reader(file), [])
+
+    def _rewrite_with_new_header(self, fieldnames: list[str]) -> None:
+        """Whole or not at all: Lightning's own empties the file first."""
+        path = Path(self.metrics_file_path)
+        text = io.StringIO(newline="")
+        writer = csv.DictWriter(text, fieldnames)
+        writer.writeheader()
+        with path.open(newline="") as file:
+            writer.writerows(csv.DictReader(file))
+        write_atomic(path, text.getvalue().encode())
 
 
 class RunLogger(CSVLogger):
@@ -42,3 +66,192 @@ class RunLogger(CSVLogger):
 
     def log_hyperparams(self, params: Any = None) -> None:
         """Nothing: `config.yaml` holds them."""
+
+
+class Guarded(Logger):
+    """A logger whose failure does not stop the run: one warning, and from then on it is left out.
+
+    It passes for the logger inside (`isinstance`, its own methods), so that callbacks find theirs by its class.
+
+    Args:
+        logger: Any logger.
+    """
+
+    def __init__(self, logger: Logger) -> None:
+        self.inside: Any = logger
+        self.failed = False
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> type:
+        return type(self.inside)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Guarded, (self.inside,)
+
+    def _guard(self, call: Callable[[], Any], otherwise: Any = None) -> Any:
+        if self.failed:
+            return otherwise
+        try:
+            return call()
+        except Exception as error:
+            self.failed = True
+            why = " ".join(f"{type(error).__name__}: {error}".split())
+            log.warning(
+                "%s failed (%s); the run goes on and is no longer logged there", type(self.inside).__name__, why
+            )
+            return otherwise
+
+    @property
+    def name(self) -> str | None:
+        """That of the logger inside."""
+        name: str | None = self._guard(lambda: self.inside.name)
+        return name
+
+    @property
+    def version(self) -> int | str | None:
+        """That of the logger inside."""
+        version: int | str | None = self._guard(lambda: self.inside.version)
+        return version
+
+    @property
+    def save_dir(self) -> str | None:
+        """That of the logger inside, also after a failure: Lightning asks the first logger where files go."""
+        folder: str | None = self.inside.save_dir
+        return folder
+
+    @property
+    def log_dir(self) -> str | None:
+        """Likewise."""
+        folder: str | None = self.inside.log_dir
+        return folder
+
+    @property
+    def root_dir(self) -> str | None:
+        """Likewise."""
+        folder: str | None = self.inside.root_dir
+        return folder
+
+    @property
+    def group_separator(self) -> str:
+        """That of the logger inside."""
+        separator: str = self.inside.group_separator
+        return separator
+
+    @property
+    def experiment(self) -> Any:
+        """What the logger inside writes to; after a failure, something that takes any call and does nothing."""
+        if not hasattr(type(self.inside), "experiment"):
+            raise AttributeError("experiment")
+        return self._guard(lambda: self.inside.experiment, DummyExperiment())
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        """See `Logger.log_metrics`."""
+        self._guard(lambda: self.inside.log_metrics(dict(metrics), step))
+
+    def log_hyperparams(self, *args: Any, **options: Any) -> None:
+        """See `Logger.log_hyperparams`."""
+        self._guard(lambda: self.inside.log_hyperparams(*args, **options))
+
+    def log_graph(self, *args: Any, **options: Any) -> None:
+        """See `Logger.log_graph`."""
+        self._guard(lambda: self.inside.log_graph(*args, **options))
+
+    def save(self) -> None:
+        """See `Logger.save`."""
+        self._guard(self.inside.save)
+
+    def after_save_checkpoint(self, checkpoint_callback: Any) -> None:
+        """See `Logger.after_save_checkpoint`."""
+        self._guard(lambda: self.inside.after_save_checkpoint(checkpoint_callback))
+
+    def finalize(self, status: str) -> None:
+        """See `Logger.finalize`."""
+        self._guard(lambda: self.inside.finalize(status))
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or name == "inside":
+            raise AttributeError(name)
+        value = getattr(self.inside, name)
+        return (lambda *args, **options: self._guard(lambda: value(*args, **options))) if callable(value) else value
+
+    @rank_zero_only
+    def log_picture(self, name: str, path: Path, step: int) -> None:
+        """Send a picture to TensorBoard, or to a logger that takes pictures; nothing to the others.
+
+        Args:
+            name: Its name there.
+            path: PNG file.
+            step: Steps taken.
+        """
+        if isinstance(self.inside, TensorBoardLogger):
+            self._guard(lambda: _to_tensorboard(self.inside.experiment, name, path, step))
+        elif hasattr(self.inside, "log_image"):
+            self._guard(lambda: self.inside.log_image(name, [str(path)], step))
+
+
+def run_loggers(
+    folder: Path,
+    asked: Logger | Sequence[Logger] | bool | None = None,
+    wandb: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    resumed: bool = False,
+) -> list[Guarded]:
+    """The loggers of a run, each guarded: metrics.csv, TensorBoard where it is installed, and what is asked for.
+
+    Args:
+        folder: Run folder.
+        asked: `--trainer.logger`: the user's own, one or several; False: nothing but metrics.csv and `wandb`.
+        wandb: Project at Weights & Biases; None: none.
+        settings: The run's settings, for Weights & Biases.
+        resumed: Go on with the run that the run folder holds.
+
+    Raises:
+        UserError: `wandb` is not installed, or nobody is logged in and it is not offline.
+    """
+    loggers: list[Logger] = [RunLogger(str(folder))]
+    if asked is not False and importlib.util.find_spec("tensorboard") is not None:
+        loggers.append(TensorBoardLogger(folder / "tensorboard", name="", version="", default_hp_metric=False))
+    if wandb is not None:
+        loggers.append(_wandb(folder, wandb, settings or {}, resumed))
+    if isinstance(asked, Logger):
+        loggers.append(asked)
+    elif asked and asked is not True:
+        loggers += asked
+    return [Guarded(logger) for logger in loggers]
+
+
+def _wandb(folder: Path, project: str, settings: Mapping[str, Any], resumed: bool) -> Logger:
+    """A logger to Weights & Biases, its files in the run folder; a resumed run goes on under its old id."""
+    try:
+        import wandb
+    except ImportError:
+        raise UserError(
+            f"--wandb {project}: the package is missing; pip install 'voiceface[wandb]', or leave the option out"
+        ) from None
+    if getattr(rank_zero_only, "rank", 0) == 0 and wandb.setup().settings.mode not in ("offline", "dryrun", "disabled"):
+        try:
+            wandb.login()
+        except wandb.errors.CommError as error:
+            log.warning("--wandb %s: %s", project, " ".join(str(error).split()))
+        except wandb.errors.Error as error:
+            raise UserError(
+                f"--wandb {project}: {' '.join(str(error).split()).rstrip('.')}; or keep the run on this machine: set "
+                "WANDB_MODE=offline"
+            ) from None
+    runs = sorted((folder / "wandb").glob("*run-*-*"), key=lambda run: run.name.split("run-")[-1]) if resumed else []
+    return WandbLogger(
+        project=project,
+        name=folder.resolve().name,
+        save_dir=folder,
+        id=runs[-1].name.rsplit("-", 1)[1] if runs else None,
+        config=dict(settings),
+    )
+
+
+def _to_tensorboard(writer: Any, name: str, path: Path, step: int) -> None:
+    import numpy as np
+    from PIL import Image
+
+    with Image.open(path) as picture:
+        writer.add_image(name, np.asarray(picture.convert("RGB")), step, dataformats="HWC")
+    writer.flush()

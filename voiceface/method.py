@@ -15,6 +15,7 @@ from torch.optim.lr_scheduler import LambdaLR
 from voiceface.data.shards import seeded
 from voiceface.encoders import FaceEncoder, VoiceEncoder, face_encoder, voice_encoder
 from voiceface.errors import UserError
+from voiceface.gathering import gather, processes
 from voiceface.losses import pairwise_distances
 from voiceface.weights import load_into, misfit
 
@@ -45,6 +46,11 @@ class Method(pl.LightningModule, ABC):
     training_only: tuple[str, ...] = ()
     """Beginnings of the names of weights that only training needs, such as classifiers of the training people; the
     checkpoint folder leaves them out."""
+    negatives: Literal["batch", "rank"] = "batch"
+    """Of several processes, a loss compares the clips of the whole batch, or each its own."""
+    random_state: Tensor | None = None
+    """State of torch's generator once the networks stood. Lightning seeds several processes anew after that: without it
+    what `meet` draws would not be what one process draws."""
     fall_steps: int | None = None
     """Length of a schedule over the whole training, once it is known."""
     checkpoint_hash: str | None = None
@@ -105,9 +111,10 @@ class Method(pl.LightningModule, ABC):
         Returns:
             float32 of shape (Nv, Nf): cosine in [-1, 1], or minus the Euclidean distance.
         """
-        if self.space == "cosine":
-            return F.normalize(voices.float(), dim=1) @ F.normalize(faces.float(), dim=1).T
-        return -pairwise_distances(voices, faces)
+        with torch.autocast(voices.device.type, enabled=False):
+            if self.space == "cosine":
+                return F.normalize(voices.float(), dim=1) @ F.normalize(faces.float(), dim=1).T
+            return -pairwise_distances(voices, faces)
 
     def choose(self, queries: Tensor, candidates: Tensor, direction: Direction) -> Tensor:
         """Score candidates of the other modality against each other.
@@ -251,6 +258,8 @@ class Method(pl.LightningModule, ABC):
                     f"--model.{part}_weights: the {part} network is frozen and has no pretrained weights; "
                     f"give a safetensors file, or train it: --model.freeze_{part} false"
                 )
+        if self.random_state is not None:
+            torch.set_rng_state(self.random_state)
         self.meet(self.trainer.datamodule.training_people())  # type: ignore[attr-defined]
 
     def train(self, mode: bool = True) -> "Method":
@@ -264,14 +273,29 @@ class Method(pl.LightningModule, ABC):
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Seed the step's own randomness (dropout), so that a resumed run draws the same as an uninterrupted one."""
+        self._seed(batch_idx, self.global_rank)
+
+    def _seed(self, batch_idx: int, rank: int) -> None:
         seed = os.environ.get("PL_GLOBAL_SEED", 0)
-        torch.manual_seed(seeded(seed, self.current_epoch, batch_idx, self.global_rank) % 2**63)
+        torch.manual_seed(seeded(seed, self.current_epoch, batch_idx, rank) % 2**63)
+
+    def joined_processes(self) -> int:
+        """How many processes' clips the loss sees together."""
+        return processes() if self.negatives == "batch" else 1
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
-        """Embed a batch of voices and faces, take the loss, log it."""
+        """Embed a batch of voices and faces, take the loss, log it.
+
+        Of several processes each embeds its own clips and takes the loss of all, unless `negatives` says otherwise.
+        """
         voices = self.embed_voice(batch["voices"], batch["voice_lengths"])
         faces = self.embed_face(batch["faces"])
-        loss, logs = self.loss(voices, faces, batch["voice_identity"], batch["face_identity"])
+        voice_identity, face_identity = batch["voice_identity"], batch["face_identity"]
+        if self.joined_processes() > 1:
+            voices, faces = gather(voices.float()), gather(faces.float())
+            voice_identity, face_identity = gather(voice_identity), gather(face_identity)
+            self._seed(batch_idx, 0)  # all processes, and one alone, draw the same triplets
+        loss, logs = self.loss(voices, faces, voice_identity, face_identity)
         self.log_dict({f"train/{name}": value for name, value in logs.items()}, batch_size=len(voices), prog_bar=True)
         return loss
 

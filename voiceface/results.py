@@ -64,8 +64,8 @@ def write_results(path: Path, results: Mapping[str, Any]) -> None:
 
     Args:
         path: JSON file.
-        results: Sections schema, model, data, environment, scores; optionally `ideal_observer`, the best possible
-            scores.
+        results: Sections schema, model, data, environment, scores; optionally `training`, what the training took, and
+            `ideal_observer`, the best possible scores.
 
     Raises:
         UserError: The result is not of this schema, or the file cannot be written.

@@ -1,42 +1,165 @@
 """What a run keeps to go on from."""
 
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
+from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.trainer.states import TrainerFn
 
+from voiceface.errors import UserError
+from voiceface.files import atomic
+from voiceface.preemption import Preemption
+from voiceface.settings import refuse_other
+
+
+class DurableCheckpointIO(TorchCheckpointIO):
+    """Write checkpoints so that a kill, a power cut or a full disk leaves the last good one.
+
+    The state is streamed into a temporary file, which is flushed to the disk and renamed; Lightning's own way makes a
+    second copy in memory and does not flush.
+    """
+
+    def save_checkpoint(
+        self, checkpoint: dict[str, Any], path: str | os.PathLike[str], storage_options: Any | None = None
+    ) -> None:
+        """Write a checkpoint.
+
+        Args:
+            checkpoint: What to write.
+            path: File; its folder is made if it is not there.
+            storage_options: Not used.
+
+        Raises:
+            UserError: The disk is full or the folder cannot be written.
+        """
+        path = Path(path)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with atomic(path) as file:
+                torch.save(checkpoint, file)
+            folder = os.open(path.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+        except (OSError, RuntimeError) as error:
+            # torch.save hides a failed write behind a RuntimeError of its own.
+            cause = error if isinstance(error, OSError) else error.__context__
+            if not isinstance(cause, OSError):
+                raise
+            raise UserError(
+                f"{path}: cannot be written ({(cause.strerror or str(cause)).lower()}); make room, then go on with "
+                "--ckpt_path last"
+            ) from None
+
 
 class LastCheckpoint(Checkpoint):
-    """Keep the state to go on from in one file, replaced whole.
+    """Keep the state to go on from in one file, replaced whole, and leave with it when the system asks.
 
-    Where a validation follows a step, the state is saved after it: Lightning does not repeat it on resume, so its best
-    score must be in the file.
+    It is saved every so many steps, at the last step, and both before a validation and after it, always between two
+    steps of the optimiser. The state right before a validation cannot be saved: Lightning would not repeat the
+    validation on resume, and the best step could be lost. So it is saved one step earlier.
 
     Args:
         path: The file.
         every: Steps between two writes.
+        preemption: Knows when the run was told to end.
+        settings: Options that a resumed run must have in common with this one (`voiceface.settings`).
     """
 
-    def __init__(self, path: Path, every: int) -> None:
-        self.path, self.every, self.saved = path, every, 0
+    def __init__(self, path: Path, every: int, preemption: Preemption, settings: Mapping[str, Any]) -> None:
+        self.path, self.every, self.preemption, self.settings = path, every, preemption, settings
+        self._to_flush = False
 
-    def _save(self, trainer: pl.Trainer) -> None:
-        if trainer.global_step != self.saved:
-            self.saved = trainer.global_step
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Write all checkpoints durably."""
+        trainer.strategy.checkpoint_io = DurableCheckpointIO()
+        self.preemption.setup(trainer)
+
+    def on_save_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Keep the settings."""
+        checkpoint["settings"] = dict(self.settings)
+
+    def on_load_checkpoint(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
+    ) -> None:
+        """Refuse other settings.
+
+        Raises:
+            UserError: Names the first difference, with both values.
+        """
+        refuse_other(checkpoint.get("settings", {}), self.settings)
+        self.preemption.saved = checkpoint["global_step"]
+
+    def save(self, trainer: pl.Trainer) -> None:
+        """Save, unless this step is saved."""
+        if trainer.global_step != self.preemption.saved:
             trainer.save_checkpoint(self.path)
+            self.preemption.saved = trainer.global_step
+            self._to_flush = True
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """From here on a signal waits for the end of a step."""
+        self.preemption.stepping = True
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """After a save, flush the logs: a resumed run logs only what comes after it."""
+        if self._to_flush:
+            self._to_flush = False
+            for logger in trainer.loggers:
+                logger.save()
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Save every so many steps, unless a validation is about to begin."""
-        interval = trainer.val_check_batch
-        validates = isinstance(interval, int) and trainer.global_step % interval == 0
-        if trainer.global_step % self.every == 0 and not validates:
-            self._save(trainer)
+        """Save where it is due; leave where the run was told to."""
+        if trainer.fit_loop.epoch_loop._should_accumulate():
+            return
+        leave = self.preemption.agreed()
+        if validates(trainer):
+            if leave:  # without this step, which the resumed run repeats with its validation
+                self.preemption.leave()
+            return
+        soon = any(validates(trainer, ahead) for ahead in range(1, trainer.accumulate_grad_batches + 1))
+        last = trainer.global_step == trainer.max_steps
+        if leave or soon or last or trainer.global_step % self.every == 0:
+            self.save(trainer)
+        if leave:
+            self.preemption.leave()
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Save after a validation, with what it found."""
-        if trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking:
-            self._save(trainer)
+        fitting = trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking
+        if fitting and not trainer.fit_loop.epoch_loop._should_accumulate():
+            self.save(trainer)
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Leave where the run was told to in its last step; from here on a signal need not wait."""
+        self.preemption.stepping = False
+        if self.preemption.agreed():
+            self.preemption.leave()
+
+
+def validates(trainer: pl.Trainer, ahead: int = 0) -> bool:
+    """Whether a validation follows a batch.
+
+    Args:
+        trainer: At the end of a training batch.
+        ahead: How many batches after that one.
+    """
+    every, loop = trainer.val_check_batch, trainer.fit_loop.epoch_loop
+    if not trainer.enable_validation or not isinstance(every, int):
+        return False
+    if trainer.check_val_every_n_epoch is None:
+        return (loop.total_batch_idx + 1 + ahead) % every == 0
+    epochs, batch = divmod(loop.batch_idx + ahead, int(trainer.num_training_batches))
+    return (batch + 1) % every == 0 and (trainer.current_epoch + epochs + 1) % trainer.check_val_every_n_epoch == 0

@@ -21,10 +21,16 @@ if TYPE_CHECKING:
     from voiceface.method import Method
 
 SCHEMA = 1
+TRAINING = "training.json"
 
 
 def save_checkpoint(
-    method: "Method", folder: Path, recipe: str, data: Mapping[str, Any], identities: Iterable[str] | None = None
+    method: "Method",
+    folder: Path,
+    recipe: str,
+    data: Mapping[str, Any],
+    identities: Iterable[str] | None = None,
+    training: Mapping[str, Any] | None = None,
 ) -> str:
     """Write a method's weights, without what only training needs, what is needed to build it again, and a card.
 
@@ -35,6 +41,7 @@ def save_checkpoint(
         data: What it was trained on: corpus name, hash, split.
         identities: Who it was trained on (`voiceface.data.leaks.person_names`), so that a test on them is recognised;
             None: not known.
+        training: What the training took (`voiceface.watch.Watch.summary`); None: not known.
 
     Returns:
         The sha256 of the weights.
@@ -57,6 +64,10 @@ def save_checkpoint(
         (folder / IDENTITIES).unlink(missing_ok=True)
     else:
         write_for_user(folder / IDENTITIES, "".join(f"{name}\n" for name in sorted(identities)).encode())
+    if training is None:
+        (folder / TRAINING).unlink(missing_ok=True)
+    else:
+        write_for_user(folder / TRAINING, json.dumps(training, indent=1).encode())
     write_for_user(folder / "config.json", json.dumps(config, indent=1).encode())
     write_for_user(folder / "README.md", card(method, recipe, data).encode())
     return str(config["sha256"])
@@ -81,6 +92,22 @@ def read_config(folder: Path) -> dict[str, Any]:
     if config.get("schema") != SCHEMA:
         raise UserError(f"{path}: checkpoint schema {config.get('schema')}, this version reads {SCHEMA}")
     return config
+
+
+def read_training(folder: Path) -> dict[str, Any] | None:
+    """What the training of a checkpoint took; None where it does not say.
+
+    Raises:
+        UserError: It is not readable.
+    """
+    path = folder / TRAINING
+    try:
+        training: dict[str, Any] = json.loads(path.read_text())
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise UserError(f"{path}: not readable as JSON ({error})") from None
+    return training
 
 
 def load_checkpoint(folder: Path) -> "Method":

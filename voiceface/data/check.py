@@ -10,7 +10,8 @@ from multiprocessing import get_context
 from typing import NamedTuple
 
 from voiceface.data.clips import cut_face, cut_feature, cut_voice
-from voiceface.data.shards import SPLITS, Bundle, Corpus, DamagedError
+from voiceface.data.index import Bundle, Index
+from voiceface.data.shards import SPLITS, Corpus, DamagedError
 from voiceface.errors import UserError
 from voiceface.processes import cores, end_with_parent
 from voiceface.progress import progress
@@ -139,13 +140,13 @@ def check_corpus(corpus: Corpus, deep: bool = False, workers: int | None = None)
     return found
 
 
-def _index_problems(corpus: Corpus, split: str, index: list[Bundle], identities: dict[str, str]) -> Iterator[str]:
+def _index_problems(corpus: Corpus, split: str, index: Index, identities: dict[str, str]) -> Iterator[str]:
     """What is wrong with an index; `identities` collects who was met in which split."""
     counts = {
         "bundles": len(index),
-        "voices": sum(bundle.voices for bundle in index),
-        "faces": sum(bundle.faces for bundle in index),
-        "identities": len({bundle.identity for bundle in index}),
+        "voices": index.voices.sum(),
+        "faces": index.faces.sum(),
+        "identities": len(index.names),
     }
     described = corpus.description["splits"][split]
     for kind, count in counts.items():
@@ -156,7 +157,7 @@ def _index_problems(corpus: Corpus, split: str, index: list[Bundle], identities:
     except UserError as error:
         yield str(error)
         return
-    for identity in sorted({bundle.identity for bundle in index}):
+    for identity in index.names:
         if (other := identities.setdefault(identity, split)) != split:
             yield f"{split}: identity {identity} stands in {other} as well"
         if table.get(identity, {}).get("split") != split:

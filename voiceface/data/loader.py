@@ -1,8 +1,9 @@
 """The loader: sized, resumable, with workers that hold no state."""
 
 import logging
+import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from torch.utils.data import DataLoader, Sampler
@@ -42,6 +43,7 @@ class Loader:
         pin_memory: Copy batches to page-locked memory, for a GPU.
         rank: This process among `world`, for evaluation.
         world: Number of processes, for evaluation.
+        order: Numbers of the batches to load, for evaluation; None: every `world`-th.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class Loader:
         pin_memory: bool = False,
         rank: int = 0,
         world: int = 1,
+        order: Iterable[int] | None = None,
     ) -> None:
         self.batches = batches
         self._options: dict[str, Any] = {"batch_size": None, "num_workers": workers, "pin_memory": pin_memory}
@@ -60,10 +63,12 @@ class Loader:
             self._options["worker_init_fn"] = end_with_parent(start_method)
         # A rank without a batch of its own gets an empty one: collectives after the evaluation need every rank.
         self._mine = None if isinstance(batches, TrainingBatches) else range(rank, max(len(batches), world), world)
+        self._order = self._mine if order is None else order
         self._loader: DataLoader[Batch] | None = None
         self._iterator: Iterator[Batch] | None = None
         self.served = 0
         self.skipped = 0
+        self.waited = 0.0  # seconds that training has spent in waiting for its next batch
         self._seen = 0
 
     def __len__(self) -> int:
@@ -92,12 +97,14 @@ class Loader:
                 endless = _Endless(self.batches.steps, self.served)  # type: ignore[union-attr]
                 self._iterator = iter(DataLoader(self.batches, sampler=endless, **self._options))
             for _ in range(len(self)):
+                began = time.perf_counter()
                 batch = next(self._iterator)
+                self.waited += time.perf_counter() - began
                 self.served += 1
                 yield self._checked(batch)
         else:
             if self._loader is None:
-                self._loader = DataLoader(self.batches, sampler=self._mine, **self._options)
+                self._loader = DataLoader(self.batches, sampler=self._order, **self._options)
             self.skipped = self._seen = 0
             for batch in self._loader:
                 yield self._checked(batch)

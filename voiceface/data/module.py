@@ -1,26 +1,34 @@
 """The one data module: every method trains and is evaluated on the same stream."""
 
 import os
+from collections.abc import Sequence
 from typing import Any, Literal
 
+import numpy as np
 import pytorch_lightning as pl
 
 from voiceface.data.builtin import builtin_corpus
+from voiceface.data.feature_corpus import check_features
+from voiceface.data.feature_rows import FeatureRows
+from voiceface.data.frozen_cache import cached_rows, encoder_of, frozen_kinds
+from voiceface.data.index import Index
 from voiceface.data.loader import Loader
 from voiceface.data.sampling import Sampling
-from voiceface.data.shards import Bundle, Corpus
+from voiceface.data.shards import Corpus
 from voiceface.data.stream import EvaluationBatches, OnError, TrainingBatches
-from voiceface.encoders.face_features import FaceFeatures
-from voiceface.encoders.voice_features import VoiceFeatures
 from voiceface.errors import UserError
 
 StartMethod = Literal["fork", "spawn", "forkserver"]
 
 # Options that checkpoints of version 0.1.0 do not name; their runs had them so.
-OFF: dict[str, Any] = {"voice_seconds_max": None, "voice_speed": 0.0, "face_jitter": 0.0, "same_video": False}
-
-# Options that change pixels and samples, which features have none of.
-CHANGES = ("flip", "voice_seconds_max", "voice_speed", "face_jitter")
+OFF: dict[str, Any] = {
+    "voice_seconds_max": None,
+    "voice_speed": 0.0,
+    "face_jitter": 0.0,
+    "same_video": False,
+    "fixed_crops": False,
+    "cache_frozen": False,
+}
 
 
 class VoxVGGDataModule(pl.LightningDataModule):
@@ -51,6 +59,10 @@ class VoxVGGDataModule(pl.LightningDataModule):
             1 + this (SVHF-Net; the amount is not published). 0: as it is.
         same_video: Take a person's clips of a batch from one video that has both voices and faces (Learnable PINs).
             The corpus must be prepared with `--bundle video`.
+        fixed_crops: Cut and change a training clip always alike, as the seed and its key say, not anew each time.
+        cache_frozen: Compute what a frozen network makes of each clip once, keep it in the cache folder, and train on
+            that: the same training, without the network's cost. Clips of that kind then have fixed crops. Testing runs
+            the network.
 
     Raises:
         UserError: The corpus is missing, damaged, or too small for the batch; or stores less margin than the face
@@ -75,6 +87,8 @@ class VoxVGGDataModule(pl.LightningDataModule):
         voice_speed: float = 0.0,
         face_jitter: float = 0.0,
         same_video: bool = False,
+        fixed_crops: bool = False,
+        cache_frozen: bool = False,
     ) -> None:
         super().__init__()
         for name, value, least in (
@@ -103,7 +117,9 @@ class VoxVGGDataModule(pl.LightningDataModule):
         self.seed = seed if seed is not None else int(os.environ.get("PL_GLOBAL_SEED", 0))
         self.voice_seconds_max, self.voice_speed = voice_seconds_max, voice_speed
         self.face_jitter, self.same_video = face_jitter, same_video
+        self.fixed_crops, self.cache_frozen = fixed_crops, cache_frozen
         self._corpus: Corpus | None = None
+        self._checked: dict[str, Index] = {}
         self._loaders: list[Loader] = []
 
     def state_dict(self) -> dict[str, Any]:
@@ -129,6 +145,18 @@ class VoxVGGDataModule(pl.LightningDataModule):
         if self.root is None:
             builtin_corpus()
 
+    def setup(self, stage: str) -> None:
+        """Before training, refuse `cache_frozen` where nothing is frozen.
+
+        Raises:
+            UserError: Nothing is, or the crops of voices that should be fixed have random lengths.
+        """
+        if stage == "fit" and "voices" in self.sampling().fixed and self.voice_seconds_max is not None:
+            raise UserError(
+                f"--data.voice_seconds_max {self.voice_seconds_max}: fixed crops of voices (--data.fixed_crops, or "
+                "--cache-frozen) have one length; give null"
+            )
+
     @property
     def corpus(self) -> Corpus:
         """The corpus, opened on first use."""
@@ -136,28 +164,30 @@ class VoxVGGDataModule(pl.LightningDataModule):
             self._corpus = Corpus(self.root or builtin_corpus())
         return self._corpus
 
-    def bundles(self, split: str) -> list[Bundle]:
+    def bundles(self, split: str) -> Index:
         """The bundles of a split, checked to hold both voices and faces of at least two people.
 
         Raises:
             UserError: The split is missing, or has no faces, no voices or one identity only.
         """
+        if split in self._checked:
+            return self._checked[split]
         bundles = self.corpus.index(split)
-        for kind in ("voices", "faces"):
-            if not any(getattr(b, kind) for b in bundles):
+        for kind, clips in (("voices", bundles.voices), ("faces", bundles.faces)):
+            if not clips.any():
                 raise UserError(f"--data {self.corpus.root}: the {split} split has no {kind}; nothing can be matched")
-        identities = {b.identity for b in bundles if b.voices} & {b.identity for b in bundles if b.faces}
-        if len(identities) < 2:
+        heard, seen = (np.bincount(bundles.identity, clips) > 0 for clips in (bundles.voices, bundles.faces))
+        if (both := int((heard & seen).sum())) < 2:
             raise UserError(
-                f"--data {self.corpus.root}: the {split} split has {len(identities)} identity with both "
+                f"--data {self.corpus.root}: the {split} split has {both} identity with both "
                 "voices and faces; matching needs two or more"
             )
+        self._checked[split] = bundles
         return bundles
 
     def training_people(self) -> list[dict[str, str]]:
         """What the corpus knows of each training identity (gender, nationality, ...), by its number in the batches."""
-        names = sorted({b.identity for b in self.bundles("train") if b.voices and b.faces})
-        return [self.corpus.identities.get(name, {}) for name in names]
+        return [self.corpus.identities.get(name, {}) for name in self.bundles("train").paired().names]
 
     def sampling(self) -> Sampling:
         """Batch composition and crops, with the face size and margin of the method's encoder.
@@ -165,8 +195,10 @@ class VoxVGGDataModule(pl.LightningDataModule):
         Without a trainer faces come as they are stored.
         """
         size, margin = self.corpus.face_size, self.corpus.face_margin
+        fixed: tuple[str, ...] = ("voices", "faces") if self.fixed_crops else ()
         if self.trainer is not None:
-            self._check_features()
+            check_features(self.corpus, self.trainer.lightning_module, vars(self))
+            fixed += self._frozen_kinds()
             encoder = self.trainer.lightning_module.face_encoder
             size, margin = int(encoder.size), float(encoder.margin)  # type: ignore[arg-type, union-attr]
         if margin > self.corpus.face_margin:
@@ -188,44 +220,8 @@ class VoxVGGDataModule(pl.LightningDataModule):
             self.voice_speed,
             self.face_jitter,
             self.same_video,
+            fixed,
         )
-
-    def _check_features(self) -> None:
-        """Refuse features for a method that takes voices and faces, the reverse, and features of other networks."""
-        features, method = self.corpus.description.get("features"), self.trainer.lightning_module  # type: ignore[union-attr]
-        for kind, taken in (("voice", VoiceFeatures), ("face", FaceFeatures)):
-            encoder = getattr(method, f"{kind}_encoder", None)
-            if features is None:
-                if isinstance(encoder, taken):
-                    raise UserError(
-                        f"--data {self.corpus.root}: holds {kind}s, the model takes features of {encoder.encoder}; "
-                        "give a corpus of features, which `voiceface extract` makes"
-                    )
-                continue
-            there = features[f"{kind}s"]
-            if not isinstance(encoder, taken):
-                raise UserError(
-                    f"--data {self.corpus.root}: holds features of {there['encoder']}, the model takes {kind}s; train "
-                    f"with --encoders features, or give the corpus of {features['of']['name']} that they are of"
-                )
-            for name in ("dim", "encoder", "weights"):
-                if getattr(encoder, name) != there[name]:
-                    raise UserError(
-                        f"--data {self.corpus.root}: its {kind}s are features with {name} {there[name]}, the model's "
-                        f"have {getattr(encoder, name)}; give features of the same network"
-                    )
-        if features is not None:
-            on = [name for name in CHANGES if getattr(self, name)]
-            if on:
-                raise UserError(
-                    f"--data.{on[0]} {getattr(self, on[0])}: does not apply to the features of {self.corpus.root}; "
-                    "leave it out"
-                )
-            if method.hparams.get("test_seconds") is not None:
-                raise UserError(
-                    f"--model.test_seconds {method.hparams['test_seconds']}: the features of {self.corpus.root} are of "
-                    "whole voices; give null"
-                )
 
     def _place(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer is not None else (0, 1)
@@ -239,41 +235,60 @@ class VoxVGGDataModule(pl.LightningDataModule):
 
     def teardown(self, stage: str) -> None:
         """End all workers."""
+        self._give(())
         while self._loaders:
             self._loaders.pop().close()
 
     def train_dataloader(self) -> Loader:
         """Endless deterministic identity batches; one pass is an epoch."""
         rank, world = self._place()
-        paired = [b for b in self.bundles("train") if b.voices and b.faces]
+        paired = self.bundles("train").paired()
         batches = TrainingBatches(self.corpus, "train", paired, self.sampling(), self.on_error, rank, world)
         if batches.steps == 0:
-            people = len({b.identity for b in paired})
+            people = len(paired.names)
             raise UserError(
                 f"--data.people {self.people}: the train split has {people} people for {world} x "
                 f"{self.people} in a batch; ask for fewer"
             )
+        batches.cached = self._cached(batches, crops=True)
         return self._loader(batches)
 
-    def _evaluation(self, split: str) -> Loader:
-        return self._loader(
-            EvaluationBatches(
-                self.corpus,
-                split,
-                self.bundles(split),
-                self.sampling(),
-                self.evaluation_on_error,
-                self.evaluation_bundles,
-            )
+    def _evaluation(self, split: str) -> EvaluationBatches:
+        bundles, sampling = self.bundles(split), self.sampling()
+        return EvaluationBatches(
+            self.corpus, split, bundles, sampling, self.evaluation_on_error, self.evaluation_bundles
         )
+
+    def _frozen_kinds(self) -> tuple[str, ...]:
+        if not self.cache_frozen or self.trainer is None:
+            return ()
+        return frozen_kinds(self.trainer.lightning_module)  # type: ignore[arg-type]
+
+    def _cached(self, batches: TrainingBatches | EvaluationBatches, crops: bool) -> dict[str, FeatureRows]:
+        """The outputs of frozen networks for the clips of these batches."""
+        if not self._frozen_kinds():
+            return {}
+        method: Any = self.trainer.lightning_module  # type: ignore[union-attr]
+        return cached_rows(method, batches, crops, self.workers, self.start_method, self._place()[0])
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """Tell the encoders whether their outputs come in."""
+        self._give(batch.get("given", ()))
+        return batch
+
+    def _give(self, kinds: Sequence[str]) -> None:
+        for kind in self._frozen_kinds():
+            encoder_of(self.trainer.lightning_module, kind).given = kind in kinds  # type: ignore[arg-type, union-attr]
 
     def val_dataloader(self) -> Loader:
         """Every clip of the val split once."""
-        return self._evaluation("val")
+        batches = self._evaluation("val")
+        batches.cached = self._cached(batches, crops=False)
+        return self._loader(batches)
 
     def test_dataloader(self) -> Loader:
         """Every clip of the test split once."""
-        return self._evaluation(self.test_split)
+        return self._loader(self._evaluation(self.test_split))
 
     test_split = "test"
 

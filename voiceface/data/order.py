@@ -16,7 +16,7 @@ def steps_per_epoch(identities: NDArray[np.int64], people: int) -> int:
     Returns:
         Largest s with sum over identities of min(bundles of the identity, s) >= people * s; 0 where none.
     """
-    counts = np.unique(identities, return_counts=True)[1]
+    counts = np.bincount(identities)
     low, high = 0, len(identities) // people
     while low < high:
         middle = (low + high + 1) // 2

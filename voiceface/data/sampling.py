@@ -24,6 +24,7 @@ class Sampling:
         voice_speed: Largest change of a training voice's speed, as a share of it, in hundredths.
         face_jitter: Largest change of a training face's brightness and saturation, as a share of them.
         same_video: Take a person's clips of a batch from one video.
+        fixed: `voices`, `faces` or both, where a clip is always cut and changed alike: as seed and key say.
     """
 
     people: int
@@ -38,6 +39,7 @@ class Sampling:
     voice_speed: float = 0.0
     face_jitter: float = 0.0
     same_video: bool = False
+    fixed: tuple[str, ...] = ()
 
     def voice_samples(self, epoch: int, step: int) -> int:
         """Length of the voices of one training batch, the same on all ranks, samples."""

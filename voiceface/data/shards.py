@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 import soundfile
@@ -23,6 +23,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from webdataset.writer import TarWriter
 
+from voiceface.data.index import Bundle as Bundle
+from voiceface.data.index import Index, read_index
 from voiceface.data.remote import cache_limit, fetch, read_remote
 from voiceface.errors import UserError
 
@@ -89,21 +91,7 @@ class Person:
     stamps: tuple[tuple[str, int, int], ...] = ()
 
 
-@dataclass(frozen=True)
-class Bundle:
-    """One row of a split's index: where a bundle lies and how much it holds."""
-
-    shard: str
-    key: str
-    identity: str
-    offset: int
-    bytes: int
-    voices: int
-    faces: int
-
-
-@dataclass(frozen=True)
-class Member:
+class Member(NamedTuple):
     """One voice or face of a bundle that was opened: its metadata and the place of its bytes."""
 
     key: str
@@ -306,14 +294,14 @@ class Corpus:
             raise UserError(f"--data {self.root}: identities.csv is damaged; run `voiceface check {self.root}`")
         return {row.pop("identity"): row for row in table}
 
-    def index(self, split: str) -> list[Bundle]:
+    def index(self, split: str) -> Index:
         """Read the index of a split.
 
         Args:
             split: `train`, `val` or `test`.
 
         Returns:
-            One `Bundle` each, in the order of the shards.
+            Its bundles, in the order of the shards.
 
         Raises:
             UserError: The corpus has no such split, its index is damaged, or the split is remote and larger than the
@@ -331,26 +319,26 @@ class Corpus:
                 f"--data {self.root}: the {split} split takes {size / 1e9:.1f} GB, the cache may hold "
                 f"{cache_limit() / 1e9:g}; set VOICEFACE_CACHE_GB higher, or copy the corpus into a folder"
             )
-        rows = csv.DictReader(io.StringIO(self._text(f"{split}/index.csv")))
-        numbers = ("offset", "bytes", "voices", "faces")
         try:
-            bundles = [Bundle(r["shard"], r["key"], r["identity"], *(int(r[n]) for n in numbers)) for r in rows]
-            unknown = next((b.shard for b in bundles if b.shard not in shards), None)
-            if any(min(b.offset, b.bytes, b.voices, b.faces) < 0 for b in bundles):
-                raise ValueError
-        except (KeyError, TypeError, ValueError):
+            index = read_index(self._content(f"{split}/index.csv"))
+            unknown = next((name for name in index.shards if name not in shards), None)
+        except ValueError:
             unknown = "values of another kind"
         if unknown is not None:
             raise UserError(
                 f"--data {self.root}: {split}/index.csv is damaged (it names {unknown!r}); run `voiceface check` on it"
             )
-        return bundles
+        return index
 
     def _text(self, name: str) -> str:
         try:
-            return self._bytes(name).decode()
+            return self._content(name).decode()
         except UnicodeDecodeError:
             raise UserError(f"--data {self.root}: {name} is damaged; run `voiceface check {self.root}`") from None
+
+    def _content(self, name: str) -> bytes:
+        try:
+            return self._bytes(name)
         except FileNotFoundError:
             raise UserError(f"--data {self.root}: {name} is missing; run `voiceface check {self.root}`") from None
 
@@ -367,14 +355,18 @@ class Corpus:
 
     def _bytes(self, name: str, start: int = 0, size: int = -1) -> bytes:
         try:
-            file = self.path(name).open("rb")
+            file = self._open(name)
         except FileNotFoundError:
             if not self.remote:
                 raise
-            file = self.path(name).open("rb")  # another process made room in the cache just then
+            file = self._open(name)  # another process made room in the cache just then
         with file:
             file.seek(start)
             return file.read(size)
+
+    def _open(self, name: str) -> IO[bytes]:
+        # Not by way of pathlib, which takes as long as opening and reading; training opens a file for every clip.
+        return open(self.path(name) if self.remote else f"{self.root}/{name}", "rb")
 
     def read(self, split: str, bundle: Bundle, offset: int, size: int) -> bytes:
         """Read bytes of a bundle.
@@ -462,15 +454,16 @@ def _described_files(described: Mapping[str, Any]) -> dict[str, tuple[str, int |
 
 
 def _member(described: Mapping[str, Any], offset: int) -> Member:
-    observed, landmarks = described.get("observed"), described.get("landmarks")
+    get = described.get
+    observed, landmarks = get("observed"), get("landmarks")
     return Member(
-        key=described["key"],
-        name=described["name"],
-        bytes=described["bytes"],
-        offset=offset,
-        video=described.get("video", ""),
-        time=described.get("time"),
-        source=described.get("source", ""),
-        observed=None if observed is None else tuple(observed),
-        landmarks=None if landmarks is None else tuple(landmarks),
+        described["key"],
+        described["name"],
+        described["bytes"],
+        offset,
+        get("video", ""),
+        get("time"),
+        get("source", ""),
+        None if observed is None else tuple(observed),
+        None if landmarks is None else tuple(landmarks),
     )

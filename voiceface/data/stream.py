@@ -7,81 +7,26 @@ were started matters, and the state to resume from is one integer, the batches s
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-import soundfile
 import torch
 from numpy.typing import NDArray
-from torch.utils.data import Dataset
 
-from voiceface.data.clips import change_speed, cut_face, cut_feature, cut_voice, jitter_face, speed_samples
+from voiceface.data.index import Bundle
 from voiceface.data.order import epoch_plan, steps_per_epoch
+from voiceface.data.reading import Batch as Batch
+from voiceface.data.reading import OnError as OnError
+from voiceface.data.reading import Reading
 from voiceface.data.sampling import Sampling
-from voiceface.data.shards import Bundle, Corpus, DamagedError, Member, seeded
+from voiceface.data.shards import Corpus, DamagedError, Member, seeded
 from voiceface.data.videos import shared_videos
 from voiceface.errors import UserError
 
-Batch = dict[str, Any]
-OnError = Literal["skip", "stop"]
 SUBSTITUTES = 8
 
 
-class _Batches(Dataset[Batch]):
-    """What both streams share: reading members, and what happens to a damaged one."""
-
-    def __init__(
-        self, corpus: Corpus, split: str, bundles: Sequence[Bundle], sampling: Sampling, on_error: OnError
-    ) -> None:
-        self.corpus, self.split, self.bundles, self.sampling, self.on_error = corpus, split, bundles, sampling, on_error
-        self.features: dict[str, Any] | None = corpus.description.get("features")
-
-    def _feature(self, kind: str, bundle: Bundle, member: Member) -> NDArray[np.float32]:
-        """A clip of a corpus of features; nothing is cropped or changed."""
-        assert self.features is not None
-        data = self.corpus.read(self.split, bundle, member.offset, member.bytes)
-        try:
-            return cut_feature(data, self.features[kind]["dim"], self.features["dtype"])
-        except ValueError as error:
-            raise DamagedError(f"{self.split}/{bundle.shard}: {kind[:-1]} {member.key} is damaged ({error})") from None
-
-    def _face(self, bundle: Bundle, face: Member, rng: np.random.Generator | None) -> NDArray[Any]:
-        if self.features is not None:
-            return self._feature("faces", bundle, face)
-        s = self.sampling
-        data = self.corpus.read(self.split, bundle, face.offset, face.bytes)
-        try:
-            image = cut_face(data, self.corpus.face_size, self.corpus.face_margin, s.face_size, s.face_margin)
-        except (OSError, ValueError, SyntaxError) as error:
-            raise DamagedError(f"{self.split}/{bundle.shard}: face {face.key} is damaged ({error})") from None
-        if rng is None:
-            return image
-        if s.flip and rng.random() < 0.5:
-            image = image[:, ::-1]
-        if s.face_jitter:
-            brightness, saturation = rng.uniform(1 - s.face_jitter, 1 + s.face_jitter, 2)
-            image = jitter_face(image, brightness, saturation)
-        return image
-
-    def _voice(
-        self, bundle: Bundle, voice: Member, rng: np.random.Generator | None, samples: int | None = None
-    ) -> NDArray[Any]:
-        if self.features is not None:
-            return self._feature("voices", bundle, voice)
-        data = self.corpus.read(self.split, bundle, voice.offset, voice.bytes)
-        percent = 100
-        if rng is not None and self.sampling.voice_speed:
-            change = round(100 * self.sampling.voice_speed)
-            percent += int(rng.integers(-change, change, endpoint=True))
-        try:
-            if samples is None:
-                return cut_voice(data, None, None)
-            return change_speed(cut_voice(data, speed_samples(samples, percent), rng), percent, samples)
-        except (soundfile.SoundFileError, ValueError) as error:
-            raise DamagedError(f"{self.split}/{bundle.shard}: voice {voice.key} is damaged ({error})") from None
-
-
-class TrainingBatches(_Batches):
+class TrainingBatches(Reading):
     """Batches of P distinct identities x voices x faces, one per (epoch, step).
 
     Args:
@@ -106,9 +51,7 @@ class TrainingBatches(_Batches):
     ) -> None:
         super().__init__(corpus, split, bundles, sampling, on_error)
         self.rank, self.world = rank, world
-        names = sorted({b.identity for b in bundles})
-        number = {name: i for i, name in enumerate(names)}
-        self.identities = np.array([number[b.identity] for b in bundles], dtype=np.int64)
+        self.identities = self.bundles.identity
         self.steps = steps_per_epoch(self.identities, sampling.people * world)
         self._planned: tuple[int, NDArray[np.int64]] | None = None
 
@@ -139,6 +82,7 @@ class TrainingBatches(_Batches):
             "face_identity": number_of.repeat_interleave(self.sampling.faces),
             "face_keys": [key for person in people for key in person[3]],
             "skipped": skipped,
+            **self._given(),
         }
 
     def _person(
@@ -188,18 +132,15 @@ class TrainingBatches(_Batches):
     def _draw(
         self, members: Sequence[Member], count: int, epoch: int, bundle: Bundle, cut: Any, skipped: list[str]
     ) -> tuple[list[NDArray[Any]], list[str]]:
-        """Cut `count` random members; each is taken once before any is taken again, with another crop."""
+        """Cut `count` random members; each once before any again, then with another crop unless crops are fixed."""
         rng = np.random.default_rng(seeded(self.sampling.seed, epoch, bundle.key, members[0].name[0]))
         clips: list[NDArray[Any]] = []
         keys: list[str] = []
         good = [members[i] for i in rng.permutation(len(members))]
         while len(clips) < count:
             member = good[len(clips) % len(good)]
-            own = None
-            if self.features is None:  # nothing is drawn for a feature
-                own = np.random.default_rng(seeded(self.sampling.seed, epoch, member.key, len(clips)))
             try:
-                clips.append(cut(bundle, member, own))
+                clips.append(cut(bundle, member, self._random(member, epoch, len(clips))))
                 keys.append(member.key)
             except DamagedError as error:
                 good.remove(member)
@@ -209,7 +150,7 @@ class TrainingBatches(_Batches):
         return clips, keys
 
 
-class EvaluationBatches(_Batches):
+class EvaluationBatches(Reading):
     """All voices and faces of a split, each exactly once over all ranks, in the order of the shards.
 
     Args:
@@ -219,6 +160,8 @@ class EvaluationBatches(_Batches):
         sampling: Size and margin of the faces.
         on_error: `stop` stops at a damaged member, `skip` leaves it out and counts it.
         bundles_per_batch: Bundles that make a batch.
+        kinds: Kinds of clips to read; the other one is left out.
+        crops: Voices and faces are cut and changed as in training with fixed crops.
     """
 
     def __init__(
@@ -229,10 +172,12 @@ class EvaluationBatches(_Batches):
         sampling: Sampling,
         on_error: OnError,
         bundles_per_batch: int,
+        kinds: Sequence[str] = ("voices", "faces"),
+        crops: bool = False,
     ) -> None:
         super().__init__(corpus, split, bundles, sampling, on_error)
-        self.bundles_per_batch = bundles_per_batch
-        self.names = sorted({b.identity for b in bundles})
+        self.bundles_per_batch, self.kinds, self.crops = bundles_per_batch, kinds, crops
+        self.names = self.bundles.names
         self._number = {name: i for i, name in enumerate(self.names)}
 
     def __len__(self) -> int:
@@ -243,6 +188,7 @@ class EvaluationBatches(_Batches):
         members: dict[str, list[Member]] = {"voices": [], "faces": []}
         identity: dict[str, list[int]] = {"voices": [], "faces": []}
         skipped: list[str] = []
+        cut_voice = partial(self._voice, samples=self.sampling.voice_samples(0, 0) if self.crops else None)
         start = number * self.bundles_per_batch
         try:
             for bundle in self.bundles[start : start + self.bundles_per_batch]:
@@ -251,12 +197,13 @@ class EvaluationBatches(_Batches):
                 except DamagedError as error:
                     if self.on_error == "stop":
                         raise
-                    skipped += [str(error)] * (bundle.voices + bundle.faces)
+                    skipped += [str(error)] * sum(getattr(bundle, kind) for kind in self.kinds)
                     continue
-                for kind, found, cut in (("voices", voices, self._voice), ("faces", faces, self._face)):
-                    for member in found:
+                for kind, found, cut in (("voices", voices, cut_voice), ("faces", faces, self._face)):
+                    for member in found if kind in self.kinds else ():
                         try:
-                            clips[kind].append(cut(bundle, member, None))
+                            rng = self._random(member, 0, 0) if self.crops else None
+                            clips[kind].append(cut(bundle, member, rng))
                         except DamagedError as error:
                             if self.on_error == "stop":
                                 raise
@@ -269,7 +216,7 @@ class EvaluationBatches(_Batches):
         except UserError as error:
             return {"mistake": str(error)}
         lengths = [len(v) for v in clips["voices"]]
-        kind_of_voice = np.int16 if self.features is None else np.float32
+        kind_of_voice = np.int16 if self.features is None and "voices" not in self.cached else np.float32
         voices_padded = np.zeros((len(lengths), max(lengths, default=0)), kind_of_voice)
         for row, voice in zip(voices_padded, clips["voices"], strict=True):
             row[: len(voice)] = voice
@@ -286,6 +233,7 @@ class EvaluationBatches(_Batches):
             "face_keys": [m.key for m in members["faces"]],
             "face_observed": [m.observed for m in members["faces"]],
             "skipped": skipped,
+            **self._given(),
         }
 
 

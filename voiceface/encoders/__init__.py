@@ -83,7 +83,9 @@ def _build(kind: str, name: str, options: dict[str, Any]) -> Any:
         choices = get_args(known[option].annotation)
         if get_origin(known[option].annotation) is Literal and value not in choices:
             raise UserError(f"{name}: {option} {value!r} is not one of: {', '.join(map(str, choices))}")
-    return encoder(**options)
+    built = encoder(**options)
+    built.built = (name, options)
+    return built
 
 
 def __getattr__(name: str) -> Any:

@@ -1,6 +1,7 @@
 """What every encoder is: a network that takes raw pixels or samples and owns its preprocessing."""
 
 from abc import ABC, abstractmethod
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,11 +14,19 @@ class FaceEncoder(nn.Module, ABC):
         size: Width and height of the images it takes, in pixels.
         margin: The face box it wants, as a multiple of the detected box; 1.0 is the detected box itself.
         dim: Length of an embedding.
+        built: Name and options that it was built from.
+        given: What comes in are this network's outputs, computed before (`--cache-frozen`): they are handed through.
     """
 
     size: int
     margin: float = 1.0
     dim: int
+    built: tuple[str, dict[str, Any]] = ("", {})
+    given: bool = False
+
+    def __call__(self, faces: Tensor) -> Tensor:
+        """Embeds faces, or hands through what was computed before."""
+        return _checked(faces, self.dim) if self.given else super().__call__(faces)
 
     @abstractmethod
     def forward(self, faces: Tensor) -> Tensor:
@@ -51,11 +60,19 @@ class VoiceEncoder(nn.Module, ABC):
             an encoder of another rate resamples them itself.
         dim: Length of an embedding.
         crops: The waveforms are the crops of training, not whole utterances; None: in training mode they are.
+        built: Name and options that it was built from.
+        given: What comes in are this network's outputs, computed before (`--cache-frozen`): they are handed through.
     """
 
     sample_rate: int = 16_000
     dim: int
     crops: bool | None = None
+    built: tuple[str, dict[str, Any]] = ("", {})
+    given: bool = False
+
+    def __call__(self, waveforms: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Embeds utterances, or hands through what was computed before."""
+        return _checked(waveforms, self.dim) if self.given else super().__call__(waveforms, lengths)
 
     @property
     def whole(self) -> bool:
@@ -76,3 +93,11 @@ class VoiceEncoder(nn.Module, ABC):
         Raises:
             voiceface.errors.UserError: If an utterance has no samples or a length exceeds T.
         """
+
+
+def _checked(outputs: Tensor, dim: int) -> Tensor:
+    """Outputs computed before, of the right shape and type."""
+    if not outputs.is_floating_point() or outputs.shape[1:] != (dim,):
+        kind = str(outputs.dtype).removeprefix("torch.")
+        raise ValueError(f"outputs of this network are floats of shape (B, {dim}), not {kind} {tuple(outputs.shape)}")
+    return outputs

@@ -6,9 +6,10 @@ import torch
 import torchaudio
 from torch import Tensor
 
-from voiceface.features.waveforms import SAMPLE_RATE, reflect_pad, zero_beyond
+from voiceface.features.waveforms import SAMPLE_RATE, not_compiled, reflect_pad, zero_beyond
 
 
+@not_compiled
 def magnitude_spectrogram(waveforms: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
     """The features of Thin-ResNet34: a magnitude spectrogram, each frame normalised over frequency.
 
@@ -32,6 +33,7 @@ def magnitude_spectrogram(waveforms: Tensor, lengths: Tensor | None = None) -> t
         return zero_beyond((magnitude - mean) / (std + 1e-5), frames), frames
 
 
+@not_compiled
 def mirrored_spectrogram(waveforms: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
     """The features of VGGVox: all 512 bins of the magnitude spectrum, each normalised over the utterance's time.
 
@@ -56,6 +58,7 @@ def mirrored_spectrogram(waveforms: Tensor, lengths: Tensor | None = None) -> tu
         return torch.cat([half, half[:, 1:256].flip(1)], dim=1), frames
 
 
+@not_compiled
 def log_mel(
     waveforms: Tensor,
     lengths: Tensor | None = None,
@@ -92,6 +95,7 @@ def log_mel(
         return zero_beyond(logarithm, frames), frames
 
 
+@not_compiled
 def normalised_log_mel(waveforms: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
     """The features of DIMNet's voice network: 64 log-mel bands, each normalised over the utterance's time.
 

@@ -1,5 +1,8 @@
 """Batches of waveforms: scaling, repetition, reversal, padding and resampling, each utterance by its own length."""
 
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
 import torch
 import torchaudio
 from torch import Tensor
@@ -7,8 +10,20 @@ from torch import Tensor
 from voiceface.errors import UserError
 
 SAMPLE_RATE = 16_000
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
+def not_compiled(feature: Callable[P, R]) -> Callable[P, R]:
+    """Keep `torch.compile` out of a feature: one break of the graph, and the network behind it stays whole.
+
+    Features look at values and take Fourier transforms, which would break it in many places.
+    """
+    eager: Callable[P, R] = torch.compiler.disable(feature)  # type: ignore[no-untyped-call]
+    return eager
+
+
+@not_compiled
 def prepare_waveforms(waveforms: Tensor, lengths: Tensor | None, minimum: int) -> tuple[Tensor, Tensor | None]:
     """Scales a batch to [-1, 1], cuts padding that nobody needs, and repeats short utterances end to end.
 
@@ -79,6 +94,7 @@ def reflect_pad(waveforms: Tensor, lengths: Tensor | None, amount: int) -> Tenso
     return zero_beyond(padded, None if lengths is None else lengths + 2 * amount)
 
 
+@not_compiled
 def resample(waveforms: Tensor, rate: int) -> Tensor:
     """Resamples from 16 kHz by torchaudio's windowed sinc; what lies beyond the ends counts as zero.
 

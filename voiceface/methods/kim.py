@@ -142,8 +142,9 @@ class Kim(Method):
         # The first layer is linear in the concatenation: each half of it is computed once per clip, not per pair.
         first = cast(nn.Linear, self.classifier[0])
         of_face, of_voice = torch.split(first.weight, [faces.shape[1], voices.shape[1]], dim=1)
-        hidden = (voices.float() @ of_voice.T)[:, None] + (faces.float() @ of_face.T + first.bias)
-        return self._odds(self.classifier[1:](hidden))
+        with torch.autocast(voices.device.type, enabled=False):
+            hidden = (voices.float() @ of_voice.T)[:, None] + (faces.float() @ of_face.T + first.bias)
+            return self._odds(self.classifier[1:](hidden))
 
     @staticmethod
     def _odds(logits: Tensor) -> Tensor:
@@ -185,9 +186,13 @@ class Kim(Method):
         return self.hard_after is not None and self.global_step >= self.hard_after
 
     def training_step(self, batch: dict[str, Any], batch_idx: int) -> Tensor:
-        """Before the hard triplets' time, only the first `keep` anchors' people of a batch are embedded."""
+        """Before the hard triplets' time, only the first `keep` anchors' people of a batch are embedded.
+
+        Of processes that share a batch each embeds as many of its own.
+        """
         if self.hard_after is not None and not self._hard():
-            first = torch.unique_consecutive(batch[f"{self.anchor}_identity"])[: self.keep]
+            share = -(-self.keep // self.joined_processes())
+            first = torch.unique_consecutive(batch[f"{self.anchor}_identity"])[:share]
             batch = {**batch, **_of_people(batch, first)}
         return super().training_step(batch, batch_idx)
 

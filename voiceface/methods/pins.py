@@ -134,7 +134,8 @@ class PINs(Method):
             if len(far):
                 positive = contrastive_loss(near, torch.ones_like(near), self.margin).mean()
                 loss = positive + contrastive_loss(far, torch.zeros_like(far), self.margin).mean()
-        return loss, {"loss": loss.detach(), "tau": torch.tensor(tau)}
+        active = (far.detach() < self.margin).float().sum() / max(len(far), 1)
+        return loss, {"loss": loss.detach(), "tau": torch.tensor(tau), "active": active}
 
     def configure_optimizers(self) -> Any:
         """SGD with momentum; the rate falls in equal ratios from the first to the last."""

@@ -1,0 +1,255 @@
+"""Training steps of one recipe, timed in `Trainer.fit`: the method's own step, optimiser and schedule, nothing else."""
+
+import gc
+import importlib
+import logging
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from voiceface.data.module import VoxVGGDataModule
+from voiceface.method import Method
+from voiceface.non_finite import NonFinite
+from voiceface.recipes import merged
+from voiceface.speed import compile_encoders, keep_channels_last
+
+BATCHES = 4  # different ones in memory
+WARM_UP, WINDOWS = 3, 5
+NO_DATA = ("check_val_every_n_epoch",)
+
+
+@dataclass(frozen=True)
+class Mode:
+    """A way to train.
+
+    Args:
+        name: Its name in the table.
+        precision: Of Lightning's Trainer.
+        channels_last: Whether images are.
+        compile: Whether the encoders are compiled.
+        check: Whether losses and gradients are looked at, as `voiceface fit` does.
+    """
+
+    name: str
+    precision: str
+    channels_last: bool = False
+    compile: bool = False
+    check: bool = True
+
+
+MODES = (
+    Mode("float32", "32-true"),
+    Mode("bf16", "bf16-mixed"),
+    Mode("bf16 unchecked", "bf16-mixed", check=False),
+    Mode("bf16 channels-last", "bf16-mixed", channels_last=True),
+    Mode("bf16 channels-last compiled", "bf16-mixed", channels_last=True, compile=True),
+)
+
+
+class Memory(pl.LightningDataModule):
+    """Batches that lie on the device, round and round."""
+
+    def __init__(self, batches: list[dict[str, Any]], people: list[dict[str, str]]) -> None:
+        super().__init__()
+        self.batches, self._people, self.people = batches, people, len(set(batches[0]["voice_identity"].tolist()))
+
+    def training_people(self) -> list[dict[str, str]]:
+        return self._people
+
+    def train_dataloader(self) -> "Memory":
+        return self
+
+    def __len__(self) -> int:
+        return 1000
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return (self.batches[i % len(self.batches)] for i in range(len(self)))
+
+
+class Clock(pl.Callback):
+    """Time windows of steps, each from a moment at which the device is idle to another one; weights stay as they are.
+
+    Args:
+        seconds: How long to time, about.
+        each: Wait for the device after each step, so that waiting for data is not hidden behind its work.
+    """
+
+    def __init__(self, seconds: float, each: bool = False) -> None:
+        self.seconds, self.each = seconds, each
+        self.steps = 0
+        self.per_step: list[float] = []
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        for config in trainer.lr_scheduler_configs:
+            config.scheduler.base_lrs = [0.0 for _ in config.scheduler.base_lrs]  # type: ignore[union-attr]
+        for group in trainer.optimizers[0].param_groups:
+            group["lr"] = 0.0  # random weights at the papers' rates may run away
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        self.steps += 1
+        if self.each:
+            synchronise(pl_module.device)
+        if self.steps == 1:
+            self.batch_seconds = 0.0
+        elif self.steps == WARM_UP - 1:
+            synchronise(pl_module.device)
+            self.start = time.perf_counter()
+        elif self.steps == WARM_UP:
+            synchronise(pl_module.device)
+            one = time.perf_counter() - self.start
+            self.window = max(1, round(self.seconds / WINDOWS / one))
+            self.first, self.start = time.perf_counter(), time.perf_counter()
+            self.waited = -getattr(trainer.train_dataloader, "waited", 0.0)
+            if pl_module.device.type == "cuda":
+                torch.cuda.reset_peak_memory_stats()
+        elif self.steps > WARM_UP and (self.steps - WARM_UP) % self.window == 0:
+            synchronise(pl_module.device)
+            now = time.perf_counter()
+            self.per_step.append((now - self.start) / self.window)
+            self.start = now
+            if len(self.per_step) == WINDOWS:
+                self.wall = now - self.first
+                self.waited += getattr(trainer.train_dataloader, "waited", 0.0)
+                trainer.should_stop = True
+
+
+class Flops(pl.Callback):
+    """Count one step: floating-point operations of its matrix products and convolutions, and the clips embedded."""
+
+    def on_train_batch_start(self, trainer: pl.Trainer, pl_module: Any, batch: Any, batch_idx: int) -> None:
+        self.clips = {"voices": 0, "faces": 0}
+        for kind, encoder in (("voices", pl_module.voice_encoder), ("faces", pl_module.face_encoder)):
+            encoder.register_forward_pre_hook(lambda _, x, kind=kind: self.clips.__setitem__(kind, len(x[0])))
+        self.counter = FlopCounterMode(display=False)
+        self.counter.__enter__()
+
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        self.counter.__exit__(None, None, None)
+        self.flops = self.counter.get_total_flops()
+
+
+def synchronise(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def quiet() -> None:
+    for name in ("pytorch_lightning", "lightning_fabric", "torch._inductor", "torch._dynamo"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore")
+
+
+class Recipe:
+    """A recipe's networks with random weights and its batches.
+
+    Args:
+        name: Recipe.
+        corpus: Corpus to take batches from.
+        device: `cpu` or `cuda`.
+        small: The demo preset's networks and batches.
+        workers: Worker processes of the stream.
+    """
+
+    def __init__(self, name: str, corpus: Path, device: str, small: bool, workers: int) -> None:
+        self.settings = merged(name, "demo" if small else "paper")
+        self.device, self.small = device, small
+        data = {k: v for k, v in self.settings["data"].items() if k != "workers"}
+        self.data = VoxVGGDataModule(str(corpus), workers=workers, **data)
+        self.max_steps = int(merged(name, "paper")["trainer"]["max_steps"])
+        encoder = self.method().face_encoder
+        sampling = replace(self.data.sampling(), face_size=int(encoder.size), face_margin=float(encoder.margin))
+        self.data.sampling = lambda: sampling  # type: ignore[method-assign]
+        batches = list(islice(self.data.train_dataloader(), BATCHES))
+        self.data.teardown("fit")
+        on_device = [{k: v.to(device) if hasattr(v, "to") else v for k, v in batch.items()} for batch in batches]
+        self.memory = Memory(on_device, self.data.training_people())
+
+    def method(self) -> Method:
+        """The method, with random weights also in networks that the recipe freezes."""
+        arguments = dict(self.settings["model"])
+        module, name = arguments.pop("class_path").rsplit(".", 1)
+        torch.manual_seed(0)
+        method: Method = getattr(importlib.import_module(module), name)(**arguments)
+        method.starts_whole, method.fall_steps = True, self.max_steps
+        return method
+
+    def _fit(self, mode: Mode, data: pl.LightningDataModule, watch: pl.Callback, steps: int = -1) -> Method:
+        method = self.method()
+        if mode.channels_last:
+            keep_channels_last(method)
+        if mode.compile:
+            torch._dynamo.reset()
+            compile_encoders(method, torch.device(self.device))
+        trainer = pl.Trainer(
+            accelerator="gpu" if self.device == "cuda" else "cpu",
+            devices=1,
+            max_steps=steps,
+            max_epochs=-1,
+            precision=mode.precision,  # type: ignore[arg-type]
+            callbacks=[watch, *([NonFinite("skip", Path("non_finite.jsonl"))] if mode.check else [])],
+            limit_val_batches=0,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+        )
+        trainer.fit(method, datamodule=data)
+        return method
+
+    def count(self) -> dict[str, Any]:
+        """What one step is made of."""
+        flops = Flops()
+        method = self._fit(MODES[0], self.memory, flops, 1)
+        voices, faces = flops.clips["voices"], flops.clips["faces"]
+        return {
+            "parameters": method.count_parameters(),
+            "voices_per_step": voices,
+            "faces_per_step": faces,
+            "pairs_per_step": (voices + faces) / 2,
+            "teraflop_per_step": flops.flops / 1e12,
+        }
+
+    def time(self, mode: Mode, seconds: float) -> dict[str, Any]:
+        """Seconds per step, from batches on the device; and the most memory, GiB."""
+        start = time.perf_counter()
+        clock = Clock(seconds)
+        self._fit(mode, self.memory, clock)
+        cuda = self.device == "cuda"
+        return {
+            "milliseconds_per_step": 1000 * median(clock.per_step),
+            "windows": [round(1000 * s, 3) for s in clock.per_step],
+            "peak_memory_gib": torch.cuda.max_memory_allocated() / 2**30 if cuda else None,
+            "seconds_before_and_after": round(time.perf_counter() - start - clock.wall, 1),
+        }
+
+    def wait(self, mode: Mode, seconds: float) -> dict[str, Any]:
+        """Steps whose batches come from the corpus, through the stream's workers."""
+        clock = Clock(seconds, each=True)
+        try:
+            self._fit(mode, self.data, clock)
+        finally:
+            self.data.teardown("fit")
+        return {
+            "workers": self.data.workers,
+            "milliseconds_per_step": 1000 * median(clock.per_step),
+            "data_wait_share": clock.waited / clock.wall,
+        }
+
+    def close(self) -> None:
+        """Give the memory back."""
+        with suppress(AttributeError):
+            del self.memory
+        torch._dynamo.reset()
+        gc.collect()
+        if self.device == "cuda":
+            torch.cuda.empty_cache()

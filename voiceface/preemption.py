@@ -1,0 +1,142 @@
+"""Leaving in good order when the system asks: a scheduler takes the machine back, or it is shut down."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn
+
+import pytorch_lightning as pl
+import torch
+import torch.distributed as dist
+from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
+
+from voiceface.errors import UserError
+
+STATUS = 128 + signal.SIGTERM  # what a shell says of a process that SIGTERM ended
+PATIENCE = 5.0  # seconds that processes of a run that ends have for ending
+
+
+class Preempted(SystemExit):
+    """The run was told to end."""
+
+
+class Preemption:
+    """SIGTERM, and under SLURM the signal before a requeue: save between two steps and leave.
+
+    In validation and test there is nothing to save, and the run leaves at once. Told is the run by a signal to any of
+    its processes.
+
+    Args:
+        out: Run folder.
+        launched: Whether another process of the run started this one, and not a launcher such as torchrun.
+    """
+
+    def __init__(self, out: Path, launched: bool) -> None:
+        self.out, self.launched = out, launched
+        self.saved = 0
+        """Step of the state on disk; 0: there is none."""
+        self.stepping = False
+        """Whether training steps are running, so that a signal has to wait for the end of one."""
+        self._asked = self._ending = False
+        self._trainer: pl.Trainer
+        self._group: Any = None
+        self._vote: tuple[Any, torch.Tensor] | None = None
+
+    def setup(self, trainer: pl.Trainer) -> None:
+        """Prepare the vote of several processes."""
+        if self._group is None and trainer.world_size > 1 and dist.is_available() and dist.is_initialized():
+            self._group = dist.new_group(backend="gloo")
+
+    def agreed(self) -> bool:
+        """Whether any process was told, as all know it after the same step.
+
+        Each call waits for the vote that the call before it began, so that none waits for the GPU or another process.
+        """
+        if self._group is None:
+            return self._asked
+        told = False
+        if self._vote is not None:
+            work, votes = self._vote
+            work.wait()
+            told = bool(votes.item())
+        mine = torch.tensor([int(self._asked)])
+        self._vote = dist.all_reduce(mine, dist.ReduceOp.MAX, group=self._group, async_op=True), mine
+        return told
+
+    def leave(self) -> NoReturn:
+        """End the run."""
+        self._asked = True
+        raise Preempted(STATUS)
+
+    @contextlib.contextmanager
+    def watch(self, trainer: pl.Trainer) -> Iterator[None]:
+        """Listen to signals, and end the run with its one line.
+
+        Args:
+            trainer: The trainer of the run.
+
+        Raises:
+            SystemExit: With status 143, after a signal.
+        """
+        self._trainer = trainer
+        signals: list[int] = [signal.SIGTERM]
+        environment = getattr(trainer.strategy, "cluster_environment", None)
+        if isinstance(environment, SLURMEnvironment) and environment.auto_requeue:
+            # Lightning would save in the middle of a step, to a file that is not the run's.
+            environment.auto_requeue = False
+            signals.append(environment.requeue_signal or signal.SIGUSR1)
+        # Lightning's handler waits for the other processes inside the handler; and before every step it asks the first
+        # process, and waits for the GPU, whether there was a signal.
+        trainer._signal_connector._sigterm_notifier_fn = lambda *_: None  # type: ignore[method-assign]
+        trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None  # type: ignore[method-assign]
+        main = threading.current_thread() is threading.main_thread()
+        before = {number: signal.signal(number, self._told) for number in signals} if main else {}
+        try:
+            yield
+        except BaseException as error:
+            self._ending = True
+            self._end_others()
+            # What else goes wrong once the run was told to end comes of the end of another process.
+            if not self._asked or isinstance(error, UserError):
+                raise
+            if trainer.is_global_zero:
+                print(f"voiceface: {self._message()}", file=sys.stderr, flush=True)
+            # A launched process that fails would be taken for a crash.
+            raise SystemExit(0 if self.launched else STATUS) from None
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _message(self) -> str:
+        if not self.saved:
+            return "preempted before anything was saved; start again with the same command"
+        return f"preempted at step {self.saved}; go on with --out {self.out} --ckpt_path last"
+
+    def _children(self) -> list[subprocess.Popen[bytes]]:
+        return getattr(self._trainer.strategy.launcher, "procs", [])
+
+    def _told(self, number: int, frame: FrameType | None) -> None:
+        first, self._asked = not self._asked, True
+        if first and self.stepping:
+            for child in self._children():
+                child.send_signal(signal.SIGTERM)
+            if self.launched:
+                os.kill(os.getppid(), signal.SIGTERM)
+        if not self._ending and not (self.stepping and self._trainer.training):
+            raise Preempted(STATUS)
+
+    def _end_others(self) -> None:
+        """End the processes that this one launched: one that waits for a dead one might wait for long."""
+        for child in self._children():
+            child.send_signal(signal.SIGTERM)
+        for child in self._children():
+            try:
+                child.wait(PATIENCE)
+            except subprocess.TimeoutExpired:
+                child.kill()

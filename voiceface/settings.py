@@ -1,0 +1,64 @@
+"""What a resumed run must have in common with the one that it goes on with.
+
+The method's options are checked by `Method.on_load_checkpoint`, the corpus, the batch and the number of processes by
+`VoxVGGDataModule.load_state_dict`; here are the rest. Anything else may change on resume: where and how fast the run
+computes, how long, how often it validates, saves and logs, and how it is evaluated.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from voiceface.errors import UserError
+
+FIXED = (
+    "seed_everything",
+    "negatives",
+    "trainer.precision",
+    "trainer.accumulate_grad_batches",
+    "trainer.gradient_clip_val",
+    "trainer.gradient_clip_algorithm",
+    "trainer.sync_batchnorm",
+    "trainer.limit_train_batches",
+    "trainer.overfit_batches",
+)
+
+# Values that mean the same; Lightning takes null for its default.
+SAME: dict[str, dict[Any, Any]] = {
+    "trainer.precision": {None: "32-true", 32: "32-true", "32": "32-true", 16: "16-mixed", "bf16": "bf16-mixed"},
+    "trainer.gradient_clip_algorithm": {None: "norm"},
+    "trainer.limit_train_batches": {None: 1.0},
+}
+
+
+def settings(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a run that must not change.
+
+    Args:
+        config: LightningCLI's configuration of `fit`.
+
+    Returns:
+        Option name: value.
+    """
+    found = {}
+    for name in FIXED:
+        group, _, option = name.rpartition(".")
+        value = (config[group] if group else config)[option]
+        found[name] = SAME.get(name, {}).get(value, value)
+    return found
+
+
+def refuse_other(saved: Mapping[str, Any], mine: Mapping[str, Any]) -> None:
+    """Refuse to resume with other settings.
+
+    Args:
+        saved: Settings of the checkpoint; what it does not name is not compared.
+        mine: Settings of this run.
+
+    Raises:
+        UserError: Names the first difference, with both values.
+    """
+    for name, value in mine.items():
+        if saved.get(name, value) != value:
+            raise UserError(
+                f"--ckpt_path: the run had --{name} {saved[name]}, now it is {value}; resume with what it had"
+            )

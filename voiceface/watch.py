@@ -1,0 +1,164 @@
+"""Watch: what a run costs, logged as it goes on and summed up for the result file."""
+
+import platform
+import resource
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.trainer.states import TrainerFn
+
+
+class Watch(pl.Callback):
+    """Log rates, gradient norm, speed, waiting and memory on logging steps; keep totals, also over a resume.
+
+    Logged, every `--trainer.log_every_n_steps` steps:
+
+    - `lr/NAME`: learning rate of each group, as the step used it.
+    - `train/grad_norm`: Euclidean norm of the whole gradient before clipping, over all parameters.
+    - `speed/samples_per_second`: clips, voices plus faces, of the training batches of all processes, per second of
+      training since the last logged step. The first process counts its own; all have batches of one size.
+    - `speed/data_wait`: share of that time in which the first process waited for its next batch, from 0 to 1.
+    - `memory/peak_gib`: most memory so far, GiB: what torch allocated on the GPU; without a GPU, the resident memory
+      of the training process without its workers.
+
+    Time of training is that between its first and its last step without the validations; saving counts. On a GPU the
+    process runs ahead of the device, so that a part of its waiting may cost nothing. Only logging steps wait for the
+    GPU.
+    """
+
+    def __init__(self) -> None:
+        self.totals = {"batches": 0.0, "voices": 0.0, "faces": 0.0}
+        self.totals |= {"seconds": 0.0, "validation_seconds": 0.0, "waited": 0.0}
+        self.resumed = 0
+        self.epoch_batches: int | None = None
+        self._values: dict[str, Any] = {}
+        self._last: dict[str, float] = {}
+        self._clock: float | None = None
+        self._loader: Any = None
+        self._waited_before = 0.0
+
+    def state_dict(self) -> dict[str, Any]:
+        """Totals so far."""
+        self._count("seconds")
+        return {"totals": dict(self.totals), "resumed": self.resumed, "epoch_batches": self.epoch_batches}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from the totals of the run that is resumed."""
+        self.totals |= state_dict["totals"]
+        self.resumed, self.epoch_batches = state_dict["resumed"] + 1, state_dict["epoch_batches"]
+
+    def _count(self, what: str) -> None:
+        """Add the time since the last call to a total, and bring the waiting up to date."""
+        if self._clock is None:
+            return
+        now, waited = time.perf_counter(), getattr(self._loader, "waited", 0.0)
+        self.totals[what] += now - self._clock
+        self.totals["waited"] += waited - self._waited_before
+        self._clock, self._waited_before = now, waited
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start the clock."""
+        self._loader = trainer.train_dataloader
+        self.epoch_batches = len(self._loader)
+        self._clock, self._waited_before = time.perf_counter(), getattr(self._loader, "waited", 0.0)
+        self._last = dict(self.totals)
+
+    def on_before_optimizer_step(self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Any) -> None:
+        """On a logging step, take the rates and the gradient that this step uses."""
+        # Lightning's own LearningRateMonitor asks the same; the public step count differs where steps are skipped.
+        if not trainer._logger_connector.should_update_logs:
+            return
+        groups = optimizer.param_groups
+        self._values = {f"lr/{group.get('name', number)}": group["lr"] for number, group in enumerate(groups)}
+        gradients = [p.grad for p in pl_module.parameters() if p.grad is not None]
+        if gradients:
+            self._values["train/grad_norm"] = torch.nn.utils.get_total_norm(gradients)
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Count the batch; on a logging step, log."""
+        self._count("seconds")
+        self.totals["batches"] += 1
+        for kind in ("voice", "face"):
+            self.totals[f"{kind}s"] += len(batch[f"{kind}_identity"]) * trainer.world_size
+        if self._values:
+            since = {name: total - self._last[name] for name, total in self.totals.items()}
+            seconds = max(since["seconds"], 1e-9)
+            self._values |= {
+                "speed/samples_per_second": (since["voices"] + since["faces"]) / seconds,
+                "speed/data_wait": since["waited"] / seconds,
+                "memory/peak_gib": peak_gib(pl_module.device),
+            }
+            # Lightning would make float32 of plain numbers, and 0.001 a long row of digits.
+            exact = {k: torch.tensor(v, dtype=torch.float64) for k, v in self._values.items() if isinstance(v, float)}
+            pl_module.log_dict({**self._values, **exact}, rank_zero_only=True)
+            self._values, self._last = {}, dict(self.totals)
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """What went before was training."""
+        self._count("seconds")
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """What went before was validation."""
+        if trainer.state.fn == TrainerFn.FITTING:
+            self._count("validation_seconds")
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Stop the clock."""
+        self._count("seconds")
+        self._clock = None
+
+    def summary(self, trainer: pl.Trainer, chosen: Mapping[str, Any]) -> dict[str, Any]:
+        """The `training` section of the result file, once training has ended; see docs/scores.md.
+
+        Args:
+            trainer: Has trained.
+            chosen: Which weights are kept: their `step`, the score that they were chosen `by` and its `value`.
+        """
+        totals, device = self.totals, trainer.strategy.root_device
+        skipped = [c.skipped for c in trainer.callbacks if hasattr(c, "skipped")]  # type: ignore[attr-defined]
+        return {
+            "steps": trainer.global_step,
+            "epochs": round(totals["batches"] / self.epoch_batches, 3) if self.epoch_batches else None,
+            "voices": int(totals["voices"]),
+            "faces": int(totals["faces"]),
+            "seconds": round(totals["seconds"], 3),
+            "validation_seconds": round(totals["validation_seconds"], 3),
+            "data_wait": round(totals["waited"] / totals["seconds"], 6) if totals["seconds"] else None,
+            "devices": {
+                "kind": device.type,
+                "name": device_name(device),
+                "count": trainer.world_size if device.type != "cpu" else trainer.num_nodes,
+            },
+            "processes": trainer.world_size,
+            "precision": str(trainer.precision),
+            "chosen": dict(chosen),
+            "skipped_steps": int(sum(skipped)) if skipped else None,
+            "resumed": self.resumed,
+        }
+
+
+def peak_gib(device: torch.device) -> float:
+    """Most memory that this process has used so far, GiB: on its GPU, else resident."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**30
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30
+
+
+def device_name(device: torch.device) -> str:
+    """Model of a GPU, or of the processor where it says so, else its architecture."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.machine()
