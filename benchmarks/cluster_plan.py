@@ -15,6 +15,7 @@ and checked.
 import argparse
 import hashlib
 import json
+import os
 import pickle
 import resource
 import subprocess
@@ -206,6 +207,7 @@ def main() -> None:
         "people_per_rank": PEOPLE,
         "identities": IDENTITIES,
         "corpora": corpora,
+        "load_average": [round(value, 1) for value in os.getloadavg()],
         "machine": describe(),
     }
     out = Path(__file__).parent / "results" / "cluster_plan.json"

@@ -14,8 +14,8 @@ matrix products and convolutions in one step, forward and backward, as torch cou
 without sparsity, of TF32 for float32.
 
 The result, benchmarks/results/gpu_DEVICE.json, is written after every measurement: what a cut-off or the end of the
-time leaves is listed as not run. First all recipes without compilation, then compiled ones. A measurement that fails is
-a row with its error.
+time leaves is listed as not run; `--add` runs that in another go. First the methods, without and with compilation,
+which takes longest, then their variants. A measurement that fails is a row with its error.
 
 Needed beside torch, torchaudio, torchvision, timm and pytorch-lightning: webdataset, braceexpand, soundfile, rich
 (markdown-it-py, mdurl, pygments), scipy for the recipes that change the speed of voices (svhf), and a C++ compiler for
@@ -55,10 +55,8 @@ PEAKS = {
 }
 LONGEST = 100.0  # seconds that one measurement may take, compilation included
 LEAST = 15.0  # seconds that must be left to begin one
-# What tells recipes apart: everything but weights to start from, rates, margins and scales.
-SAME = re.compile(
-    r"weights|rate|scale|margin|milestones|hard_after|keep|fall_every|test_seconds|space|tau|lambda|alpha"
-)
+# What does not tell recipes apart here: weights to start from, rates, margins, scales, classes of a last layer.
+SAME = re.compile("weights|rate|scale|margin|milestones|hard_after|fall_every|test_seconds|space|tau|lambda|covariates")
 
 
 def peak(device: str, precision: str) -> float | None:
@@ -112,7 +110,9 @@ class Report:
         return self.end - time.monotonic()
 
     def measure(self, row: dict[str, Any], name: str, run: Callable[[], dict[str, Any]]) -> None:
-        """Put what `run` gives into the row, or why it gave nothing; write the file."""
+        """Put what `run` gives into the row, or why it gave nothing, unless it is there; write the file."""
+        if not {"error", "not_run"} & row.get(name, {"not_run": ""}).keys():
+            return
         if self.left() < LEAST:
             row[name] = {"not_run": "out of time"}
         else:
@@ -167,7 +167,8 @@ def main() -> None:
     parser.add_argument(
         "--workers", type=int, help="worker processes of the stream; default: cores less two, 16 at most"
     )
-    parser.add_argument("--small", action="store_true", help="networks and batches of the demo preset")
+    parser.add_argument("--small", action="store_true", help="networks of the demo preset, batches of 8 people")
+    parser.add_argument("--add", action="store_true", help="go on with the result file: run what it lacks")
     parser.add_argument("--no-compile", action="store_true", help="leave the compiled encoders out")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results", help="folder of the result")
     options = parser.parse_args()
@@ -178,10 +179,7 @@ def main() -> None:
     machine = describe()
     device = torch.cuda.get_device_name(0) if options.device == "cuda" else machine["cpu"]
     workers = options.workers if options.workers is not None else min(16, max(1, len(os.sched_getaffinity(0)) - 2))
-    recipes = options.recipes.split(",") if options.recipes else list_recipes()
-    chosen = distinct(recipes)
-    # The methods themselves first, then their variants.
-    chosen = {r: chosen[r] for r in sorted(chosen, key=lambda r: ("_" in r and r != "dimnet_i", r))}
+    chosen = distinct(options.recipes.split(",") if options.recipes else list_recipes())
     result: dict[str, Any] = {
         "question": "training steps at paper size on this device",
         "device": device,
@@ -194,20 +192,27 @@ def main() -> None:
         "recipes": {},
         "machine": machine,
     }
-    options.out.mkdir(parents=True, exist_ok=True)
-    path = options.out / f"gpu_{re.sub(r'[^a-z0-9]+', '_', device.lower()).strip('_')}.json"
+    out = options.out.resolve()
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / f"gpu_{re.sub(r'[^a-z0-9]+', '_', device.lower()).strip('_')}.json"
+    rows: dict[str, Any] = result["recipes"]
+    if options.add and path.exists():
+        rows |= json.loads(path.read_text())["recipes"]
     report = Report(path, 60 * options.minutes - (time.monotonic() - began), result)
-    rows = result["recipes"]
     for name, same in chosen.items():
-        rows[name] = {"same": same, "max_steps": int(merged(name, "paper")["trainer"]["max_steps"])}
-    compiled = () if options.no_compile else tuple(m for m in MODES if m.compile)
-    passes = (tuple(m for m in MODES if not m.compile), compiled)
+        rows.setdefault(name, {"same": same, "max_steps": int(merged(name, "paper")["trainer"]["max_steps"])})
+    eager = [m for m in MODES if not m.compile]
+    compiled = [m for m in MODES if m.compile and not options.no_compile]
+    # The methods themselves first, then their variants.
+    variants = [name for name in chosen if "_" in name and not name.startswith("dimnet")]
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
-        corpus = make_corpus(Path(folder) / "corpus", 64 if options.small else 512, workers)
-        for number, modes in enumerate(passes):
-            for name, row in rows.items():
-                run(name, row, modes, number == 0, corpus, workers, options, report, device)
+        corpus = make_corpus(Path(folder) / "corpus", 32 if options.small else 512, workers)
+        for names in ([name for name in chosen if name not in variants], variants):
+            for modes in (eager, compiled):
+                for name in names:
+                    run(name, rows[name], modes, corpus, workers, options, report, device)
+        os.chdir(out)
     result["minutes"] = (time.monotonic() - began) / 60
     report.write()
     print(table(rows))
@@ -218,14 +223,13 @@ def run(
     name: str,
     row: dict[str, Any],
     modes: Sequence[Mode],
-    first: bool,
     corpus: Path,
     workers: int,
     options: argparse.Namespace,
     report: Report,
     device: str,
 ) -> None:
-    """Measure one recipe in some modes, and, the first time, what a step is and how long it waits for data."""
+    """Measure one recipe in some modes, and, where it is not there yet, what a step is and how long it waits."""
     recipe: list[Recipe] = []
 
     def prepared() -> Recipe:
@@ -233,17 +237,16 @@ def run(
             recipe.append(Recipe(name, corpus, options.device, options.small, workers))
         return recipe[0]
 
-    if first:
-        report.measure(row, "step", lambda: prepared().count())
+    report.measure(row, "step", lambda: prepared().count())
     for mode in modes:
         report.measure(row, mode.name, lambda mode=mode: prepared().time(mode, options.seconds))
         complete(row, mode, device)
-    if first:
+    if not any(mode.compile for mode in modes):
         report.measure(row, "data", lambda: prepared().wait(MODES[1], options.seconds))
+    report.write()
     if recipe:
         recipe[0].close()
-    report.write()
-    print(f"{name}: {', '.join(m.name for m in modes)}; {report.left():.0f} s left", flush=True)
+        print(f"{name}: {', '.join(m.name for m in modes)}; {report.left():.0f} s left", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Training steps of one recipe, timed in `Trainer.fit`: the method's own step, optimiser and schedule, nothing else."""
 
+import copy
 import gc
 import importlib
 import logging
@@ -25,7 +26,6 @@ from voiceface.speed import compile_encoders, keep_channels_last
 
 BATCHES = 4  # different ones in memory
 WARM_UP, WINDOWS = 3, 5
-NO_DATA = ("check_val_every_n_epoch",)
 
 
 @dataclass(frozen=True)
@@ -99,9 +99,7 @@ class Clock(pl.Callback):
         self.steps += 1
         if self.each:
             synchronise(pl_module.device)
-        if self.steps == 1:
-            self.batch_seconds = 0.0
-        elif self.steps == WARM_UP - 1:
+        if self.steps == WARM_UP - 1:
             synchronise(pl_module.device)
             self.start = time.perf_counter()
         elif self.steps == WARM_UP:
@@ -156,7 +154,7 @@ class Recipe:
         name: Recipe.
         corpus: Corpus to take batches from.
         device: `cpu` or `cuda`.
-        small: The demo preset's networks and batches.
+        small: The demo preset's networks, and batches of 8 people.
         workers: Worker processes of the stream.
     """
 
@@ -164,9 +162,10 @@ class Recipe:
         self.settings = merged(name, "demo" if small else "paper")
         self.device, self.small = device, small
         data = {k: v for k, v in self.settings["data"].items() if k != "workers"}
-        self.data = VoxVGGDataModule(str(corpus), workers=workers, **data)
+        self.data = VoxVGGDataModule(str(corpus), workers=workers, **{**data, **({"people": 8} if small else {})})
         self.max_steps = int(merged(name, "paper")["trainer"]["max_steps"])
-        encoder = self.method().face_encoder
+        self.built = self._build()
+        encoder = self.built.face_encoder
         sampling = replace(self.data.sampling(), face_size=int(encoder.size), face_margin=float(encoder.margin))
         self.data.sampling = lambda: sampling  # type: ignore[method-assign]
         batches = list(islice(self.data.train_dataloader(), BATCHES))
@@ -174,7 +173,7 @@ class Recipe:
         on_device = [{k: v.to(device) if hasattr(v, "to") else v for k, v in batch.items()} for batch in batches]
         self.memory = Memory(on_device, self.data.training_people())
 
-    def method(self) -> Method:
+    def _build(self) -> Method:
         """The method, with random weights also in networks that the recipe freezes."""
         arguments = dict(self.settings["model"])
         module, name = arguments.pop("class_path").rsplit(".", 1)
@@ -184,7 +183,7 @@ class Recipe:
         return method
 
     def _fit(self, mode: Mode, data: pl.LightningDataModule, watch: pl.Callback, steps: int = -1) -> Method:
-        method = self.method()
+        method = copy.deepcopy(self.built)
         if mode.channels_last:
             keep_channels_last(method)
         if mode.compile:
@@ -196,7 +195,7 @@ class Recipe:
             max_steps=steps,
             max_epochs=-1,
             precision=mode.precision,  # type: ignore[arg-type]
-            callbacks=[watch, *([NonFinite("skip", Path("non_finite.jsonl"))] if mode.check else [])],
+            callbacks=[watch, *([NonFinite("stop", Path("non_finite.jsonl"))] if mode.check else [])],
             limit_val_batches=0,
             logger=False,
             enable_checkpointing=False,

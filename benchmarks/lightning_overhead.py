@@ -1,23 +1,30 @@
-"""What does Lightning cost per step? The same steps in a plain loop and in `Trainer.fit`, in one run.
+"""What do Lightning, the callbacks of `fit` and the stream cost per step, against a plain loop? All in one run.
 
-Both take the same batches from memory, with the same optimiser and schedule; Lightning also logs, to a CSV. The
-difference is the overhead per step. A method whose step is nearly nothing shows it undiluted, the demo TriNet shows
-its share.
+The same networks, optimiser and schedule take the same kind of batch: in a plain loop over batches that lie in memory;
+in `voiceface fit` itself (`FitCLI`, so with every callback and logger that it has by default) over those batches; and
+in `fit` over its stream. The three take turns. A method whose step is nearly nothing shows the overhead undiluted, the
+demo TriNet shows its share of a step of about 50 ms. Steps are timed from the end of the tenth to the end of the last;
+nothing is validated meanwhile. The share of the training time in which `fit` waited for data is its own count.
 
-    python benchmarks/lightning_overhead.py [--steps 40]
+    python benchmarks/lightning_overhead.py [--steps 60]
 """
 
 import argparse
 import json
+import os
+import sys
 import tempfile
 import time
 import warnings
 from collections.abc import Iterator
-from dataclasses import replace
+from contextlib import redirect_stderr
 from itertools import islice
 from pathlib import Path
 from statistics import median
 from typing import Any
+
+os.environ["OMP_NUM_THREADS"] = "1"  # the other core reads data
+sys.path.insert(0, str(Path(__file__).parent))
 
 import pytorch_lightning as pl
 import torch
@@ -25,11 +32,17 @@ from machine import describe
 from torch import Tensor, nn
 
 from voiceface.data.module import VoxVGGDataModule
-from voiceface.fit import RunLogger, keep_memory, quiet
+from voiceface.fit import FitCLI, keep_memory, quiet
 from voiceface.method import Method
-from voiceface.methods.trinet import TriNet
+from voiceface.run_folder import let_go
+from voiceface.words import expand
 
-REPEATS = 5
+REPEATS, FIRST = 5, 10
+PEOPLE = 12
+MODELS = {
+    "tiny": ["--model", "lightning_overhead.Tiny", "--preset", "demo", "--data.people", "4"],
+    "trinet demo": ["--model", "trinet", "--preset", "demo", "--data.people", str(PEOPLE)],
+}
 
 
 class Tiny(Method):
@@ -37,13 +50,15 @@ class Tiny(Method):
 
     def __init__(self) -> None:
         super().__init__()
-        self.face_encoder, self.voice_encoder = nn.Linear(16, 4), nn.Linear(16, 4)
+        self.save_hyperparameters()
+        self.build_encoders("face_small", "voice_small")
+        self.face, self.voice = nn.Linear(16, 4), nn.Linear(16, 4)
 
     def embed_voice(self, waveforms: Tensor, lengths: Tensor | None = None) -> Tensor:
-        return self.voice_encoder(waveforms[:, :16].float())
+        return self.voice(waveforms[:, :16].float())
 
     def embed_face(self, faces: Tensor) -> Tensor:
-        return self.face_encoder(faces[:, 0, 0, :16].float())
+        return self.face(faces[:, 0, 0, :16].float())
 
     def loss(
         self, voices: Tensor, faces: Tensor, voice_identity: Tensor, face_identity: Tensor
@@ -52,30 +67,14 @@ class Tiny(Method):
         return loss, {"loss": loss.detach(), "active": loss.detach()}
 
     def configure_optimizers(self) -> Any:
-        return torch.optim.Adam(self.parameters(), 1e-6)
-
-
-def plain(method: Method, batches: list[dict[str, Any]]) -> float:
-    configured = method.configure_optimizers()
-    optimizer = configured["optimizer"] if isinstance(configured, dict) else configured
-    method.train()
-    start = time.perf_counter()
-    for batch in batches:
-        voices, faces = method.embed_voice(batch["voices"], batch["voice_lengths"]), method.embed_face(batch["faces"])
-        loss, _ = method.loss(voices, faces, batch["voice_identity"], batch["face_identity"])
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        if isinstance(configured, dict):
-            configured["lr_scheduler"]["scheduler"].step()
-    return (time.perf_counter() - start) / len(batches)
+        return torch.optim.Adam([*self.face.parameters(), *self.voice.parameters()], 1e-6)
 
 
 class Memory:
     """A loader of batches in memory; a plain list would be taken for a list of loaders."""
 
-    def __init__(self, batches: list[dict[str, Any]]) -> None:
-        self.batches = batches
+    def __init__(self, batches: list[dict[str, Any]], steps: int) -> None:
+        self.batches = [batches[step % len(batches)] for step in range(steps)]
 
     def __len__(self) -> int:
         return len(self.batches)
@@ -85,83 +84,139 @@ class Memory:
 
 
 class Clock(pl.Callback):
-    """Times the training epoch alone."""
+    """Times the steps after the first ones."""
 
-    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.start = time.perf_counter()
+    def __init__(self) -> None:
+        self.ends: list[float] = []
 
-    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        self.seconds = time.perf_counter() - self.start
+    def on_train_batch_end(self, *_: Any) -> None:
+        self.ends.append(time.perf_counter())
 
 
-def lightning(method: Method, batches: list[dict[str, Any]], folder: str) -> float:
-    clock = Clock()
-    trainer = pl.Trainer(
-        max_epochs=1,
-        accelerator="cpu",
-        logger=RunLogger(folder),
-        log_every_n_steps=25,
-        callbacks=[clock],
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        default_root_dir=folder,
+def per_step(ends: list[float]) -> float:
+    """Seconds of a step."""
+    return (ends[-1] - ends[FIRST - 1]) / (len(ends) - FIRST)
+
+
+class TimedFit(FitCLI):
+    """`voiceface fit` up to the end of training, timed.
+
+    Args:
+        args: Words for LightningCLI.
+        chosen: As of FitCLI.
+        loader: Is trained on; None: the stream.
+    """
+
+    def __init__(self, args: list[str], chosen: dict[str, str], loader: Memory | None) -> None:
+        self.loader, self.clock = loader, Clock()
+        super().__init__(args, chosen)
+
+    def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[pl.Callback]) -> pl.Trainer:
+        return super()._instantiate_trainer(config, [*callbacks, self.clock])
+
+    def before_fit(self) -> None:
+        super().before_fit()
+        if self.loader is not None:
+            self.datamodule.train_dataloader = lambda: self.loader
+
+    def after_fit(self) -> None:
+        """Neither test nor save."""
+
+
+def fit(model: str, steps: int, folder: Path, loader: Memory | None) -> TimedFit:
+    words, chosen = expand(
+        [
+            *MODELS[model],
+            *("--trainer.max_steps", str(steps), "--trainer.limit_val_batches", "0"),
+            *("--trainer.enable_progress_bar", "false", "--out", str(folder)),
+        ]
     )
-    trainer.fit(method, train_dataloaders=Memory(batches))
-    if trainer.global_step != len(batches):
-        raise RuntimeError(f"{trainer.global_step} steps instead of {len(batches)}")
-    return clock.seconds / len(batches)
+    try:
+        with open(os.devnull, "w") as nowhere, redirect_stderr(nowhere):
+            done = TimedFit(words, chosen, loader)
+    finally:
+        let_go()
+    if len(done.clock.ends) != steps:
+        raise RuntimeError(f"{len(done.clock.ends)} steps instead of {steps}")
+    return done
+
+
+def plain(method: Method, loader: Memory) -> float:
+    configured = method.configure_optimizers()
+    optimizer = configured["optimizer"] if isinstance(configured, dict) else configured
+    method.train()
+    ends = []
+    for batch in loader:
+        voices, faces = method.embed_voice(batch["voices"], batch["voice_lengths"]), method.embed_face(batch["faces"])
+        loss, _ = method.loss(voices, faces, batch["voice_identity"], batch["face_identity"])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        if isinstance(configured, dict):
+            configured["lr_scheduler"]["scheduler"].step()
+        ends.append(time.perf_counter())
+    return per_step(ends)
+
+
+def batches_of(datamodule: VoxVGGDataModule) -> list[dict[str, Any]]:
+    """A few batches of the stream, with the sizes that the trained networks take."""
+    workers, datamodule.workers = datamodule.workers, 0
+    batches = list(islice(VoxVGGDataModule.train_dataloader(datamodule), 8))
+    datamodule.workers = workers
+    return batches
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--data", help="corpus; default: the built-in one")
-    parser.add_argument("--steps", type=int, default=40)
-    options = parser.parse_args()
+    parser.add_argument("--steps", type=int, default=60)
+    steps = parser.parse_args().steps
     quiet()
     keep_memory()
     warnings.filterwarnings("ignore")
     torch.set_num_threads(1)
-    module = VoxVGGDataModule(options.data, people=32, workers=0)
-    sampling = replace(module.sampling(), face_size=64, face_margin=1.0)
-    module.sampling = lambda: sampling  # type: ignore[method-assign]
-    batches = list(islice(module.train_dataloader(), 8))
-    batches = [batches[i % len(batches)] for i in range(options.steps)]
-    times: dict[str, list[float]] = {f"{m}, {w}": [] for m in ("tiny", "trinet demo") for w in ("plain", "lightning")}
-    with tempfile.TemporaryDirectory() as folder:
-        for repeat in range(REPEATS):
-            for name in ("tiny", "trinet demo"):
-                steps = batches * 10 if name == "tiny" else batches
-                for way in ("plain", "lightning"):
-                    method = Tiny() if name == "tiny" else TriNet("face_small", "voice_small", freeze_voice=False)
-                    seconds = (
-                        plain(method, steps) if way == "plain" else lightning(method, steps, f"{folder}/{name}{repeat}")
-                    )
-                    times[f"{name}, {way}"].append(seconds)
-    medians = {name: 1000 * median(values) for name, values in times.items()}
-    overhead = {
-        name: {
-            "milliseconds_per_step": round(
-                median(
-                    1000 * (b - a) for a, b in zip(times[f"{name}, plain"], times[f"{name}, lightning"], strict=True)
-                ),
-                3,
-            ),
-            "ratio": round(
-                median(b / a for a, b in zip(times[f"{name}, plain"], times[f"{name}, lightning"], strict=True)), 3
-            ),
-        }
-        for name in ("tiny", "trinet demo")
-    }
-    for name, value in medians.items():
-        print(f"{name:24s} {value:9.3f} ms/step")
-    print(overhead)
-    result = {
-        "question": "Lightning's overhead per step against a plain loop",
-        "milliseconds_per_step_median": {name: round(value, 3) for name, value in medians.items()},
-        "overhead_median": overhead,
+    ways = ("plain", "fit on memory", "fit on its stream")
+    times: dict[str, dict[str, list[float]]] = {model: {way: [] for way in ways} for model in MODELS}
+    waits: dict[str, list[float]] = {model: [] for model in MODELS}
+    callbacks: list[str] = []
+    with tempfile.TemporaryDirectory() as place:
+        for model in MODELS:
+            count = 10 * steps if model == "tiny" else steps
+            first = fit(model, FIRST + 2, Path(place, model, "first"), None)
+            loader = Memory(batches_of(first.datamodule), count)
+            callbacks = [type(c).__name__ for c in first.trainer.callbacks if not isinstance(c, Clock)]
+            for repeat in range(REPEATS):
+                found = times[model]
+                found["plain"].append(plain(first.model, loader))
+                for way in ways[1:]:
+                    folder = Path(place, model, f"{way} {repeat}")
+                    done = fit(model, count, folder, loader if way == "fit on memory" else None)
+                    found[way].append(per_step(done.clock.ends))
+                waits[model].append(done.watch.summary(done.trainer, {})["data_wait"])
+    result: dict[str, Any] = {
+        "question": "what Lightning, the callbacks and the stream cost per step against a plain loop",
+        "callbacks": callbacks,
+        "milliseconds_per_step_median": {},
+        "overhead_median": {},
+        "data_wait_median": {model: median(values) for model, values in waits.items()},
+        "load_average": [round(value, 1) for value in os.getloadavg()],
         "machine": describe(),
     }
+    for model, found in times.items():
+        for way, values in found.items():
+            milliseconds = round(1000 * median(values), 3)
+            result["milliseconds_per_step_median"][f"{model}, {way}"] = milliseconds
+            print(f"{model:12s} {way:18s} {milliseconds:9.3f} ms/step", end="")
+            if way == "plain":
+                print()
+                continue
+            pairs = list(zip(found["plain"], values, strict=True))
+            over = {
+                "milliseconds_per_step": round(1000 * median(b - a for a, b in pairs), 3),
+                "ratio": round(median(b / a for a, b in pairs), 3),
+            }
+            result["overhead_median"][f"{model}, {way}"] = over
+            print(f"   {over['milliseconds_per_step']:+.3f} ms, x {over['ratio']:.3f}")
+        print(f"{model:12s} waiting for data: {result['data_wait_median'][model]:.2%} of the training time")
     out = Path(__file__).parent / "results" / "lightning_overhead.json"
     out.write_text(json.dumps(result, indent=1) + "\n")
     print(out)

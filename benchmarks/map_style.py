@@ -54,7 +54,7 @@ class MapStyle(Dataset[tuple[torch.Tensor, torch.Tensor, int]]):
         self.face_size = face_size
         self.items = [
             (wav, jpg, number)
-            for number, person in enumerate(sorted(root.iterdir()))
+            for number, person in enumerate(sorted(path for path in root.iterdir() if path.is_dir()))
             for wav, jpg in zip(sorted(person.glob("voice/*")), sorted(person.glob("face/*")), strict=True)
         ]
 
@@ -147,10 +147,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as place:
         folder, prepared = Path(place, "folder"), Path(place, "corpus")
         write_folder(folder)
-        splits = Path(place, "splits.csv")
         names = sorted(person.name for person in folder.iterdir())
-        splits.write_text("identity,split\n" + "".join(f"{name},train\n" for name in names))
-        voiceface(["prepare", "folder", str(folder), str(prepared), "--faces", "asis", "--split", str(splits)])
+        (folder / "identities.csv").write_text("identity,split\n" + "".join(f"{name},train\n" for name in names))
+        voiceface(["prepare", "folder", str(folder), str(prepared), "--faces", "asis"])
         corpus = Corpus(prepared)
 
         def usual(workers: int) -> Iterator[int]:
@@ -207,6 +206,7 @@ def main() -> None:
         "samples_per_second_median": {name: round(median(values), 1) for name, values in rates.items()},
         "ratios_median": ratios,
         "decoding_microseconds": decoding,
+        "load_average": [round(value, 1) for value in os.getloadavg()],
         "machine": describe(),
     }
     out = Path(__file__).parent / "results" / "map_style.json"

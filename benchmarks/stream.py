@@ -21,6 +21,7 @@ from machine import describe
 
 from voiceface.data.clips import cut_face, cut_voice
 from voiceface.data.module import VoxVGGDataModule
+from voiceface.fit import keep_memory
 
 REPEATS = 5
 
@@ -43,6 +44,7 @@ def main() -> None:
     parser.add_argument("--face-size", type=int, default=112)
     parser.add_argument("--seconds", type=float, default=4.0)
     options = parser.parse_args()
+    keep_memory()  # as `fit` does
     module = VoxVGGDataModule(options.data, people=16, voices=4, faces=4)
     corpus = module.corpus
     sampling = replace(module.sampling(), face_size=options.face_size, face_margin=1.0)

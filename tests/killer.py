@@ -5,16 +5,19 @@ import json
 import os
 import resource
 import signal
+import socket
 import subprocess
 import sys
 import traceback
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytorch_lightning as pl
 import torch
 
 STATUS = {"KILL": -signal.SIGKILL, "TERM": 128 + signal.SIGTERM, "FULL": 2}
+SLURM = {"SLURM_JOB_NAME": "train", "SLURM_JOB_ID": "1", "SLURM_NTASKS": "1", "SLURM_NTASKS_PER_NODE": "1"}
+SLURM |= {"SLURM_PROCID": "0", "SLURM_LOCALID": "0", "SLURM_NODEID": "0", "SLURM_JOB_NUM_NODES": "1"}
 WORDS = {"TERM": "preempted ", "FULL": "make room"}
 
 
@@ -22,7 +25,8 @@ class Fault(pl.Callback):
     """Bring the run down once.
 
     Args:
-        kind: KILL, TERM, or FULL: from then on no file of this process grows beyond half of a checkpoint.
+        kind: KILL; TERM, and again while the run saves and leaves; or FULL: from then on no file of this process grows
+            beyond half of a checkpoint.
         moment: `step`: at the start of a step's optimiser update. `validation`, `test`: after the first batch of one.
             `writing`: when half of a checkpoint's bytes are in its file.
         step: Global step, or for the others the first at or after which it happens.
@@ -59,6 +63,16 @@ class Fault(pl.Callback):
     def on_test_batch_end(self, trainer: pl.Trainer, *_: Any) -> None:
         if self.moment == "test":
             self._now(trainer)
+
+    def on_save_checkpoint(self, *_: Any) -> None:
+        self._again()
+
+    def on_exception(self, *_: Any) -> None:
+        self._again()
+
+    def _again(self) -> None:
+        if self.done and self.kind == "TERM":
+            os.kill(os.getpid(), signal.SIGTERM)
 
     def _now(self, trainer: pl.Trainer) -> None:
         if self.done or trainer.global_rank != self.rank:
@@ -99,27 +113,38 @@ class Runs:
             [sys.executable, __file__], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
 
-    def __call__(self, *words: object, log: Path, fresh: bool = False) -> tuple[int, str]:
+    def __call__(
+        self,
+        *words: object,
+        log: Path,
+        processes: int = 1,
+        fresh: bool = False,
+        environment: dict[str, str] | None = None,
+    ) -> tuple[int, str]:
         """Run one.
 
         Args:
             words: Words after `voiceface fit`.
             log: File for what it prints.
-            fresh: In a process of its own, as a user would, which several processes need.
+            processes: Fork so many, as torchrun would start them.
+            fresh: In a process of its own, as a user would, which then starts the others itself.
+            environment: What forks see beside what this process sees.
 
         Returns:
-            Exit status, minus the number of the signal that ended it; and what it printed.
+            Exit status of the first process that ended in error, minus the number of the signal that ended it; and
+            what rank 0 printed, or, where it started the others, all.
         """
         if fresh:
             with log.open("wb") as out:
                 command = [sys.executable, "-m", "voiceface", "fit", *map(str, words)]
                 status = subprocess.run(command, env=self.environment, stdout=out, stderr=out, check=False).returncode
-        else:
-            assert self.server.stdin is not None
-            assert self.server.stdout is not None
-            print(json.dumps([str(log), *map(str, words)]), file=self.server.stdin, flush=True)
-            status = int(self.server.stdout.readline())
-        return status, log.read_text(errors="replace")
+            return status, log.read_text(errors="replace")
+        assert self.server.stdin is not None
+        assert self.server.stdout is not None
+        job = [environment or {}, str(log), processes, *map(str, words)]
+        print(json.dumps(job), file=self.server.stdin, flush=True)
+        status = int(self.server.stdout.readline())
+        return status, log.with_suffix(".0").read_text(errors="replace")
 
     def close(self) -> None:
         """End the server."""
@@ -136,28 +161,53 @@ def path() -> str:
 
 
 def serve() -> None:
-    """Fork for each line of words, and answer with the exit status."""
+    """Fork for each line of words, and answer with an exit status."""
     import voiceface.fit  # noqa: F401
-    from voiceface.__main__ import main
 
     for line in sys.stdin:
-        log, *words = json.loads(line)
-        child = os.fork()
-        if child == 0:
-            status = 1
-            out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-            os.dup2(out, 1)
-            os.dup2(out, 2)
-            try:
-                status = main(["fit", *words])
-            except SystemExit as stop:
-                status = stop.code if isinstance(stop.code, int) else 1
-            except BaseException:
-                traceback.print_exc()
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os._exit(status)
-        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+        environment, log, processes, *words = json.loads(line)
+        if processes > 1:
+            with socket.socket() as free:
+                free.bind(("127.0.0.1", 0))
+                environment |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
+            environment |= {"WORLD_SIZE": str(processes), "TORCHELASTIC_RUN_ID": "forked"}
+        ranks = set()
+        for rank in range(processes):
+            child = os.fork()
+            if child == 0:
+                os.environ |= environment
+                if processes > 1:
+                    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank)}
+                _run(words, Path(log).with_suffix(f".{rank}"))
+            ranks.add(child)
+        failed = 0
+        while ranks:
+            child, status = os.wait()
+            ranks.remove(child)
+            if status and not failed:
+                failed = os.waitstatus_to_exitcode(status)
+                for other in ranks:  # as torchrun does
+                    os.kill(other, signal.SIGTERM)
+        print(failed, flush=True)
+
+
+def _run(words: list[str], log: Path) -> NoReturn:
+    """Run in this process, which ends with it."""
+    from voiceface.__main__ import main
+
+    status = 1
+    out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(out, 1)
+    os.dup2(out, 2)
+    try:
+        status = main(["fit", *words])
+    except SystemExit as stop:
+        status = stop.code if isinstance(stop.code, int) else 1
+    except BaseException:
+        traceback.print_exc()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 def state_of(run: Path) -> dict[str, Any]:

@@ -4,11 +4,12 @@ import csv
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
-from killer import Runs, differences, state_of
+from killer import SLURM, Runs, differences, state_of
 from tests_support import tone_corpus
 
 from voiceface.errors import UserError
@@ -18,7 +19,7 @@ from voiceface.saving import DurableCheckpointIO
 from voiceface.settings import FIXED, refuse_other, settings
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
-from faults import SHORT, run_cells  # noqa: E402
+from faults import SHORT, run_cells
 
 SMALL = ["--model", "trinet", "--preset", "demo", "--data.people", 4, "--data.workers", 0, "--trainer.max_steps", 3]
 
@@ -28,7 +29,7 @@ def test_runs_that_were_brought_down_go_on_bit_by_bit(tmp_path: Path):
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Runs, list[object], Path]:
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Runs, list[object], Path]]:
     """A finished run of 3 steps, and what started it."""
     folder = tmp_path_factory.mktemp("finished")
     corpus = tone_corpus(folder / "corpus", [("train", 3, 4)] * 8 + [("val", 2, 3)] * 3 + [("test", 3, 4)] * 3)
@@ -49,6 +50,17 @@ def test_a_finished_run_is_not_overwritten_and_resuming_it_tests_it_again(finish
     (folder / "run/results.json").unlink()
     assert runs(*words, "--ckpt_path", "last", log=folder / "again.txt")[0] == 0
     assert differences(before, state_of(folder / "run")) == []
+
+
+def test_slurms_signal_before_a_requeue_saves_between_two_steps(finished):
+    runs, words, folder = finished
+    fault = ["--trainer.callbacks", "killer.Fault", "--trainer.callbacks.kind", "USR1", "--trainer.callbacks.step", 1]
+    words = [*words, "--out", folder / "requeued"]
+    status, said = runs(*words, *fault, log=folder / "requeued.txt", environment=SLURM)
+    assert status == 143, said
+    assert said.splitlines()[-1].startswith("voiceface: preempted at step 2; go on with --out ")
+    assert not list((folder / "requeued").glob("hpc_ckpt*"))
+    assert torch.load(folder / "requeued/last.ckpt", weights_only=True)["global_step"] == 2
 
 
 def test_more_steps_later_are_the_same_as_all_at_once(finished):

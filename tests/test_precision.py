@@ -10,6 +10,7 @@ from recipe_support import DISTINCT, Fixed, Losses, build, eight_people, met, tr
 
 from voiceface.encoders import voice_encoder
 from voiceface.errors import UserError
+from voiceface.fit import fit
 from voiceface.method import Method
 from voiceface.speed import check_precision, compile_encoders, keep_channels_last
 from voiceface.weights import load_checkpoint, save_checkpoint
@@ -27,6 +28,14 @@ def test_other_weights_than_float32_are_refused(precision: str):
 def test_fp16_on_a_cpu_is_refused(precision: Any):
     with pytest.raises(UserError, match=r"fp16 needs a GPU; give bf16-mixed or 32-true"):
         check_precision({"precision": precision, "accelerator": "cpu"})
+
+
+def test_the_command_refuses_before_it_makes_a_folder(tmp_path: Path):
+    for word, reason in (("16-mixed", "fp16 needs a GPU"), ("bf16-true", "give 32-true, bf16-mixed or 16-mixed")):
+        words = ["--model", "trinet", "--trainer.precision", word, "--trainer.accelerator", "cpu"]
+        with pytest.raises(UserError, match=reason):
+            fit([*words, "--data", str(tmp_path / "none"), "--out", str(tmp_path / "out")])
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("precision", [None, 32, "32-true", "bf16-mixed", "bf16"])
@@ -98,6 +107,25 @@ def test_channels_last_leaves_a_checkpoint_as_it_is(tmp_path: Path):
     plain, last = build("trinet"), build("trinet")
     keep_channels_last(last)
     assert save_checkpoint(plain, tmp_path / "a", "trinet", {}) == save_checkpoint(last, tmp_path / "b", "trinet", {})
+
+
+def test_a_run_in_channels_last_goes_on_without(tmp_path: Path):
+    """Adam's state comes back in the other memory format and means the same."""
+    first = trainer(2)
+    last = build("trinet")
+    keep_channels_last(last)
+    batches = [eight_people(samples=16_000, seed=i) for i in range(4)]
+    first.fit(last, datamodule=Fixed(batches))
+    first.save_checkpoint(tmp_path / "state")
+    found = []
+    for channels_last in (True, False):
+        method, seen = build("trinet"), Losses()
+        if channels_last:
+            keep_channels_last(method)
+        more = trainer(4, None, seen)
+        more.fit(method, datamodule=Fixed(batches), ckpt_path=tmp_path / "state", weights_only=True)
+        found.append(seen.seen)
+    assert found[0] == pytest.approx(found[1], rel=1e-3)
 
 
 @pytest.mark.parametrize(

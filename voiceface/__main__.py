@@ -24,6 +24,7 @@ FIT_EXAMPLES = """examples:
   voiceface fit --model drl --data CORPUS --encoders common            the encoders that all methods are compared on
   voiceface fit --model trinet --model.margin 0.5 --trainer.max_steps 2000 --out runs/wide
   voiceface fit --model trinet --out runs/wide --ckpt_path last        go on after a stop
+  WANDB_MODE=offline voiceface fit --model trinet --wandb PROJECT      log there too; upload later by `wandb sync`
 
 Every option of the method (--model.*), the data (--data.*) and Lightning's Trainer (--trainer.*) can be given:
   voiceface fit --model trinet --help            explains those of the method and the data
@@ -112,6 +113,11 @@ def build_parser() -> Parser:
         "--gpus", metavar="N", help="GPUs to train on; without it the CPU, or what --trainer.accelerator finds"
     )
     add_path(fit, "--out", "DIR", "run folder (default: the next free runs/NAME)")
+    fit.add_argument(
+        "--wandb",
+        metavar="PROJECT",
+        help="log to this Weights & Biases project too (metrics.csv always, TensorBoard where it is installed)",
+    )
     fit.add_argument("--ckpt_path", metavar="FILE", help="go on from this last.ckpt; `last`: that of --out")
     fit.add_argument("--help_all", action="store_true", help="explain every option")
 

@@ -30,7 +30,7 @@ from voiceface.picture import picture
 from voiceface.preemption import Preemption
 from voiceface.recipes import twin
 from voiceface.report import print_table
-from voiceface.run_folder import launched, leave_nothing, let_go, resume_from, run_folder
+from voiceface.run_folder import LAUNCHED, leave_nothing, let_go, resume_from, run_folder
 from voiceface.saving import LastCheckpoint
 from voiceface.settings import settings
 from voiceface.speed import check_precision, compile_encoders, keep_channels_last
@@ -136,7 +136,7 @@ class FitCLI(LightningCLI):
         self.metrics.out = self.metrics.out or str(self.out / "results.json")
         self.metrics.recipe = self.metrics.recipe or self.chosen["recipe"]
         self.watch = Watch()
-        self.preemption = Preemption(self.out, launched())
+        self.preemption = Preemption(self.out, LAUNCHED)
         fixed = settings(self.config[self.subcommand])
         self.last = LastCheckpoint(self.out / "last.ckpt", self._get(self.config, "save_every"), self.preemption, fixed)
         self.best = best = ModelCheckpoint(

@@ -6,14 +6,17 @@ import time
 
 from voiceface.errors import UserError
 
+LAUNCHER = "VOICEFACE_LAUNCHER"
+
 
 def started_by() -> str | None:
-    """What has started several processes of this run, this one among them: torchrun or SLURM.
+    """What has started several processes of this run, this one among them: torchrun, srun or another launcher.
 
     None: nothing did, there is one process, or Lightning starts the others.
     """
-    if "TORCHELASTIC_RUN_ID" in os.environ:
-        return "torchrun" if int(os.environ.get("WORLD_SIZE", 1)) > 1 else None
+    if "RANK" in os.environ:  # Lightning's own processes have a LOCAL_RANK only
+        several = int(os.environ.get("WORLD_SIZE", 1)) > 1
+        return ("torchrun" if "TORCHELASTIC_RUN_ID" in os.environ else "the launcher") if several else None
     # As Lightning sees it: in an interactive shell on a node of SLURM's it starts the processes itself.
     if os.environ.get("SLURM_JOB_NAME") not in ("bash", "interactive") and "LOCAL_RANK" not in os.environ:
         return "srun" if int(os.environ.get("SLURM_NTASKS", 1)) > 1 else None
@@ -37,14 +40,17 @@ def need_folder(out: str) -> None:
 def end_with_launcher(seconds: float = 1.0) -> None:
     """Let a process that was started for a run end soon after the one that started it, however that dies.
 
-    Without this a process that waits for a dead one on a GPU waits for minutes.
+    Without this a process that waits for a dead one on a GPU waits for minutes. To be called in all of them.
 
     Args:
         seconds: Time between two looks.
     """
     if "LOCAL_RANK" not in os.environ:
+        os.environ[LAUNCHER] = str(os.getpid())
         return
     launcher = os.getppid()
+    if "RANK" not in os.environ:
+        launcher = int(os.environ.get(LAUNCHER, launcher))  # it may be dead already
 
     def watch() -> None:
         while os.getppid() == launcher:

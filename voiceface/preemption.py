@@ -86,7 +86,7 @@ class Preemption:
         """
         self._trainer = trainer
         signals: list[int] = [signal.SIGTERM]
-        environment = getattr(trainer.strategy, "cluster_environment", None)
+        environment = trainer._accelerator_connector.cluster_environment
         if isinstance(environment, SLURMEnvironment) and environment.auto_requeue:
             # Lightning would save in the middle of a step, to a file that is not the run's.
             environment.auto_requeue = False

@@ -15,17 +15,14 @@ from voiceface.errors import UserError
 from voiceface.files import write_atomic
 
 RUN_FOLDER = "VOICEFACE_RUN_FOLDER"
+# Whether another process of the same run started this one, and has settled the run folder.
+LAUNCHED = os.environ.get("LOCAL_RANK", "0") != "0" and RUN_FOLDER in os.environ
 LOCK = ".lock"
 made: list[Path] = []  # the run folder, where this process made it
 held: list[IO[bytes]] = []  # its lock, while this process holds it
 
 # What a kill while they are written leaves behind.
 LEFT_OVER = ("last.ckpt.tmp", "best.ckpt.tmp", "results.json.tmp", "metrics.csv.tmp", "checkpoint/*.tmp")
-
-
-def launched() -> bool:
-    """Whether another process of the same run started this one and has settled the run folder."""
-    return os.environ.get("LOCAL_RANK", "0") != "0" and RUN_FOLDER in os.environ
 
 
 def first_process() -> bool:
@@ -64,7 +61,7 @@ def run_folder(chosen: dict[str, str], resumed: str | None) -> Path:
     Raises:
         UserError: It cannot be written, holds a run that is not resumed, or a run is at work in it.
     """
-    if launched():
+    if LAUNCHED:
         return Path(os.environ[RUN_FOLDER])
     first = first_process()
     if chosen["out"]:

@@ -17,7 +17,7 @@ from voiceface.feature_words import features_fit, features_of, widths
 from voiceface.importers.header import Pretrained, read_header
 from voiceface.recipes import FOLDER, list_recipes, nearest, recipe_files
 
-SHORT = ("model", "data", "preset", "encoders", "pretrained", "gpus", "out")
+SHORT = ("model", "data", "preset", "encoders", "pretrained", "gpus", "out", "wandb")
 ENCODERS = ("paper", "common", "features")
 # Words that stand alone, and LightningCLI's words for them.
 SWITCHES = {
@@ -34,7 +34,6 @@ PLAIN = (
     "non_finite",
     "compile",
     "channels_last",
-    "wandb",
     "ckpt_path",
     "weights_only",
     "print_config",
@@ -127,6 +126,8 @@ def expand(args: Sequence[str]) -> tuple[list[str], dict[str, str]]:
         raise UserError(f"--model is missing; choose one of: {', '.join(list_recipes())}")
     if "data" in short:
         words.append(f"--data.root={short['data']}")
+    if "wandb" in short:
+        words.append(f"--wandb={short['wandb']}")
     if "gpus" in short:
         if not short["gpus"].isdigit() or int(short["gpus"]) < 1:
             raise UserError(f"--gpus {short['gpus']}: give a number of GPUs, 1 or more")

@@ -111,7 +111,7 @@ class Reading(Dataset[Batch]):
         if self.features is not None or kind in self.cached:
             return None  # nothing is drawn for a feature
         if kind == "faces" and not (self.sampling.flip or self.sampling.face_jitter):
-            return None  # nor for a face as it is; making a generator takes a tenth of decoding a face
+            return None  # nor for a face as it is; generators take time
         when = ("fixed",) if kind in self.sampling.fixed else (epoch,)
         last = () if kind in self.sampling.fixed else (nth,)
         return np.random.default_rng(seeded(self.sampling.seed, *when, member.key, *last))
