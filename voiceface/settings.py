@@ -24,7 +24,14 @@ FIXED = (
 
 # Values that mean the same; Lightning takes null for its default.
 SAME: dict[str, dict[Any, Any]] = {
-    "trainer.precision": {None: "32-true", 32: "32-true", "32": "32-true", 16: "16-mixed", "bf16": "bf16-mixed"},
+    "trainer.precision": {
+        None: "32-true",
+        32: "32-true",
+        "32": "32-true",
+        16: "16-mixed",
+        "16": "16-mixed",
+        "bf16": "bf16-mixed",
+    },
     "trainer.gradient_clip_algorithm": {None: "norm"},
     "trainer.limit_train_batches": {None: 1.0},
 }
