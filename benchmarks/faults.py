@@ -50,7 +50,7 @@ class Cell:
 
     Args:
         kind: KILL, TERM or FULL.
-        moment: step, validation, writing or test.
+        moment: start, step, validation, writing or test.
         workers: Worker processes.
         processes: Training processes.
         schedule: Which of `SCHEDULES`.
@@ -86,6 +86,10 @@ def matrix() -> Iterator[Cell]:
         yield Cell("TERM", "step", processes=2, rank=rank, schedule="both")
         yield Cell("KILL", "step", processes=2, rank=rank, launcher="own")
     yield Cell("FULL", "writing", processes=2, launcher="own")
+    yield Cell("KILL", "start")
+    yield Cell("TERM", "start")
+    for rank in (0, 1):
+        yield Cell("TERM", "start", processes=2, rank=rank, launcher="own")
 
 
 def try_cell(cell: Cell, runs: Runs, corpus: Path, folder: Path, whole: dict[str, Any], step: int) -> str:
@@ -121,41 +125,40 @@ def try_cell(cell: Cell, runs: Runs, corpus: Path, folder: Path, whole: dict[str
     return f"differs in {', '.join(wrong[:5])}" if wrong else ""
 
 
-def run_cells(cells: Iterable[Cell], folder: Path) -> list[dict[str, Any]]:
+def run_cells(cells: Iterable[Cell], folder: Path, runs: Runs) -> list[dict[str, Any]]:
     """Try cells.
 
     Args:
         cells: What to try.
         folder: An empty folder.
+        runs: Starts runs.
 
     Returns:
         Each cell with its `step`, `seconds` and `wrong`.
     """
     people = [("train", 3, 4)] * 24 + [("val", 2, 3)] * 4 + [("test", 3, 4)] * 6
     corpus = tone_corpus(folder / "corpus", people)
-    runs, whole, rows = Runs(), {}, []
-    try:
-        for number, cell in enumerate(cells):
-            start = time.perf_counter()
-            kind = (cell.schedule, cell.processes)
-            if kind not in whole:
-                out = folder / "-".join(map(str, kind))
-                out.mkdir()
-                words = cell.words(out / "run", corpus)
-                status, said = runs(*words, log=out / "log.txt", processes=cell.processes)
-                assert status == 0, said
-                whole[kind] = state_of(out / "run")
-            # Two processes see half as many identities in a batch, and as many steps.
-            step = random.Random(str(cell)).randrange(4, 10 if cell.moment in ("validation", "writing") else STEPS)
-            wrong = try_cell(cell, runs, corpus, folder / str(number), whole[kind], step)
-            rows.append({**asdict(cell), "step": step, "seconds": time.perf_counter() - start, "wrong": wrong})
-            print(
-                f"{cell.kind:5}{cell.moment:11}workers {cell.workers}  processes {cell.processes}  rank {cell.rank}  "
-                f"{cell.launcher:5}{cell.schedule:11}step {step:2}  {rows[-1]['seconds']:5.1f} s  {wrong or 'equal'}",
-                flush=True,
-            )
-    finally:
-        runs.close()
+    whole: dict[tuple[str, int], dict[str, Any]] = {}
+    rows: list[dict[str, Any]] = []
+    for number, cell in enumerate(cells):
+        start = time.perf_counter()
+        kind = (cell.schedule, cell.processes)
+        if kind not in whole:
+            out = folder / "-".join(map(str, kind))
+            out.mkdir()
+            words = cell.words(out / "run", corpus)
+            status, said = runs(*words, log=out / "log.txt", processes=cell.processes)
+            assert status == 0, said
+            whole[kind] = state_of(out / "run")
+        # Two processes see half as many identities in a batch, and as many steps.
+        step = random.Random(str(cell)).randrange(4, 10 if cell.moment in ("validation", "writing") else STEPS)
+        wrong = try_cell(cell, runs, corpus, folder / str(number), whole[kind], step)
+        rows.append({**asdict(cell), "step": step, "seconds": time.perf_counter() - start, "wrong": wrong})
+        print(
+            f"{cell.kind:5}{cell.moment:11}workers {cell.workers}  processes {cell.processes}  rank {cell.rank}  "
+            f"{cell.launcher:5}{cell.schedule:11}step {step:2}  {rows[-1]['seconds']:5.1f} s  {wrong or 'equal'}",
+            flush=True,
+        )
     return rows
 
 
@@ -174,7 +177,11 @@ def main() -> int:
     short = parser.parse_args().short
     os.environ["OMP_NUM_THREADS"] = "1"
     with tempfile.TemporaryDirectory() as folder:
-        rows = run_cells(SHORT if short else matrix(), Path(folder))
+        runs = Runs()
+        try:
+            rows = run_cells(SHORT if short else matrix(), Path(folder), runs)
+        finally:
+            runs.close()
     failed = sum(bool(row["wrong"]) for row in rows)
     print(f"{len(rows) - failed} of {len(rows)} cells are bit-equal after resuming")
     if not short:

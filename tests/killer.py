@@ -27,8 +27,8 @@ class Fault(pl.Callback):
     Args:
         kind: KILL; TERM, and again while the run saves and leaves; or FULL: from then on no file of this process grows
             beyond half of a checkpoint.
-        moment: `step`: at the start of a step's optimiser update. `validation`, `test`: after the first batch of one.
-            `writing`: when half of a checkpoint's bytes are in its file.
+        moment: `start`: before the first step. `step`: at the start of a step's optimiser update. `validation`, `test`:
+            after the first batch of one. `writing`: when half of a checkpoint's bytes are in its file.
         step: Global step, or for the others the first at or after which it happens.
         rank: The process that it happens to.
     """
@@ -51,6 +51,10 @@ class Fault(pl.Callback):
                     write(state, file)
 
             torch.save = halfway  # type: ignore[assignment]
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if self.moment == "start":
+            self._now(trainer)
 
     def on_before_optimizer_step(self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Any) -> None:
         if self.moment == "step" and trainer.global_step == self.step:

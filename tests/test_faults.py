@@ -24,21 +24,26 @@ from faults import SHORT, run_cells
 SMALL = ["--model", "trinet", "--preset", "demo", "--data.people", 4, "--data.workers", 0, "--trainer.max_steps", 3]
 
 
-def test_runs_that_were_brought_down_go_on_bit_by_bit(tmp_path: Path):
-    assert [row for row in run_cells(SHORT, tmp_path) if row["wrong"]] == []
+@pytest.fixture(scope="module")
+def runs() -> Iterator[Runs]:
+    runs = Runs()
+    yield runs
+    runs.close()
+
+
+def test_runs_that_were_brought_down_go_on_bit_by_bit(runs: Runs, tmp_path: Path):
+    assert [row for row in run_cells(SHORT, tmp_path, runs) if row["wrong"]] == []
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Runs, list[object], Path]]:
+def finished(runs: Runs, tmp_path_factory: pytest.TempPathFactory) -> tuple[Runs, list[object], Path]:
     """A finished run of 3 steps, and what started it."""
     folder = tmp_path_factory.mktemp("finished")
     corpus = tone_corpus(folder / "corpus", [("train", 3, 4)] * 8 + [("val", 2, 3)] * 3 + [("test", 3, 4)] * 3)
-    runs = Runs()
     words = [*SMALL, "--data", corpus, "--out", folder / "run"]
     status, said = runs(*words, log=folder / "log.txt")
     assert status == 0, said
-    yield runs, words, folder
-    runs.close()
+    return runs, words, folder
 
 
 def test_a_finished_run_is_not_overwritten_and_resuming_it_tests_it_again(finished):
@@ -61,6 +66,14 @@ def test_slurms_signal_before_a_requeue_saves_between_two_steps(finished):
     assert said.splitlines()[-1].startswith("voiceface: preempted at step 2; go on with --out ")
     assert not list((folder / "requeued").glob("hpc_ckpt*"))
     assert torch.load(folder / "requeued/last.ckpt", weights_only=True)["global_step"] == 2
+
+
+def test_a_checkpoint_of_another_folder_starts_a_run_of_its_own(finished):
+    runs, words, folder = finished
+    words = [*words, "--out", folder / "copy", "--ckpt_path", folder / "run/last.ckpt"]
+    status, said = runs(*words, log=folder / "copy.txt")
+    assert status == 0, said
+    assert torch.load(folder / "copy/last.ckpt", weights_only=True)["global_step"] == 3
 
 
 def test_more_steps_later_are_the_same_as_all_at_once(finished):

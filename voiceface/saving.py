@@ -96,7 +96,8 @@ class LastCheckpoint(Checkpoint):
             UserError: Names the first difference, with both values.
         """
         refuse_other(checkpoint.get("settings", {}), self.settings)
-        self.preemption.saved = checkpoint["global_step"]
+        if Path(str(trainer.ckpt_path)).resolve() == self.path.resolve():
+            self.preemption.saved = checkpoint["global_step"]
 
     def save(self, trainer: pl.Trainer) -> None:
         """Save, unless this step is saved."""

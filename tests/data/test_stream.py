@@ -209,6 +209,21 @@ def test_a_missing_shard_is_replaced_by_other_people_or_stops(make_corpus):
     assert digest(first) == digest(again)
 
 
+def test_ranks_take_different_substitutes(make_corpus):
+    """Bundles of several people are gone: in no step may two ranks put the same person in their place."""
+    root = make_corpus([("train", 3, 3)] * 18, shard_bytes=100_000)
+    for shard in sorted((root / "train").glob("*.tar"))[:2]:
+        shard.unlink()
+    ranks = [training(root, rank, 2, "skip", Sampling(5, 1, 1, 0.5, 32, 1.0, False, 0)) for rank in range(2)]
+    both = 0
+    for when in itertools.product(range(12), range(ranks[0].steps)):
+        one, two = (batches[when] for batches in ranks)
+        both += bool(one["skipped"]) and bool(two["skipped"])
+        together = [*one["voice_identity"].tolist(), *two["voice_identity"].tolist()]
+        assert len(set(together)) == len(together) == 10
+    assert both > 3
+
+
 @given(st.integers(20, 200), st.sampled_from([1.0, 1.25, 1.5]), st.integers(8, 120), st.floats(0.5, 1.5))
 @settings(max_examples=60, deadline=None)
 def test_cut_face_takes_the_middle_at_the_right_scale(stored, stored_margin, size, margin):

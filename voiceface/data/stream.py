@@ -125,7 +125,9 @@ class TrainingBatches(Reading):
     def _candidates(self, number: int, epoch: int, plan: NDArray[np.int64], taken: Sequence[int]) -> Iterator[int]:
         yield number
         if self.on_error == "skip":
-            others = np.flatnonzero(~np.isin(self.identities, [*self.identities[plan.ravel()], *taken]))
+            free = ~np.isin(self.identities, [*self.identities[plan.ravel()], *taken])
+            # Each rank takes substitutes from people of its own: the ranks do not know of each other's damage.
+            others = np.flatnonzero(free & (self.identities % self.world == self.rank))
             rng = np.random.default_rng(seeded(self.sampling.seed, "substitute", epoch, number))
             yield from rng.permutation(others)[:SUBSTITUTES].tolist()
 
