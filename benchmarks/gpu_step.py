@@ -183,6 +183,9 @@ class Recipe:
         return method
 
     def _fit(self, mode: Mode, data: pl.LightningDataModule, watch: pl.Callback, steps: int = -1) -> Method:
+        gc.collect()  # what a mode that ran out of memory has left
+        if self.device == "cuda":
+            torch.cuda.empty_cache()
         method = copy.deepcopy(self.built)
         if mode.channels_last:
             keep_channels_last(method)

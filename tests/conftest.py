@@ -10,8 +10,8 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     # One thread per test process, and for what it starts; the libraries read this when they are imported.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-import numpy as np  # noqa: E402
-from tests_support import Counts, tone_corpus  # noqa: E402
+import numpy as np
+from tests_support import Counts, tone_corpus
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

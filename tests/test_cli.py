@@ -135,7 +135,9 @@ def test_mistakes_that_need_the_corpus(make_corpus, tmp_path: Path):
         ([*fit, "--data", good, "--model.face_encoder", "face_smal"], "face_smal"),
         ([*fit, "--data", good, "--model.margin", "wide"], "margin"),
         ([*fit, "--data", good, "--model.face_margin", "1.5"], "stores faces with margin 1.25"),
-        ([*fit, "--data", good, "--ckpt_path", "last"], "last.ckpt: no such file"),
+        ([*fit, "--data", good, "--ckpt_path", "last"], "last.ckpt: no such file; leave --ckpt_path out"),
+        ([*fit, "--data", good, "--trainer.strategy", "nowhere"], "--trainer: You selected an invalid strategy name"),
+        ([*fit, "--data", good, "--negatives", "all"], "--negatives all: expected batch or rank"),
         (["fit", "--model", "trinet", "--data", good, "--out", tmp_path / "p"], "--model.voice_weights"),
         ([*fit[:-1], unwritable / "run", "--data", good], "cannot be written (not a directory)"),
     ]

@@ -1,6 +1,7 @@
 """Runs that are brought down: a short form of `benchmarks/faults.py`, and what each part of it rests on."""
 
 import csv
+import fcntl
 import os
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from tests_support import tone_corpus
 
 from voiceface.errors import UserError
 from voiceface.files import write_atomic
-from voiceface.run_folder import drop_rows, first_process, leave_nothing, let_go, run_folder
+from voiceface.run_folder import drop_rows, first_process, leave_nothing, let_go, resume_from, run_folder
 from voiceface.saving import DurableCheckpointIO
 from voiceface.settings import FIXED, refuse_other, settings
 
@@ -216,3 +217,28 @@ def test_rows_after_the_state_are_dropped(tmp_path: Path):
     metrics.write_text('epoch,step,note\n0,1,"a, b"\n0,2,\n0,3,x\n0,4,y\n0,1')
     drop_rows(metrics, 3)
     assert list(csv.reader(metrics.open(newline=""))) == [["epoch", "step", "note"], ["0", "1", "a, b"], ["0", "2", ""]]
+
+
+@pytest.mark.parametrize("resumed", [None, "last"])
+def test_rows_of_a_run_that_saved_nothing_do_not_mix_with_those_of_the_next(resumed: str | None, tmp_path: Path):
+    (tmp_path / "config.yaml").touch()
+    (tmp_path / "metrics.csv").write_text("epoch,step\n0,24\n0,49\n")
+    assert resume_from(resumed, tmp_path) is None
+    assert (tmp_path / "metrics.csv").read_text().split() == ["epoch,step"]
+
+
+def test_a_lock_whose_file_was_removed_meanwhile_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("VOICEFACE_RUN_FOLDER", raising=False)
+    out, lock = tmp_path / "run", fcntl.lockf
+
+    def removed_first(*arguments: object) -> None:
+        monkeypatch.undo()
+        (out / ".lock").unlink()  # as the run that ends does, between opening and locking
+        lock(*arguments)
+
+    monkeypatch.setattr(fcntl, "lockf", removed_first)
+    try:
+        run_folder({"out": str(out), "recipe": ""}, None)
+        assert (out / ".lock").exists()
+    finally:
+        let_go()

@@ -3,7 +3,7 @@
 It keeps the embeddings of an evaluation in a `CrossModalScores`, logs its scores and writes the result file.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,8 +14,9 @@ import torch.distributed as dist
 from numpy.typing import NDArray
 
 from voiceface import results as result_file
+from voiceface.data.feature_rows import key_numbers
 from voiceface.data.leaks import leaking_identities
-from voiceface.data.shards import Corpus, seeded
+from voiceface.data.shards import Corpus
 from voiceface.data.synthetic import log_likelihood_ratio
 from voiceface.errors import UserError
 from voiceface.method import Method
@@ -56,8 +57,8 @@ class EmbeddingTable:
             batch["voice_identity"],
             outputs["faces"],
             batch["face_identity"],
-            torch.from_numpy(_numbers(batch["voice_keys"])),
-            torch.from_numpy(_numbers(batch["face_keys"])),
+            torch.from_numpy(key_numbers(batch["voice_keys"])),
+            torch.from_numpy(key_numbers(batch["face_keys"])),
         )
         for kind, clips in self._clips.items():
             identity = batch[f"{kind}_identity"].tolist()
@@ -90,13 +91,9 @@ class EmbeddingTable:
         """`gather_clips`, and the embeddings in the same order: `voices` and `faces`, float32 (n, D)."""
         joined = self.gather_clips()
         for kind, clips in self.metric.clips().items():
-            place = np.searchsorted(clips.number, _numbers(joined[f"{kind}_keys"]))
+            place = np.searchsorted(clips.number, key_numbers(joined[f"{kind}_keys"]))
             joined[f"{kind}s"] = clips.embeddings[place]
         return joined
-
-
-def _numbers(keys: Iterable[str]) -> NDArray[np.int64]:
-    return np.array([seeded(key) % 2**63 for key in keys], np.int64)
 
 
 class CrossModalMetrics(pl.Callback):

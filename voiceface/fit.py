@@ -147,7 +147,11 @@ class FitCLI(LightningCLI):
             config["plugins"] = [*(plugins if isinstance(plugins, list) else [plugins]), BatchNormSync()]
         self.non_finite = NonFinite(self._get(self.config, "non_finite"), self.out / "non_finite.jsonl")
         bar = [] if config["enable_progress_bar"] is False else [RunBar()]
-        return super()._instantiate_trainer(config, [*callbacks, self.watch, self.non_finite, best, self.last, *bar])
+        callbacks = [*callbacks, self.watch, self.non_finite, best, self.last, *bar]
+        try:
+            return super()._instantiate_trainer(config, callbacks)
+        except (ImportError, MisconfigurationException, TypeError, ValueError) as error:
+            raise UserError(f"--trainer: {' '.join(str(error).split())}") from error
 
     def _run_subcommand(self, subcommand: str) -> None:
         """Leave in good order when the system asks."""
@@ -298,6 +302,7 @@ def users_mistake(error: BaseException) -> str | None:
     value = re.search(r"(?:Got value|Given value): ('?)(.*)\1", text)
     expected = re.findall(r"Expected a (?:<class ')?(.+?)(?:'>)?(?:\. Got value.*)?$", text, re.M)
     wanted = " or ".join(dict.fromkeys(e.removeprefix("typing.") for e in expected if e != "NoneType"))
+    wanted = re.sub(r"Literal\[(.+?)\]", lambda choices: choices[1].replace("'", "").replace(", ", " or "), wanted)
     if option and value and wanted:
         return f"--{option} {value[2]}: expected {wanted}"
     return " ".join(text.split())

@@ -17,6 +17,7 @@ import torch.distributed as dist
 from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 
 from voiceface.errors import UserError
+from voiceface.launch import LAUNCHER
 
 STATUS = 128 + signal.SIGTERM  # what a shell says of a process that SIGTERM ended
 PATIENCE = 5.0  # seconds that processes of a run that ends have for ending
@@ -122,13 +123,15 @@ class Preemption:
         return getattr(self._trainer.strategy.launcher, "procs", [])
 
     def _told(self, number: int, frame: FrameType | None) -> None:
+        if self._ending:  # it ends by itself; a process that is ended with it tells this one in turn
+            return
         first, self._asked = not self._asked, True
+        if first and self.launched and str(os.getppid()) == os.environ.get(LAUNCHER):
+            os.kill(os.getppid(), signal.SIGTERM)
         if first and self.stepping:
             for child in self._children():
                 child.send_signal(signal.SIGTERM)
-            if self.launched:
-                os.kill(os.getppid(), signal.SIGTERM)
-        if not self._ending and not (self.stepping and self._trainer.training):
+        if not (self.stepping and self._trainer.training):
             raise Preempted(STATUS)
 
     def _end_others(self) -> None:

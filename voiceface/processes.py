@@ -52,3 +52,24 @@ def end_with_parent(start_method: str | None) -> Callable[..., None] | None:
     if method == "spawn":
         return _leave_at_once
     return partial(_end_with, _lifeline()[0]) if method == "forkserver" else None
+
+
+def _begin(end: Callable[..., None] | None, *_: object) -> None:
+    os.setpgrp()
+    if end is not None:
+        end()
+
+
+def begin_worker(start_method: str | None) -> Callable[..., None]:
+    """What a worker of a loader should call first: as `end_with_parent`, and it leaves the process group.
+
+    What asks a run to end often sends SIGTERM to the whole group (`timeout` does). A worker that ended of it would end
+    the run before that has saved.
+
+    Args:
+        start_method: `fork`, `spawn`, `forkserver`, or None for Python's default.
+
+    Returns:
+        A picklable function.
+    """
+    return partial(_begin, end_with_parent(start_method))

@@ -21,6 +21,8 @@ LOCK = ".lock"
 made: list[Path] = []  # the run folder, where this process made it
 held: list[IO[bytes]] = []  # its lock, while this process holds it
 
+# What a run leaves that is worth keeping.
+KEPT = ("last.ckpt", "best.ckpt", "results.json", "checkpoint")
 # What a kill while they are written leaves behind.
 LEFT_OVER = ("last.ckpt.tmp", "best.ckpt.tmp", "results.json.tmp", "metrics.csv.tmp", "checkpoint/*.tmp")
 
@@ -40,7 +42,7 @@ def check_readable(path: Path) -> int:
         The number of steps that it holds.
     """
     if not path.is_file():
-        raise UserError(f"--ckpt_path {path}: no such file")
+        raise UserError(f"--ckpt_path {path}: no such file; leave --ckpt_path out to start from the beginning")
     try:
         state = torch.load(path, map_location="meta", weights_only=True)
         whole = {"state_dict", "loops", "optimizer_states"} <= state.keys()
@@ -83,7 +85,7 @@ def run_folder(chosen: dict[str, str], resumed: str | None) -> Path:
         ) from None
     if first:
         _hold(out)
-        if (out / "last.ckpt").exists() and not resumed:
+        if any((out / name).exists() for name in KEPT) and not resumed:
             what = "a finished run" if (out / "results.json").exists() else "a run"
             raise UserError(f"--out {out}: holds {what}; go on with it by --ckpt_path last, or choose another folder")
         for pattern in LEFT_OVER:
@@ -104,7 +106,7 @@ def _next(name: str, resumed: str | None) -> Path:
     return next(n for n in names if not n.exists() or not any(n.iterdir()))
 
 
-def _hold(out: Path) -> None:
+def _hold(out: Path, again: int = 3) -> None:
     """Lock the folder. The kernel drops the lock when this process ends, however it ends; workers do not inherit it."""
     lock = (out / LOCK).open("wb")
     try:
@@ -114,6 +116,10 @@ def _hold(out: Path) -> None:
         raise UserError(f"--out {out}: a run is at work in it; wait for it, or choose another folder") from None
     except OSError:
         pass  # a file system without locks
+    if again and not os.fstat(lock.fileno()).st_nlink:
+        # The run that held it has just ended and removed the file: a third one would lock another.
+        lock.close()
+        return _hold(out, again - 1)
     held.append(lock)
 
 
@@ -161,11 +167,12 @@ def resume_from(resumed: str | None, out: Path) -> str | None:
         UserError: There is no such file, or it is damaged.
     """
     path = out / "last.ckpt" if resumed == "last" else Path(resumed) if resumed else None
-    if path is None:
-        return None
-    if resumed == "last" and not path.exists() and (out / "config.yaml").exists():
+    nothing = resumed == "last" and not (out / "last.ckpt").exists() and (out / "config.yaml").exists()
+    if path is None or nothing:
         if first_process():
-            print(f"--ckpt_path last: nothing saved in {out} yet; starting from the beginning", file=sys.stderr)
+            if nothing:
+                print(f"--ckpt_path last: nothing saved in {out} yet; starting from the beginning", file=sys.stderr)
+            drop_rows(out / "metrics.csv", 0)  # of a run that ended before it saved anything
         return None
     step = check_readable(path)
     if first_process() and path.parent.resolve() == out.resolve():

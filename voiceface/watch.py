@@ -27,8 +27,8 @@ class Watch(pl.Callback):
       of the training process without its workers.
 
     Time of training is that between its first and its last step without the validations; saving counts. On a GPU the
-    process runs ahead of the device, so that a part of its waiting may cost nothing. Only logging steps wait for the
-    GPU.
+    process runs ahead of the device, so that a part of its waiting may cost nothing. This waits for
+    the GPU on logging steps only.
     """
 
     def __init__(self) -> None:

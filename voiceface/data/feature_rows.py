@@ -30,7 +30,7 @@ def write_chunk(path: Path, keys: Iterable[str], rows: NDArray[np.float32]) -> N
         keys: Key of each clip.
         rows: float32 of shape (clips, dim).
     """
-    data = _numbers(keys).tobytes() + rows.astype("<f4", copy=False).tobytes()
+    data = key_numbers(keys).tobytes() + rows.astype("<f4", copy=False).tobytes()
     write_atomic(path, data + hashlib.sha256(data).digest())
 
 
@@ -74,7 +74,7 @@ class FeatureRows:
             KeyError: There is none.
             OSError: The file of its chunk is gone or cut short.
         """
-        number = _numbers([key])[0]
+        number = key_numbers([key])[0]
         at = int(np.searchsorted(self._numbers, number))
         if at == len(self._numbers) or self._numbers[at] != number:
             raise KeyError(key)
@@ -90,5 +90,6 @@ class FeatureRows:
         return np.frombuffer(data, "<f4").astype(np.float32)
 
 
-def _numbers(keys: Iterable[str]) -> NDArray[np.int64]:
+def key_numbers(keys: Iterable[str]) -> NDArray[np.int64]:
+    """The number of each clip: a hash of its key, 63 bits long, which every process knows without a word to others."""
     return np.array([seeded(key) % 2**63 for key in keys], "<i8")

@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, Sampler
 
 from voiceface.data.stream import Batch, EvaluationBatches, TrainingBatches
 from voiceface.errors import UserError
-from voiceface.processes import end_with_parent
+from voiceface.processes import begin_worker
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ class Loader:
         self._options: dict[str, Any] = {"batch_size": None, "num_workers": workers, "pin_memory": pin_memory}
         if workers:
             self._options |= {"multiprocessing_context": start_method, "prefetch_factor": 4, "persistent_workers": True}
-            self._options["worker_init_fn"] = end_with_parent(start_method)
+            self._options["worker_init_fn"] = begin_worker(start_method)
         # A rank without a batch of its own gets an empty one: collectives after the evaluation need every rank.
         self._mine = None if isinstance(batches, TrainingBatches) else range(rank, max(len(batches), world), world)
         self._order = self._mine if order is None else order

@@ -1,0 +1,56 @@
+"""Requests to leave: told from errors, and heard by this package alone."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import pytorch_lightning as pl
+
+from voiceface.preemption import Preempted, Preemption
+
+# As a process that this one launched: it hands on the request to end, and ends.
+LAUNCHED = """
+import os, signal, sys, time
+def told(*_):
+    os.kill(os.getppid(), signal.SIGTERM)
+    sys.exit(0)
+signal.signal(signal.SIGTERM, told)
+print("ready", flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.fixture
+def trainer(tmp_path: Path) -> pl.Trainer:
+    return pl.Trainer(accelerator="cpu", logger=False, enable_checkpointing=False, default_root_dir=tmp_path)
+
+
+def test_an_error_of_the_first_process_stays_one_when_it_ends_the_others(trainer: pl.Trainer, tmp_path: Path):
+    """A scheduler that is told of a request would start the run again and again."""
+    preemption = Preemption(tmp_path, launched=False)
+    with subprocess.Popen([sys.executable, "-c", LAUNCHED], stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "ready\n"
+        trainer.strategy._launcher = SimpleNamespace(procs=[child])  # type: ignore[assignment]
+        preemption.stepping = True
+        with pytest.raises(ZeroDivisionError), preemption.watch(trainer):
+            1 / 0  # noqa: B018
+    assert child.returncode == 0
+
+
+def test_lightning_leaves_signals_to_us(trainer: pl.Trainer, tmp_path: Path):
+    """What is switched off are private parts of Lightning, which another release may rename."""
+    assert hasattr(trainer._signal_connector, "_sigterm_notifier_fn")
+    assert hasattr(trainer.fit_loop.epoch_loop, "_broadcast_sigterm_tensor")
+    before = signal.getsignal(signal.SIGTERM)
+    with Preemption(tmp_path, launched=False).watch(trainer):
+        trainer._signal_connector.register_signal_handlers()
+        with pytest.raises(Preempted):
+            os.kill(os.getpid(), signal.SIGTERM)
+        assert not trainer.received_sigterm
+        trainer._signal_connector.teardown()
+    assert signal.getsignal(signal.SIGTERM) == before
