@@ -52,9 +52,9 @@ class DurableCheckpointIO(TorchCheckpointIO):
             cause = error if isinstance(error, OSError) else error.__context__
             if not isinstance(cause, OSError):
                 raise
+            then = "go on with --ckpt_path last" if (path.parent / "last.ckpt").exists() else "start again"
             raise UserError(
-                f"{path}: cannot be written ({(cause.strerror or str(cause)).lower()}); make room, then go on with "
-                "--ckpt_path last"
+                f"{path}: cannot be written ({(cause.strerror or str(cause)).lower()}); make room, then {then}"
             ) from None
 
 
