@@ -319,8 +319,9 @@ class Corpus:
                 f"--data {self.root}: the {split} split takes {size / 1e9:.1f} GB, the cache may hold "
                 f"{cache_limit() / 1e9:g}; set VOICEFACE_CACHE_GB higher, or copy the corpus into a folder"
             )
+        content = self._content(f"{split}/index.csv")  # outside: a UserError is a ValueError too
         try:
-            index = read_index(self._content(f"{split}/index.csv"))
+            index = read_index(content)
             unknown = next((name for name in index.shards if name not in shards), None)
         except ValueError:
             unknown = "values of another kind"
