@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+import numpy as np
+import torch
 from torch.utils.data import DataLoader, Sampler
 
 from voiceface.data.stream import Batch, EvaluationBatches, TrainingBatches
@@ -28,6 +30,19 @@ class _Endless(Sampler[tuple[int, int]]):
         while True:
             yield divmod(served, self.steps)
             served += 1
+
+
+def _pack(batch: Batch) -> Batch:
+    """In a worker: identities and lengths as arrays. Each tensor costs the other process a connection of its own."""
+    return {name: value.numpy() if _is_small(value) else value for name, value in batch.items()}
+
+
+def _is_small(value: Any) -> bool:
+    return isinstance(value, torch.Tensor) and value.dtype == torch.int64
+
+
+def _unpack(batch: Batch) -> Batch:
+    return {name: torch.from_numpy(v) if isinstance(v, np.ndarray) else v for name, v in batch.items()}
 
 
 class Loader:
@@ -58,6 +73,7 @@ class Loader:
     ) -> None:
         self.batches = batches
         self._options: dict[str, Any] = {"batch_size": None, "num_workers": workers, "pin_memory": pin_memory}
+        self._options["collate_fn"] = _pack
         if workers:
             self._options |= {"multiprocessing_context": start_method, "prefetch_factor": 4, "persistent_workers": True}
             self._options["worker_init_fn"] = begin_worker(start_method)
@@ -127,4 +143,4 @@ class Loader:
                 f"{self.batches.corpus.root}: {self.skipped} of {self._seen} clips are damaged, more than "
                 f"{MAX_SKIPPED:.0%}; run `voiceface check` on it"
             )
-        return batch
+        return _unpack(batch)

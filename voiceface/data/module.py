@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pytorch_lightning as pl
+import torch
 
 from voiceface.data.builtin import builtin_corpus
 from voiceface.data.feature_corpus import check_features
@@ -270,6 +271,13 @@ class VoxVGGDataModule(pl.LightningDataModule):
             return {}
         method: Any = self.trainer.lightning_module  # type: ignore[union-attr]
         return cached_rows(method, batches, crops, self.workers, self.start_method, self._place()[0])
+
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        """Send the tensors; Lightning's own way looks at each of the hundreds of keys beside them."""
+        return {
+            name: value.to(device, non_blocking=True) if isinstance(value, torch.Tensor) else value
+            for name, value in batch.items()
+        }
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """Tell the encoders whether their outputs come in."""
