@@ -1,15 +1,20 @@
 """Requests to leave: told from errors, and heard by this package alone."""
 
+import io
 import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import pytorch_lightning as pl
+import soundfile
 
+from voiceface.data.shards import encode_flac
 from voiceface.preemption import Preempted, Preemption
 
 # As a process that this one launched: it hands on the request to end, and ends.
@@ -54,3 +59,25 @@ def test_lightning_leaves_signals_to_us(trainer: pl.Trainer, tmp_path: Path):
         assert not trainer.received_sigterm
         trainer._signal_connector.teardown()
     assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_a_signal_while_a_voice_is_decoded_is_not_lost(trainer: pl.Trainer, tmp_path: Path):
+    """What is raised in the functions by which libsndfile reads from Python is printed and forgotten."""
+
+    class Voice(io.BytesIO):
+        def tell(self) -> int:
+            if not asked:
+                asked.append(True)
+                os.kill(os.getpid(), signal.SIGTERM)
+            return super().tell()
+
+    def decode() -> None:
+        with soundfile.SoundFile(Voice(encode_flac(np.zeros(16_000, np.int16)))) as file:
+            assert len(file.read()) == 16_000
+        time.sleep(10)
+
+    asked: list[bool] = []
+    with pytest.raises(SystemExit) as left, Preemption(tmp_path, launched=False).watch(trainer):
+        decode()
+    assert left.value.code == 143
+    assert asked
