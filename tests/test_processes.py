@@ -2,6 +2,13 @@
 
 import atexit
 import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 import torch
@@ -58,3 +65,52 @@ def test_a_signal_to_the_group_of_a_run_does_not_reach_its_workers(start_method:
     )
     (group,) = loader
     assert int(group) != os.getpgrp()
+
+
+ORPHAN = """
+import time
+from torch.utils.data import DataLoader
+from test_processes import SlowToStart
+from voiceface.processes import end_with_parent
+if __name__ == "__main__":
+    options = dict(num_workers=1, multiprocessing_context="spawn", worker_init_fn=end_with_parent("spawn"))
+    iterator = iter(DataLoader(SlowToStart(), batch_size=None, **options))
+    print(iterator._workers[0].pid, flush=True)
+    time.sleep(60)
+"""
+
+
+class SlowToStart(Dataset[int]):
+    """Arrives in its worker after the process that started that has died."""
+
+    def __setstate__(self, state: object) -> None:
+        while os.getppid() == int(os.environ["STARTED_BY"]):
+            time.sleep(0.01)
+
+    def __getstate__(self) -> object:
+        os.environ["STARTED_BY"] = str(os.getpid())
+        return {"some": "state"}
+
+    def __getitem__(self, number: int) -> int:
+        return number
+
+    def __len__(self) -> int:
+        return 4
+
+
+def test_a_worker_whose_parent_died_before_it_had_started_ends(tmp_path: Path):
+    """Else it would wait for work for ever, and hold the run's output open."""
+    (tmp_path / "orphan.py").write_text(ORPHAN)
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent)}
+    command = [sys.executable, str(tmp_path / "orphan.py")]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        worker = int(parent.stdout.readline())
+        time.sleep(1)
+        parent.kill()
+        try:
+            assert select.select([parent.stdout], [], [], 60)[0], "the worker still holds the output open"
+            assert parent.stdout.read() == ""
+        finally:
+            with suppress(ProcessLookupError):
+                os.kill(worker, signal.SIGKILL)

@@ -21,26 +21,25 @@ def _lifeline() -> tuple[Connection, Connection]:
     return Pipe(duplex=False)
 
 
-def _end_with(parent: Connection, *_: object) -> None:
+def _end_with(parent: Connection, spawned: bool, *_: object) -> None:
     def watch() -> None:
         parent.poll(None)
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
-
-
-def _leave_at_once(*_: object) -> None:
-    # After multiprocessing's own clean-up: an interpreter started by spawn would go on to the libraries' destructors,
-    # where now and then one aborts, and the loader takes that for a crash of its worker.
-    Finalize(None, os._exit, args=(0,), exitpriority=-1000)
+    if spawned:
+        # After multiprocessing's own clean-up: an interpreter started by spawn would go on to the libraries'
+        # destructors, where now and then one aborts, and the loader takes that for a crash of its worker.
+        Finalize(None, os._exit, args=(0,), exitpriority=-1000)
 
 
 def end_with_parent(start_method: str | None) -> Callable[..., None] | None:
     """What a worker should call first: it ends when the main process is killed, and quietly when it is done.
 
     Under forkserver a worker's parent is the server, which lives on as long as its workers do: without this a killed
-    run would leave them behind for ever. Under fork and spawn the libraries' own watchdogs see it. Under spawn a
-    worker that is done leaves without the libraries' destructors.
+    run would leave them behind for ever. Under spawn the libraries' own watchdog misses a process that was killed
+    before its worker had started. Under fork it sees it. A worker under spawn that is done leaves without the
+    libraries' destructors.
 
     Args:
         start_method: `fork`, `spawn`, `forkserver`, or None for Python's default.
@@ -49,9 +48,7 @@ def end_with_parent(start_method: str | None) -> Callable[..., None] | None:
         A picklable function, or None where nothing is needed.
     """
     method = multiprocessing.get_context(start_method).get_start_method()
-    if method == "spawn":
-        return _leave_at_once
-    return partial(_end_with, _lifeline()[0]) if method == "forkserver" else None
+    return partial(_end_with, _lifeline()[0], method == "spawn") if method != "fork" else None
 
 
 def _begin(end: Callable[..., None] | None, *_: object) -> None:
