@@ -95,9 +95,9 @@ def test_a_path_of_the_official_form_stays_below_its_folder(tree, changes):
     if not LAYOUTS[tree].form.fullmatch(path):
         assert changes
         return
-    assert os.path.normpath(f"/root/{path}") == f"/root/{path}"
+    assert os.path.normpath(f"/raw/{path}") == f"/raw/{path}"
     assert path.encode().decode().isprintable()
-    (source,) = sources(tree, "/root", "id10001", path)
+    (source,) = sources(tree, "/raw", "id10001", path)
     assert not set(source.key.split("/")) & {"..", ""}
     assert source.key.startswith("id10001/voice/" if tree.startswith("vox") else "id10001/face/")
 
