@@ -20,7 +20,7 @@ import numpy as np
 from machine import describe
 from PIL import Image
 
-from voiceface.data.shards import JPEG_QUALITY, encode_jpeg
+from voiceface.data.bundles import JPEG_QUALITY, encode_jpeg
 from voiceface.data.synthetic import SyntheticOptions, person
 from voiceface.data.synthetic.face import face_clip
 from voiceface.prepare.detector import shared_detector

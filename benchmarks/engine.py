@@ -22,7 +22,7 @@ import numpy as np
 from machine import describe
 from PIL import Image
 
-from voiceface.data.shards import Person
+from voiceface.data.bundles import Person
 from voiceface.prepare.engine import CorpusOptions, build
 from voiceface.prepare.engines import run_local
 from voiceface.prepare.people import Reading, Source, make_person

@@ -24,7 +24,7 @@ from machine import describe
 from numpy.typing import NDArray
 from scipy.signal import resample_poly
 
-from voiceface.data.shards import SAMPLE_RATE, encode_flac
+from voiceface.data.bundles import SAMPLE_RATE, encode_flac
 from voiceface.data.synthetic import SyntheticOptions, person
 from voiceface.data.synthetic.voice import voice_clip
 from voiceface.prepare.speech import read_voice

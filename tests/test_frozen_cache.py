@@ -16,10 +16,11 @@ from safetensors.torch import load_file, save_file
 from tests_support import tone_corpus, voiceface
 
 from voiceface.data import frozen_cache
+from voiceface.data.bundles import seeded
 from voiceface.data.clips import cut_face, cut_voice
 from voiceface.data.feature_rows import FeatureRows, chunk_path, is_whole, write_chunk
 from voiceface.data.module import VoxVGGDataModule
-from voiceface.data.shards import Corpus, seeded
+from voiceface.data.shards import Corpus
 from voiceface.encoders import face_encoder, voice_encoder
 from voiceface.errors import UserError
 from voiceface.evaluation import CrossModalMetrics

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from voiceface.data.shards import Clip, Person, encode_flac, encode_jpeg
+from voiceface.data.bundles import Clip, Person, encode_flac, encode_jpeg
 from voiceface.prepare.engine import CorpusOptions, build
 
 Counts = tuple[str, int, int]

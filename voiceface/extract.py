@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Literal
 
 from voiceface import __version__
+from voiceface.data.bundles import SAMPLE_RATE, Clip, Person, write_bundles
+from voiceface.data.index import Bundle
 from voiceface.data.loader import Loader
 from voiceface.data.sampling import Sampling
-from voiceface.data.shards import SAMPLE_RATE, SCHEMA, SPLITS, Bundle, Clip, Corpus, Member, Person, write_bundles
+from voiceface.data.shards import SCHEMA, SPLITS, Corpus, Member
 from voiceface.data.stream import EvaluationBatches
 from voiceface.errors import UserError
 from voiceface.files import write_atomic

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.lr_scheduler import LambdaLR
 
-from voiceface.data.shards import seeded
+from voiceface.data.bundles import seeded
 from voiceface.encoders import FaceEncoder, VoiceEncoder, face_encoder, voice_encoder
 from voiceface.errors import UserError
 from voiceface.gathering import gather, processes

@@ -6,6 +6,7 @@ from pathlib import Path
 from tests_support import tone_person
 
 from voiceface.__main__ import main
+from voiceface.data.bundles import Clip, Person
 from voiceface.data.check import check_corpus
 from voiceface.data.leaks import (
     corpus_leaks,
@@ -14,7 +15,7 @@ from voiceface.data.leaks import (
     leaking_identities,
     read_training_identities,
 )
-from voiceface.data.shards import Clip, Corpus, Person
+from voiceface.data.shards import Corpus
 from voiceface.data.synthetic import SyntheticOptions
 from voiceface.prepare.engine import CorpusOptions, build
 from voiceface.prepare.synthetic import prepare_synthetic

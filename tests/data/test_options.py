@@ -10,11 +10,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from voiceface.data.bundles import Clip, Person, encode_flac, encode_jpeg
 from voiceface.data.clips import change_speed, jitter_face, speed_samples
 from voiceface.data.loader import Loader
 from voiceface.data.module import VoxVGGDataModule
 from voiceface.data.sampling import Sampling
-from voiceface.data.shards import Clip, Corpus, Person, encode_flac, encode_jpeg
+from voiceface.data.shards import Corpus
 from voiceface.data.stream import TrainingBatches
 from voiceface.errors import UserError
 from voiceface.prepare.engine import CorpusOptions, build

@@ -10,7 +10,9 @@ import webdataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from voiceface.data.shards import Bundle, Clip, Corpus, DamagedError, Person, deal, write_bundles
+from voiceface.data.bundles import Clip, Person, deal, write_bundles
+from voiceface.data.index import Bundle
+from voiceface.data.shards import Corpus, DamagedError
 from voiceface.errors import UserError
 
 

@@ -12,11 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from voiceface.data.bundles import encode_flac, encode_jpeg
 from voiceface.data.clips import cut_face, cut_voice
 from voiceface.data.loader import Loader
 from voiceface.data.order import epoch_plan, steps_per_epoch
 from voiceface.data.sampling import Sampling
-from voiceface.data.shards import Corpus, encode_flac, encode_jpeg
+from voiceface.data.shards import Corpus
 from voiceface.data.stream import EvaluationBatches, TrainingBatches
 from voiceface.errors import UserError
 

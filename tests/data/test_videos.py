@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from PIL import Image
 from tests_support import voiceface
 
+from voiceface.data.bundles import Clip, Person, encode_flac, encode_jpeg
 from voiceface.data.check import corpus_problems
 from voiceface.data.module import VoxVGGDataModule
-from voiceface.data.shards import Clip, Corpus, Person, encode_flac, encode_jpeg
+from voiceface.data.shards import Corpus
 from voiceface.data.videos import deal_videos, shared_videos
 from voiceface.errors import UserError
 from voiceface.prepare.engine import CorpusOptions, build

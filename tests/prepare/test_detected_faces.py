@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from voiceface.data.shards import Bundle, Clip, Corpus, Person, write_bundles
+from voiceface.data.bundles import Clip, Person, write_bundles
+from voiceface.data.index import Bundle
+from voiceface.data.shards import Corpus
 from voiceface.data.synthetic import SyntheticOptions, person
 from voiceface.data.synthetic.face import face_clip
 from voiceface.prepare import faces

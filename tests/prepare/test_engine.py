@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from tests_support import tone_person
 
-from voiceface.data.shards import Corpus, Person, Reject
+from voiceface.data.bundles import Person, Reject
+from voiceface.data.shards import Corpus
 from voiceface.errors import UserError
 from voiceface.prepare.engine import CorpusOptions, build
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from tests_support import tone_person
 
-from voiceface.data.shards import Person, Reject
+from voiceface.data.bundles import Person, Reject
 from voiceface.errors import UserError
 from voiceface.prepare.engine import CorpusOptions, build
 from voiceface.prepare.stamps import stamp

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from voiceface.data.shards import Corpus, Reject
+from voiceface.data.bundles import Reject
+from voiceface.data.shards import Corpus
 from voiceface.errors import UserError
 from voiceface.prepare.faces import FaceOptions, read_face
 from voiceface.prepare.folder import FolderOptions, collect, identity_table, make_folder_person, prepare_folder

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from speech_support import hush, speech
 
-from voiceface.data.shards import Corpus, Reject
+from voiceface.data.bundles import Reject
+from voiceface.data.shards import Corpus
 from voiceface.errors import UserError
 from voiceface.prepare import frames
 from voiceface.prepare.faces import FaceOptions

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from voiceface.data.shards import seeded
+from voiceface.data.bundles import seeded
 from voiceface.files import write_atomic
 
 DIGEST = hashlib.sha256().digest_size

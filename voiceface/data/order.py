@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from voiceface.data.shards import seeded
+from voiceface.data.bundles import seeded
 
 
 def steps_per_epoch(identities: NDArray[np.int64], people: int) -> int:

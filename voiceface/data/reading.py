@@ -8,11 +8,12 @@ import soundfile
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
+from voiceface.data.bundles import seeded
 from voiceface.data.clips import change_speed, cut_face, cut_feature, cut_voice, jitter_face, speed_samples
 from voiceface.data.feature_rows import FeatureRows
 from voiceface.data.index import Bundle, Index
 from voiceface.data.sampling import Sampling
-from voiceface.data.shards import Corpus, DamagedError, Member, seeded
+from voiceface.data.shards import Corpus, DamagedError, Member
 
 Batch = dict[str, Any]
 OnError = Literal["skip", "stop"]

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from voiceface.data.shards import SAMPLE_RATE, seeded
+from voiceface.data.bundles import SAMPLE_RATE, seeded
 
 
 @dataclass(frozen=True)

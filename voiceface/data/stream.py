@@ -13,13 +13,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from voiceface.data.bundles import seeded
 from voiceface.data.index import Bundle
 from voiceface.data.order import epoch_plan, steps_per_epoch
 from voiceface.data.reading import Batch as Batch
 from voiceface.data.reading import OnError as OnError
 from voiceface.data.reading import Reading
 from voiceface.data.sampling import Sampling
-from voiceface.data.shards import Corpus, DamagedError, Member, seeded
+from voiceface.data.shards import Corpus, DamagedError, Member
 from voiceface.data.videos import shared_videos
 from voiceface.errors import UserError
 

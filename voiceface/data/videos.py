@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Protocol
 
-from voiceface.data.shards import Person, deal
+from voiceface.data.bundles import Person, deal
 
 
 class FromVideo(Protocol):

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from voiceface.data.shards import SAMPLE_RATE
+from voiceface.data.bundles import SAMPLE_RATE
 from voiceface.losses import triplet_loss
 from voiceface.method import Method
 

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from voiceface.data.shards import Person, Reject
+from voiceface.data.bundles import Person, Reject
 from voiceface.errors import UserError
 from voiceface.prepare.engines import LOCAL, Engine, run
 from voiceface.prepare.journal import clips_of, last_look, record, resume

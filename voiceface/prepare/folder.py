@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path, PurePosixPath
 
-from voiceface.data.shards import Person, Reject
+from voiceface.data.bundles import Person, Reject
 from voiceface.data.videos import shared_videos
 from voiceface.errors import UserError
 from voiceface.prepare.chosen import chosen

@@ -14,7 +14,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
-from voiceface.data.shards import Bundle, Person, Reject, deal, write_bundles
+from voiceface.data.bundles import Person, Reject, deal, write_bundles
+from voiceface.data.index import Bundle
 from voiceface.data.videos import deal_videos
 from voiceface.errors import UserError
 from voiceface.files import atomic

@@ -13,7 +13,9 @@ from typing import Any, Literal
 import numpy as np
 
 from voiceface import __version__
-from voiceface.data.shards import SAMPLE_RATE, SCHEMA, SPLITS, Bundle, Reject, seeded
+from voiceface.data.bundles import SAMPLE_RATE, Reject, seeded
+from voiceface.data.index import Bundle
+from voiceface.data.shards import SCHEMA, SPLITS
 from voiceface.errors import UserError
 from voiceface.files import atomic, write_atomic
 from voiceface.prepare.pace import pace

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from voiceface.data.shards import Clip, Person, Reject, encode_flac, encode_jpeg
+from voiceface.data.bundles import Clip, Person, Reject, encode_flac, encode_jpeg
 from voiceface.errors import UserError
 from voiceface.prepare.faces import FaceOptions, read_faces
 from voiceface.prepare.rejected import Rejected

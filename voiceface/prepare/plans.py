@@ -7,7 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from voiceface.data.shards import SCHEMA, Reject
+from voiceface.data.bundles import Reject
+from voiceface.data.shards import SCHEMA
 from voiceface.errors import UserError
 from voiceface.files import write_atomic
 from voiceface.prepare.packing import CorpusOptions

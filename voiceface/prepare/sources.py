@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
-from voiceface.data.shards import SPLITS, Reject, seeded
+from voiceface.data.bundles import Reject, seeded
+from voiceface.data.shards import SPLITS
 from voiceface.errors import UserError
 from voiceface.prepare.tables import IDENTITIES
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from voiceface.data.shards import Clip, Person, encode_flac, encode_jpeg, seeded
+from voiceface.data.bundles import Clip, Person, encode_flac, encode_jpeg, seeded
 from voiceface.data.synthetic import SyntheticOptions, person
 from voiceface.data.synthetic.face import FACE_MARGIN, FACE_SIZE, face_clip
 from voiceface.data.synthetic.voice import voice_clip

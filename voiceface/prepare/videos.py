@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
-from voiceface.data.shards import Clip, Person, Reject, encode_flac, encode_jpeg
+from voiceface.data.bundles import Clip, Person, Reject, encode_flac, encode_jpeg
 from voiceface.errors import UserError
 from voiceface.prepare.chosen import chosen
 from voiceface.prepare.engine import LOCAL, Bundling, CorpusOptions, Engine, Summary, build

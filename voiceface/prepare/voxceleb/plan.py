@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from voiceface.data.shards import Person, Reject
+from voiceface.data.bundles import Person, Reject
 from voiceface.errors import UserError
 from voiceface.prepare.chosen import chosen
 from voiceface.prepare.people import Reading, Source, check_reading, make_person

@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from voiceface.data.shards import SPLITS, seeded
+from voiceface.data.bundles import seeded
+from voiceface.data.shards import SPLITS
 from voiceface.errors import UserError
 from voiceface.prepare.tables import rows
 from voiceface.prepare.voxceleb.metadata import VoxPerson, aliases

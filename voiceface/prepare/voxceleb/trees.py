@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from voiceface.data.shards import Reject
+from voiceface.data.bundles import Reject
 from voiceface.errors import UserError
 from voiceface.prepare.people import Source
 from voiceface.prepare.sources import printable
