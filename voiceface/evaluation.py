@@ -174,6 +174,8 @@ class CrossModalMetrics(pl.Callback):
         corpus: Corpus = trainer.datamodule.corpus  # type: ignore[attr-defined]
         split = trainer.datamodule.test_split  # type: ignore[attr-defined]
         self.results = describe(pl_module, self.recipe, corpus, split, gathered, scores, self.training)
+        if curves := result_file.roc_curves(scores):
+            self.results["roc"] = curves
         names = np.array(trainer.test_dataloaders.batches.names)  # type: ignore[union-attr]
         ideal = ideal_observer(corpus, gathered, names, self.level)
         if ideal is not None:

@@ -1,21 +1,32 @@
-"""The result file: tidy score records with everything that says what they are scores of."""
+"""The result file: tidy score records with everything that says what they are scores of.
+
+Beside `NAME.json` lies `NAME.effects.npz`: the effect of each person on the scores, from which two models that scored
+the same clips are compared (`voiceface.compare`).
+"""
 
 import hashlib
+import io
 import json
+import math
 import os
 import platform
 import sys
-from collections.abc import Iterable, Mapping
+import zipfile
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
 
 from voiceface import __version__
 from voiceface.errors import UserError
 from voiceface.files import write_for_user
 
-SCHEMA = 1
+SCHEMA = 2
+READABLE = (1, 2)  # 1 had neither a seal nor effects, examples and ROC curves
 SECTIONS = ("schema", "model", "data", "environment", "scores")
 RECORD = (
     "task",
@@ -35,6 +46,11 @@ RECORD = (
     "protocol",
     "error_bound",
 )
+COMPARED = ("exact", "whole_split", "sampled")  # protocols whose scores keep the effects of people
+COMPARED_N = (2, 3, 5, 10)  # of 1:N
+STEPS = 2**15 - 1  # of a person's effect, to either side, in the effects file
+
+Floats = NDArray[np.float64]
 
 
 def data_hash(keys: Iterable[str]) -> str:
@@ -59,43 +75,144 @@ def environment() -> dict[str, Any]:
     }
 
 
+def roc_curves(records: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
+    """The ROC curves that the records of `voiceface.scores.score` carry, by stratum: U and G, to four places."""
+    return {
+        r["stratum"]: [round(float(hit), 4) for hit in roc]
+        for r in records
+        if r["protocol"] == "exact" and r["stratum"] in ("U", "G") and (roc := getattr(r, "roc", None)) is not None
+    }
+
+
 def write_results(path: Path, results: Mapping[str, Any]) -> None:
-    """Check a result and write it, whole or not at all.
+    """Check a result and write it with its effects file, each whole or not at all.
 
     Args:
         path: JSON file.
-        results: Sections schema, model, data, environment, scores; optionally `training`, what the training took, and
-            `ideal_observer`, the best possible scores.
+        results: Sections schema, model, data, environment, scores; optionally `training`, what the training took,
+            `ideal_observer`, the best possible scores, `roc` (`roc_curves`) and `examples`. Where the scores come from
+            `voiceface.scores.score`, they carry the effects of people.
 
     Raises:
-        UserError: The result is not of this schema, or the file cannot be written.
+        UserError: The result is not of this schema, or a file cannot be written.
     """
-    _check(path, results)
-    write_for_user(path, json.dumps(results, indent=1, allow_nan=False).encode())
+    sealed = dict(results)
+    _check(path, sealed)
+    beside, effects = path.with_name(f"{path.stem}.effects.npz"), _packed(results["scores"])
+    if effects is None:
+        beside.unlink(missing_ok=True)
+    else:
+        write_for_user(beside, effects)
+        sealed["effects"] = {"file": beside.name, "sha256": hashlib.sha256(effects).hexdigest()}
+    sealed["sha256"] = seal(sealed)
+    write_for_user(path, json.dumps(sealed, indent=1, allow_nan=False).encode())
+
+
+def seal(results: Mapping[str, Any]) -> str:
+    """The sha256 of a result's content without its seal, however it is spaced and its keys are ordered."""
+    content = {key: value for key, value in results.items() if key != "sha256"}
+    return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def read_results(path: Path) -> dict[str, Any]:
-    """Read a result file.
+    """Read a result file of this schema or an earlier one.
 
     Raises:
-        UserError: The file is missing, is not JSON, or is of another schema.
+        UserError: The file is missing, is not JSON, is of another schema, was changed after it was written, or holds
+            values that are no scores.
     """
     try:
-        results: dict[str, Any] = json.loads(path.read_text())
+        results = json.loads(path.read_text(), parse_constant=_no_number)
     except FileNotFoundError:
         raise UserError(f"{path}: no such result file") from None
-    except ValueError as error:
-        raise UserError(f"{path}: not readable as JSON ({error})") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({(error.strerror or str(error)).lower()})") from None
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: not readable as JSON ({error}); copy it again or make it anew") from None
     _check(path, results)
-    return results
+    if results["schema"] > 1 and results.get("sha256") != seal(results):
+        raise UserError(f"{path}: changed after it was written (its sha256 is not that of its content); make it anew")
+    return dict(results)
 
 
-def _check(path: Path, results: Mapping[str, Any]) -> None:
+def read_effects(path: Path, results: Mapping[str, Any]) -> dict[int, Floats] | None:
+    """The effects of people on a result's scores.
+
+    Args:
+        path: The result file.
+        results: Its content.
+
+    Returns:
+        float64 (I,) by the number of the score in `scores`; None where the result has none, as those of schema 1.
+
+    Raises:
+        UserError: The file beside it is missing or damaged, or belongs to another result.
+    """
+    if "effects" not in results:
+        return None
+    beside = path.with_name(str(results["effects"]["file"]))
+    try:
+        content = beside.read_bytes()
+    except OSError:
+        raise UserError(f"{beside}: missing or not readable; it lies beside {path.name}, copy both") from None
+    if hashlib.sha256(content).hexdigest() != results["effects"]["sha256"]:
+        raise UserError(f"{beside}: damaged, or of another result than {path.name}; copy both again")
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as packed:
+            numbers, lengths, scale, steps = (packed[name] for name in ("records", "lengths", "scale", "steps"))
+        parts = np.split(steps.astype(np.float64), np.cumsum(lengths)[:-1])
+        return {int(n): part * (float(s) / STEPS) for n, s, part in zip(numbers, scale, parts, strict=True)}
+    except (ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise UserError(f"{beside}: not an effects file ({error}); make the result anew") from None
+
+
+def _packed(records: Sequence[Mapping[str, Any]]) -> bytes | None:
+    """The effects file: of each score that is compared its number, and its effects in 65,535 steps of their size."""
+    found: dict[int, Floats] = {}
+    for number, record in enumerate(records):
+        effects = getattr(record, "effects", None)
+        compared = record["protocol"] in COMPARED and (record["task"] != "matching" or record["n"] in COMPARED_N)
+        if compared and effects is not None and len(effects):
+            found[number] = effects
+    if not found:
+        return None
+    scale = np.array([max(float(np.abs(e).max()), 1e-300) for e in found.values()])
+    buffer = io.BytesIO()
+    np.savez_compressed(
+        buffer,
+        records=np.array(list(found), np.int32),
+        lengths=np.array([len(e) for e in found.values()], np.int32),
+        scale=scale,
+        steps=np.concatenate([np.rint(e / s * STEPS) for e, s in zip(found.values(), scale, strict=True)]).astype(
+            np.int16
+        ),
+    )
+    return buffer.getvalue()
+
+
+def _no_number(name: str) -> NoReturn:
+    raise ValueError(f"it holds {name}, which is no score")
+
+
+def _check(path: Path, results: Any) -> None:
+    if not isinstance(results, dict):
+        raise UserError(f"{path}: not a voiceface result (it holds no sections)")
     missing = [section for section in SECTIONS if section not in results]
     if missing:
         raise UserError(f"{path}: not a voiceface result (no {', '.join(missing)})")
-    if results["schema"] != SCHEMA:
-        raise UserError(f"{path}: result schema {results['schema']}, this version reads {SCHEMA}")
+    if results["schema"] not in READABLE:
+        newer = isinstance(results["schema"], int) and results["schema"] > SCHEMA
+        advice = "; update voiceface" if newer else ""
+        raise UserError(f"{path}: result schema {results['schema']}, this version reads {READABLE}{advice}")
     for record in [*results["scores"], *results.get("ideal_observer", [])]:
         if tuple(record) != RECORD:
             raise UserError(f"{path}: a score has the fields {', '.join(record)}; expected {', '.join(RECORD)}")
+        for name in ("value", "ci_low", "ci_high", "chance"):
+            if record[name] is not None and not _is_score(record[name], record["metric"]):
+                raise UserError(f"{path}: a {record['metric']} has the {name} {record[name]!r}; make the result anew")
+
+
+def _is_score(value: Any, metric: str) -> bool:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        return False
+    return metric == "median_rank" or -1e-9 <= value <= 1.0 + 1e-9

@@ -119,6 +119,7 @@ def score_embeddings(
         },
         "environment": {**result_file.environment(), "seed": seed},
         "scores": records,
+        "roc": result_file.roc_curves(records),
         "lists": run.lists,
         "absent": run.absent,
     }

@@ -1,5 +1,6 @@
 """Watch: what a run costs, logged as it goes on and summed up for the result file."""
 
+import os
 import platform
 import resource
 import sys
@@ -35,6 +36,7 @@ class Watch(pl.Callback):
         self.totals = {"batches": 0.0, "voices": 0.0, "faces": 0.0}
         self.totals |= {"seconds": 0.0, "validation_seconds": 0.0, "waited": 0.0}
         self.resumed = 0
+        self.curve: dict[int, float] = {}  # validation accuracy by step
         self.epoch_batches: int | None = None
         self._values: dict[str, Any] = {}
         self._last: dict[str, float] = {}
@@ -45,12 +47,18 @@ class Watch(pl.Callback):
     def state_dict(self) -> dict[str, Any]:
         """Totals so far."""
         self._count("seconds")
-        return {"totals": dict(self.totals), "resumed": self.resumed, "epoch_batches": self.epoch_batches}
+        return {
+            "totals": dict(self.totals),
+            "resumed": self.resumed,
+            "epoch_batches": self.epoch_batches,
+            "curve": self.curve,
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from the totals of the run that is resumed."""
         self.totals |= state_dict["totals"]
         self.resumed, self.epoch_batches = state_dict["resumed"] + 1, state_dict["epoch_batches"]
+        self.curve = dict(state_dict.get("curve", {}))
 
     def _count(self, what: str) -> None:
         """Add the time since the last call to a total, and bring the waiting up to date."""
@@ -108,6 +116,9 @@ class Watch(pl.Callback):
         """What went before was validation."""
         if trainer.state.fn == TrainerFn.FITTING:
             self._count("validation_seconds")
+            accuracy = trainer.callback_metrics.get("val/accuracy")
+            if accuracy is not None and not trainer.sanity_checking:
+                self.curve[trainer.global_step] = float(accuracy)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Stop the clock."""
@@ -138,7 +149,10 @@ class Watch(pl.Callback):
             },
             "processes": trainer.world_size,
             "precision": str(trainer.precision),
+            "seed": int(seed) if (seed := os.environ.get("PL_GLOBAL_SEED")) is not None else None,
             "chosen": dict(chosen),
+            # Validation accuracy (1:2, of the directions that are trained) after so many steps.
+            "curve": [[step, round(value, 6)] for step, value in sorted(self.curve.items())],
             "skipped_steps": int(sum(skipped)) if skipped else None,
             "resumed": self.resumed,
         }

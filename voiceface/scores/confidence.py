@@ -39,6 +39,20 @@ def identity_interval(
     return None if estimate is None else student_interval(*estimate, level)
 
 
+def identity_effects(win_rates: NDArray[np.float64], weights: NDArray[Any]) -> NDArray[np.float64]:
+    """The effect e(a) / sum m of each identity on the accuracy, from which `identity_interval` is made.
+
+    Args:
+        win_rates: float64 (I, I): W.
+        weights: (I, I): m, a mask or weights, 0 on the diagonal.
+
+    Returns:
+        float64 of the identities in pairs, in their order; empty with fewer than 3.
+    """
+    estimate = _mean_and_influence(win_rates, weights)
+    return np.empty(0) if estimate is None else estimate[1]
+
+
 def student_interval(
     value: float, influence: NDArray[np.float64], level: float = 0.95, least: float = 0.0
 ) -> tuple[float, float] | None:
@@ -121,7 +135,17 @@ def paired_difference(
     estimate = _mean_and_influence(first - second, weights)
     if estimate is None:
         return None
-    value, influence = estimate
+    return difference_of(*estimate, level)
+
+
+def difference_of(value: float, influence: NDArray[np.float64], level: float = 0.95) -> Difference:
+    """`paired_difference` of any score, from the effects of people on it.
+
+    Args:
+        value: Score of the first model minus that of the second on the same clips.
+        influence: float64 (I,): effect of each identity on the first score minus that on the second; at least 3.
+        level: Confidence level in (0, 1).
+    """
     error = _standard_error(influence)
     low, high = student_interval(value, influence, level, least=-1.0) or (-1.0, 1.0)
     p_value = 2.0 * float(stdtr(len(influence) - 1, -abs(value) / error)) if error > 0.0 else float(value == 0.0)

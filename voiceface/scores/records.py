@@ -2,6 +2,24 @@
 
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Record(dict[str, Any]):
+    """A score as a dict.
+
+    Attributes:
+        effects: float64 (I,): first-order effect of each person who takes part on the value, in an order that the clips
+            alone fix; the difference of two models' effects gives the interval of the difference of their scores. None:
+            not known, or the interval is not about people.
+        roc: float64 (101,): of an AUC, the share of positives accepted where 0, 1, ... 100 % of the negatives are;
+            None: not known.
+    """
+
+    effects: NDArray[np.float64] | None = None
+    roc: NDArray[np.float64] | None = None
+
 
 def record(
     task: str,
@@ -20,6 +38,8 @@ def record(
     level: float | None = None,
     method: str | None = None,
     error_bound: float = 0.0,
+    effects: NDArray[np.float64] | None = None,
+    roc: NDArray[np.float64] | None = None,
 ) -> dict[str, Any]:
     """Make a record.
 
@@ -41,28 +61,36 @@ def record(
         method: What the interval speaks of. Other people: identity, jackknife; these clips only: binomial, subsets,
             repeats, trials.
         error_bound: The value lies within this of the exact one; 0 where it is exact.
+        effects: See `Record`.
+        roc: See `Record`.
 
     Returns:
-        A dict with the keys task, direction, stratum, n, metric, value, ci_low, ci_high, ci_level, ci_method, chance,
-        identities, trials, ties, protocol, error_bound.
+        A `Record` with the keys task, direction, stratum, n, metric, value, ci_low, ci_high, ci_level, ci_method,
+        chance, identities, trials, ties, protocol, error_bound.
     """
     known = interval is not None and value is not None
     low, high = interval if interval is not None and known else (None, None)
-    return {
-        "task": task,
-        "direction": direction,
-        "stratum": stratum,
-        "n": n,
-        "metric": metric,
-        "value": value,
-        "ci_low": low,
-        "ci_high": high,
-        "ci_level": level if known else None,
-        "ci_method": method if known else None,
-        "chance": chance,
-        "identities": identities,
-        "trials": trials,
-        "ties": ties,
-        "protocol": protocol,
-        "error_bound": error_bound,
-    }
+    made = Record(
+        {
+            "task": task,
+            "direction": direction,
+            "stratum": stratum,
+            "n": n,
+            "metric": metric,
+            "value": value,
+            "ci_low": low,
+            "ci_high": high,
+            "ci_level": level if known else None,
+            "ci_method": method if known else None,
+            "chance": chance,
+            "identities": identities,
+            "trials": trials,
+            "ties": ties,
+            "protocol": protocol,
+            "error_bound": error_bound,
+        }
+    )
+    if known and effects is not None:
+        made.effects = effects
+    made.roc = roc
+    return made

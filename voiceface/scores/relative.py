@@ -94,6 +94,7 @@ def relative_records(
                 level=level,
                 method="identity",
                 error_bound=(high - low) / 2,
+                effects=sampled.influence,
                 **same,
             )
         )

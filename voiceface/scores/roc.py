@@ -11,6 +11,8 @@ NEAR = 0.1  # how far misses and false alarms may differ where the slope of the 
 
 Floats = NDArray[np.float64]
 
+HITS = 101  # points of a curve that are kept
+
 
 class Curve:
     """An ROC whose points are joined by straight lines.
@@ -23,6 +25,7 @@ class Curve:
         eer_bound: How far `eer` may be from the exact one.
         threshold: The place where misses and false alarms meet.
         miss_share: How the EER moves with the misses at a fixed threshold; with the false alarms by 1 - miss_share.
+        hits: float64 (101,): share of positives accepted where 0, 1, ... 100 % of the negatives are.
     """
 
     def __init__(self, positive: Floats, negative: Floats) -> None:
@@ -39,6 +42,9 @@ class Curve:
         self.auc_bound = float((positive * negative)[0::2].sum()) / 2
         alarms = np.concatenate([[0.0], np.cumsum(negative[::-1])])
         misses = 1.0 - np.concatenate([[0.0], np.cumsum(positive[::-1])])
+        # Of the points above one another, the highest: np.interp wants each place once.
+        last = np.append(np.diff(alarms) > 0, True)
+        self.hits = np.interp(np.linspace(0.0, 1.0, HITS), alarms[last], 1.0 - misses[last])
         excess = alarms - misses
         after = min(max(int(np.searchsorted(excess, 0.0)), 1), len(positive))
         width = excess[after] - excess[after - 1]

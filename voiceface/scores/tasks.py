@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from voiceface.scores.confidence import identities_in, identity_interval, rate_interval, student_interval
+from voiceface.scores.confidence import identities_in, identity_effects, rate_interval, student_interval
 from voiceface.scores.inputs import Sorted
 from voiceface.scores.many import ManyScore, winning
 from voiceface.scores.matching import Counts, accuracy, counting
@@ -85,12 +85,13 @@ def _pair_records(counts: Counts, masks: Masks, direction: str, level: float, pr
     for stratum, everybody in masks.items():
         mask = everybody[:, : len(triplets)] & (triplets > 0)
         weights = mask * triplets if protocol == "clip_weighted" else mask
+        value, effects = accuracy(win_rates, weights), identity_effects(win_rates, weights)
         records.append(
             record(
                 "matching",
                 direction,
                 "accuracy",
-                accuracy(win_rates, weights),
+                value,
                 n=2,
                 chance=0.5,
                 identities=identities_in(mask),
@@ -98,9 +99,10 @@ def _pair_records(counts: Counts, masks: Masks, direction: str, level: float, pr
                 ties=int(ties[mask].sum()),
                 protocol=protocol,
                 stratum=stratum,
-                interval=identity_interval(win_rates, weights, level),
+                interval=None if value is None else student_interval(value, effects, level),
                 level=level,
                 method="identity",
+                effects=effects,
             )
         )
     return records
@@ -125,6 +127,7 @@ def _many_records(
             interval=result.interval(level),
             level=level,
             method="jackknife",
+            effects=result.influence,
         )
         for stratum, results in zip(strata, found, strict=True)
         for n, result in zip(numbers, results, strict=True)
@@ -157,10 +160,11 @@ def ranking_records(result: Ranking | None, direction: str, level: float, protoc
     metrics["median_rank"] = median_rank(ranks)
     records = []
     for column, (metric, (value, chance)) in enumerate(metrics.items()):
-        interval = None
+        interval = effects = None
         if metric != "median_rank":
             spread = student_interval if metric == "mAP" else rate_interval
-            interval = spread(value, jackknife_influence(result.without[:, column]), level)
+            effects = jackknife_influence(result.without[:, column])
+            interval = spread(value, effects, level)
         records.append(
             record(
                 "retrieval",
@@ -177,6 +181,7 @@ def ranking_records(result: Ranking | None, direction: str, level: float, protoc
                 interval=interval,
                 level=level,
                 method="jackknife",
+                effects=effects,
             )
         )
     return records
@@ -212,6 +217,8 @@ def _verification_records(
                     level=level,
                     method="identity",
                     error_bound=bound,
+                    effects=influence,
+                    roc=result.roc if result and metric == "AUC" else None,
                 )
             )
     return records

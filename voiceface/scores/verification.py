@@ -35,6 +35,7 @@ class Verification:
         eer_influence: float64 (J,): likewise on the EER.
         pairs: Positive and negative pairs of a voice and a face.
         ties: Negative pairs that tie with a positive one (an upper bound where the scores are not exact).
+        roc: float64 (101,): share of positives accepted where 0, 1, ... 100 % of the negatives are.
     """
 
     auc: float
@@ -45,6 +46,7 @@ class Verification:
     eer_influence: Floats
     pairs: int
     ties: int
+    roc: Floats
 
 
 def verify(
@@ -167,6 +169,7 @@ def verify(
                 error[counted],
                 trials,
                 int(ties[s]),
+                curve.hits,
             )
         )
     return results

@@ -1,0 +1,1 @@
+"""`voiceface compare`: many result files to one leaderboard."""
