@@ -15,7 +15,8 @@ from voiceface.data.loader import Loader
 from voiceface.data.module import VoxVGGDataModule
 from voiceface.data.stream import TrainingBatches
 from voiceface.loggers import Guarded, RunLogger
-from voiceface.results import SECTIONS, read_results, write_results
+from voiceface.result_schema import DATA, MODEL, SCHEMA
+from voiceface.results import read_results, write_results
 from voiceface.watch import Watch, device_name, peak_gib
 
 PEOPLE, VOICES, FACES = 6, 2, 3
@@ -150,7 +151,10 @@ def test_totals_go_on_over_a_resume_and_validation_is_apart(trained, tones: Path
 
 
 def test_result_files_with_and_without_the_section_are_read(tmp_path: Path) -> None:
-    old = {section: {} for section in SECTIONS} | {"schema": 1, "scores": []}
-    for name, results in (("old", old), ("new", {**old, "training": {"steps": 3}})):
+    model = dict.fromkeys(MODEL) | {"method": "mine"}
+    data = dict.fromkeys(DATA) | {"clips_sha256": "", **dict.fromkeys(("identities", "voices", "faces", "skipped"), 0)}
+    without = {"schema": SCHEMA, "model": model, "data": data, "environment": {}, "scores": []}
+    for name, results in (("without", without), ("with", {**without, "training": {"steps": 3}})):
         write_results(tmp_path / f"{name}.json", results)
-        assert read_results(tmp_path / f"{name}.json") == results
+        read = read_results(tmp_path / f"{name}.json")
+        assert {k: v for k, v in read.items() if k != "sha256"} == results

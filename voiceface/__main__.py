@@ -9,6 +9,7 @@ from pathlib import Path
 import shtab
 
 from voiceface import __version__
+from voiceface.compare.words import add_compare
 from voiceface.encoders import list_encoders
 from voiceface.errors import UserError
 from voiceface.importers import list_importers
@@ -236,6 +237,7 @@ def build_parser() -> Parser:
         "--options", type=given, metavar="JSON", default="{}", help="encoder options to import for (default: none)"
     )
 
+    add_compare(commands)
     add_prepare(commands)
 
     check = add_command(
@@ -271,7 +273,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _fit(args[1:])
         if args[:1] == ["fit"]:
             return _help_fit(args[1:])
-        options = build_parser().parse_args(args)
+        # Words after `--` are for `voiceface fit`; argparse would take them for RESULTS.
+        end = args.index("--") if args[:1] == ["compare"] and "--" in args else len(args)
+        options = build_parser().parse_args(args[:end])
+        options.words = args[end + 1 :]
         from voiceface import commands
 
         return int(getattr(commands, f"run_{options.command.replace('-', '_')}")(options) or 0)

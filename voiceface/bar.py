@@ -1,13 +1,12 @@
 """One progress bar for a whole run: steps of training, then batches of testing; silent where nobody looks."""
 
-import sys
 from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import ProgressBar
 from rich.progress import Progress, TaskID, TextColumn
 
-from voiceface.progress import new_bar
+from voiceface.progress import new_bar, terminal
 
 
 class RunBar(ProgressBar):
@@ -17,7 +16,7 @@ class RunBar(ProgressBar):
         super().__init__()
         self._bar: Progress | None = None
         self._task = TaskID(0)
-        self._shown = sys.stderr.isatty()
+        self._shown = terminal() is not None
 
     def disable(self) -> None:
         """Show nothing."""
@@ -25,7 +24,7 @@ class RunBar(ProgressBar):
 
     def enable(self) -> None:
         """Show the bar again, on a terminal."""
-        self._shown = sys.stderr.isatty()
+        self._shown = terminal() is not None
 
     def _start(self, what: str, total: float, done: int = 0) -> None:
         self._stop()

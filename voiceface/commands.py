@@ -48,6 +48,13 @@ def print_splits(splits: dict[str, dict[str, int]]) -> None:
         print(f"`voiceface fit` needs two people or more in each split; {' and '.join(few)} has fewer")
 
 
+def run_compare(options: Namespace) -> int:
+    """Print or write a leaderboard, see `voiceface.compare.command`."""
+    from voiceface.compare.command import run_compare
+
+    return run_compare(options)
+
+
 def run_prepare(options: Namespace) -> int:
     """Prepare a corpus, see `voiceface.prepare.commands`."""
     from voiceface.prepare.commands import run_prepare

@@ -32,7 +32,7 @@ from voiceface.recipes import twin
 from voiceface.report import print_table
 from voiceface.run_folder import LAUNCHED, leave_nothing, let_go, resume_from, run_folder
 from voiceface.saving import LastCheckpoint
-from voiceface.settings import settings
+from voiceface.settings import of_training, settings
 from voiceface.speed import check_precision, compile_encoders, keep_channels_last
 from voiceface.watch import Watch
 from voiceface.weights import save_checkpoint
@@ -197,7 +197,8 @@ class FitCLI(LightningCLI):
             self.model.load_state_dict(saved["state_dict"])
             value = None if score is None else float(score)
             chosen = {"step": saved["global_step"], "by": MONITOR, "value": value}
-        self.metrics.training = self.watch.summary(self.trainer, chosen)
+        done_with = of_training(self.config[self.subcommand])
+        self.metrics.training = {**self.watch.summary(self.trainer, chosen), "settings": done_with}
         corpus = self.datamodule.corpus
         self.model.training_data = {"corpus": corpus.name, "version": corpus.version, "split": "train"}
         self.model.training_identities = frozenset(identities_of(corpus, "train"))

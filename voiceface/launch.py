@@ -1,12 +1,14 @@
 """Processes of one run: who started them, and that they end with it."""
 
 import os
+import signal
 import threading
 import time
 
 from voiceface.errors import UserError
 
 LAUNCHER = "VOICEFACE_LAUNCHER"
+PARENT = "VOICEFACE_PARENT"  # the process that started this run and waits for it, as `voiceface compare` does
 
 
 def started_by() -> str | None:
@@ -47,6 +49,8 @@ def end_with_launcher(seconds: float = 1.0) -> None:
     """
     if "LOCAL_RANK" not in os.environ:
         os.environ[LAUNCHER] = str(os.getpid())
+        if parent := os.environ.pop(PARENT, None):
+            _leave_with(int(parent), seconds)
         return
     launcher = os.getppid()
     if "RANK" not in os.environ:
@@ -58,3 +62,14 @@ def end_with_launcher(seconds: float = 1.0) -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True, name="end-with-launcher").start()
+
+
+def _leave_with(parent: int, seconds: float) -> None:
+    """Ask this run to save and leave, as SIGTERM does, when its parent has died."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(seconds)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True, name="leave-with-parent").start()

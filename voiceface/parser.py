@@ -45,7 +45,7 @@ def given(value: str) -> str:
     return value
 
 
-def add_path(parser: Parser, name: str, metavar: str, help: str, **options: Any) -> None:
+def add_path(parser: argparse._ActionsContainer, name: str, metavar: str, help: str, **options: Any) -> None:
     """Add an argument that the shell completes with files, or with folders."""
     action = parser.add_argument(name, metavar=metavar, help=help, type=given, **options)
     action.complete = shtab.DIRECTORY if metavar in FOLDERS else shtab.FILE  # type: ignore[attr-defined]

@@ -4,14 +4,15 @@ Beside `NAME.json` lies `NAME.effects.npz`: the effect of each person on the sco
 the same clips are compared (`voiceface.compare`).
 """
 
+import gzip
 import hashlib
 import io
 import json
-import math
 import os
 import platform
 import sys
 import zipfile
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
@@ -24,31 +25,14 @@ from numpy.typing import NDArray
 from voiceface import __version__
 from voiceface.errors import UserError
 from voiceface.files import write_for_user
+from voiceface.result_schema import RECORD as RECORD
+from voiceface.result_schema import SCHEMA as SCHEMA
+from voiceface.result_schema import check
 
-SCHEMA = 2
-READABLE = (1, 2)  # 1 had neither a seal nor effects, examples and ROC curves
-SECTIONS = ("schema", "model", "data", "environment", "scores")
-RECORD = (
-    "task",
-    "direction",
-    "stratum",
-    "n",
-    "metric",
-    "value",
-    "ci_low",
-    "ci_high",
-    "ci_level",
-    "ci_method",
-    "chance",
-    "identities",
-    "trials",
-    "ties",
-    "protocol",
-    "error_bound",
-)
 COMPARED = ("exact", "whole_split", "sampled")  # protocols whose scores keep the effects of people
 COMPARED_N = (2, 3, 5, 10)  # of 1:N
 STEPS = 2**15 - 1  # of a person's effect, to either side, in the effects file
+MOST_MIB = 200  # of a result file; that of 1,251 people has 1
 
 Floats = NDArray[np.float64]
 
@@ -97,7 +81,9 @@ def write_results(path: Path, results: Mapping[str, Any]) -> None:
         UserError: The result is not of this schema, or a file cannot be written.
     """
     sealed = dict(results)
-    _check(path, sealed)
+    check(path, sealed)
+    if sealed["schema"] != SCHEMA:
+        raise UserError(f"{path}: results are written in schema {SCHEMA}, not {sealed['schema']}")
     beside, effects = path.with_name(f"{path.stem}.effects.npz"), _packed(results["scores"])
     if effects is None:
         beside.unlink(missing_ok=True)
@@ -117,22 +103,54 @@ def seal(results: Mapping[str, Any]) -> str:
 def read_results(path: Path) -> dict[str, Any]:
     """Read a result file of this schema or an earlier one.
 
+    Args:
+        path: JSON file, or one compressed by gzip with a name that ends in `.gz`.
+
     Raises:
-        UserError: The file is missing, is not JSON, is of another schema, was changed after it was written, or holds
-            values that are no scores.
+        UserError: The file is missing, is not JSON, is of another schema, was changed after it was written, holds
+            values that are no scores, or has over 200 MiB.
     """
-    try:
-        results = json.loads(path.read_text(), parse_constant=_no_number)
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such result file") from None
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({(error.strerror or str(error)).lower()})") from None
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"{path}: not readable as JSON ({error}); copy it again or make it anew") from None
-    _check(path, results)
+    results = parse_results(path, read_content(path))
+    check(path, results)
     if results["schema"] > 1 and results.get("sha256") != seal(results):
         raise UserError(f"{path}: changed after it was written (its sha256 is not that of its content); make it anew")
-    return dict(results)
+    return results
+
+
+def read_content(path: Path) -> bytes:
+    """The bytes of a result file, decompressed.
+
+    Raises:
+        UserError: It cannot be read, or has over 200 MiB.
+    """
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            content: bytes = file.read(MOST_MIB * 2**20 + 1)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such result file") from None
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise UserError(f"{path}: damaged or cut off ({error}); copy it again or make it anew") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({(error.strerror or str(error)).lower()})") from None
+    if len(content) > MOST_MIB * 2**20:
+        raise UserError(f"{path}: over {MOST_MIB} MiB; no result file is that large, name another one")
+    return content
+
+
+def parse_results(path: Path, content: bytes) -> dict[str, Any]:
+    """The JSON object in a file's content, as yet unchecked.
+
+    Raises:
+        UserError: It is none.
+    """
+    try:
+        results = json.loads(content, parse_constant=_no_number)
+    except (ValueError, RecursionError) as error:
+        why = str(error) if content.strip() else "it is empty"
+        raise UserError(f"{path}: not readable as JSON ({why}); copy it again or make it anew") from None
+    if not isinstance(results, dict):
+        raise UserError(f"{path}: not a voiceface result (it holds no sections)")
+    return results
 
 
 def read_effects(path: Path, results: Mapping[str, Any]) -> dict[int, Floats] | None:
@@ -148,22 +166,35 @@ def read_effects(path: Path, results: Mapping[str, Any]) -> dict[int, Floats] | 
     Raises:
         UserError: The file beside it is missing or damaged, or belongs to another result.
     """
+    content = effects_content(path, results)
+    if content is None:
+        return None
+    beside = path.with_name(results["effects"]["file"])
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as packed:
+            numbers, lengths, scale, steps = (packed[name] for name in ("records", "lengths", "scale", "steps"))
+        parts = np.split(steps.astype(np.float64), np.cumsum(lengths)[:-1])
+        return {int(n): part * (float(s) / STEPS) for n, s, part in zip(numbers, scale, parts, strict=True)}
+    except (ValueError, KeyError, OSError, EOFError, zlib.error, zipfile.BadZipFile) as error:
+        raise UserError(f"{beside}: not an effects file ({error}); make the result anew") from None
+
+
+def effects_content(path: Path, results: Mapping[str, Any]) -> bytes | None:
+    """The bytes of a result's effects file; None where the result has none.
+
+    Raises:
+        UserError: The file is missing or damaged, or belongs to another result.
+    """
     if "effects" not in results:
         return None
-    beside = path.with_name(str(results["effects"]["file"]))
+    beside = path.with_name(results["effects"]["file"])
     try:
         content = beside.read_bytes()
     except OSError:
         raise UserError(f"{beside}: missing or not readable; it lies beside {path.name}, copy both") from None
     if hashlib.sha256(content).hexdigest() != results["effects"]["sha256"]:
         raise UserError(f"{beside}: damaged, or of another result than {path.name}; copy both again")
-    try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as packed:
-            numbers, lengths, scale, steps = (packed[name] for name in ("records", "lengths", "scale", "steps"))
-        parts = np.split(steps.astype(np.float64), np.cumsum(lengths)[:-1])
-        return {int(n): part * (float(s) / STEPS) for n, s, part in zip(numbers, scale, parts, strict=True)}
-    except (ValueError, KeyError, zipfile.BadZipFile) as error:
-        raise UserError(f"{beside}: not an effects file ({error}); make the result anew") from None
+    return content
 
 
 def _packed(records: Sequence[Mapping[str, Any]]) -> bytes | None:
@@ -192,27 +223,3 @@ def _packed(records: Sequence[Mapping[str, Any]]) -> bytes | None:
 
 def _no_number(name: str) -> NoReturn:
     raise ValueError(f"it holds {name}, which is no score")
-
-
-def _check(path: Path, results: Any) -> None:
-    if not isinstance(results, dict):
-        raise UserError(f"{path}: not a voiceface result (it holds no sections)")
-    missing = [section for section in SECTIONS if section not in results]
-    if missing:
-        raise UserError(f"{path}: not a voiceface result (no {', '.join(missing)})")
-    if results["schema"] not in READABLE:
-        newer = isinstance(results["schema"], int) and results["schema"] > SCHEMA
-        advice = "; update voiceface" if newer else ""
-        raise UserError(f"{path}: result schema {results['schema']}, this version reads {READABLE}{advice}")
-    for record in [*results["scores"], *results.get("ideal_observer", [])]:
-        if tuple(record) != RECORD:
-            raise UserError(f"{path}: a score has the fields {', '.join(record)}; expected {', '.join(RECORD)}")
-        for name in ("value", "ci_low", "ci_high", "chance"):
-            if record[name] is not None and not _is_score(record[name], record["metric"]):
-                raise UserError(f"{path}: a {record['metric']} has the {name} {record[name]!r}; make the result anew")
-
-
-def _is_score(value: Any, metric: str) -> bool:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        return False
-    return metric == "median_rank" or -1e-9 <= value <= 1.0 + 1e-9

@@ -24,7 +24,14 @@ held: list[IO[bytes]] = []  # its lock, while this process holds it
 # What a run leaves that is worth keeping.
 KEPT = ("last.ckpt", "best.ckpt", "results.json", "checkpoint")
 # What a kill while they are written leaves behind.
-LEFT_OVER = ("last.ckpt.tmp", "best.ckpt.tmp", "results.json.tmp", "metrics.csv.tmp", "checkpoint/*.tmp")
+LEFT_OVER = (
+    "last.ckpt.tmp",
+    "best.ckpt.tmp",
+    "results.json.tmp",
+    "results.effects.npz.tmp",
+    "metrics.csv.tmp",
+    "checkpoint/*.tmp",
+)
 
 
 def first_process() -> bool:

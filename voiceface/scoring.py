@@ -120,6 +120,7 @@ def score_embeddings(
         "environment": {**result_file.environment(), "seed": seed},
         "scores": records,
         "roc": result_file.roc_curves(records),
+        "examples": run.examples(),
         "lists": run.lists,
         "absent": run.absent,
     }
@@ -155,6 +156,19 @@ class _Run:
             voice_video=voices,
             face_video=faces,
         )
+
+    def examples(self) -> Records:
+        from voiceface.compare.examples import embedding_rows, matrix_rows, ranked_examples
+
+        voices, voice_people, faces, face_people = self.tables
+        if isinstance(self.similarity, np.ndarray):
+            rows = matrix_rows(self.similarity)
+        else:
+            assert voices is not None
+            assert faces is not None
+            rows = embedding_rows(voices, faces, self.similarity)
+        keys = {"voice": self.embeddings.voice_key.tolist(), "face": self.embeddings.face_key.tolist()}
+        return ranked_examples(rows, keys, {"voice": voice_people, "face": face_people})
 
     def trial_list(self, trials: "Trials") -> Records:
         from voiceface.scores.trials import score_trials

@@ -22,6 +22,9 @@ FIXED = (
     "trainer.overfit_batches",
 )
 
+# Options of the data that do not say what is trained on, and the seed, in which runs of one setting differ.
+OWN = ("root", "workers", "start_method", "evaluation_bundles", "evaluation_on_error", "seed", "cache_frozen")
+
 # Values that mean the same; Lightning takes null for its default.
 SAME: dict[str, dict[Any, Any]] = {
     "trainer.precision": {
@@ -52,6 +55,19 @@ def settings(config: Mapping[str, Any]) -> dict[str, Any]:
         value = (config[group] if group else config)[option]
         found[name] = SAME.get(name, {}).get(value, value)
     return found
+
+
+def of_training(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What a training is done with, beside the method's options and its seed, for the result file.
+
+    Args:
+        config: LightningCLI's configuration of `fit`.
+
+    Returns:
+        Option name: value. Two runs with the same are two draws of one training.
+    """
+    data = {f"data.{name}": value for name, value in dict(config["data"]).items() if name not in OWN}
+    return {**{k: v for k, v in settings(config).items() if k != "seed_everything"}, **data}
 
 
 def refuse_other(saved: Mapping[str, Any], mine: Mapping[str, Any]) -> None:

@@ -15,7 +15,6 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 from PIL import Image
-from webdataset.writer import TarWriter
 
 from voiceface.data.index import Bundle
 
@@ -146,6 +145,8 @@ def write_bundles(
     Returns:
         Where each bundle lies; `shard` is left empty.
     """
+    from webdataset.writer import TarWriter  # imports torch, which readers of a corpus can do without
+
     rows = []
     for key, part in bundles:
         content: dict[str, Any] = {}

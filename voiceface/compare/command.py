@@ -1,0 +1,130 @@
+"""The run behind `voiceface compare`."""
+
+import sys
+from argparse import Namespace
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from voiceface.compare.grouping import EXACT, SAMPLED, compare_results
+from voiceface.compare.reading import Found, find_results, installed_results, reference_results
+from voiceface.compare.table import Comparison
+from voiceface.compare.words import FORMATS
+from voiceface.errors import UserError
+from voiceface.files import check_writable, write_for_user
+
+TRAINING = ("data", "preset", "encoders", "gpus", "steps", "runs")
+
+
+def run_compare(options: Namespace) -> int:
+    """Train what is to be trained, read the results, and show the leaderboard; 1 where a run failed."""
+    form = _check(options)
+    failed: tuple[str, ...] = ()
+    if options.study:
+        comparison, failed = _study(options)
+    elif options.models:
+        paths, failed = _train(options)
+        comparison = _of_files([*map(Path, options.results), *paths], options)
+    elif options.results:
+        comparison = _of_files([Path(path) for path in options.results], options)
+    elif options.published and not options.against:
+        comparison = Comparison(())
+    else:
+        comparison = _of_installed(options)
+    if options.against:
+        from voiceface.compare.against import against_paper
+
+        comparison = against_paper(comparison)
+    if options.published or not (options.results or options.models or options.study or options.against):
+        from voiceface.compare.published import published
+
+        comparison = replace(comparison, groups=(*comparison.groups, *published()))
+    _show(comparison, form, options.out)
+    if options.wandb or options.tensorboard:
+        from voiceface.report.log import log_comparison
+
+        log_comparison(comparison, options.wandb, options.tensorboard)
+    for line in failed:
+        print(f"voiceface: {line}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _check(options: Namespace) -> str:
+    """Refuse what cannot be meant before any work; the format."""
+    if options.study and (options.models or options.results):
+        raise UserError("--study: has its own models; leave --models and RESULTS out")
+    if not (options.models or options.study):
+        given = [name for name in TRAINING if getattr(options, name) is not None]
+        given += ["seeds"] if options.seeds != 1 else []
+        if given or options.words:
+            what = f"--{given[0]}" if given else "-- " + " ".join(options.words)
+            raise UserError(f"{what}: says how to train; name what to train by --models or --study")
+    if not 0.0 < options.level < 1.0:
+        raise UserError(f"--level {options.level}: give a fraction between 0 and 1, such as 0.95")
+    if options.out is None:
+        return options.format or "table"
+    out = Path(options.out)
+    check_writable(out)
+    ending = out.suffix.lstrip(".").lower()
+    found = next((form for form, suffix in FORMATS.items() if suffix == ending), None)
+    if options.format is None and found is None:
+        raise UserError(
+            f"--out {out}: does not say what to write; end it in .{', .'.join(FORMATS.values())}, or --format"
+        )
+    return str(options.format or found)
+
+
+def _of_files(paths: Sequence[Path], options: Namespace) -> Comparison:
+    found, left_out = find_results(paths)
+    return _compare(found, left_out, options)
+
+
+def _of_installed(options: Namespace) -> Comparison:
+    found, left_out = installed_results()
+    installed = {one.results["model"]["recipe"] for one in found}
+    found += [one for one in reference_results() if one.results["model"]["recipe"] not in installed]
+    return _compare(found, left_out, options)
+
+
+def _compare(found: Sequence[Found], left_out: Sequence[tuple[object, str]], options: Namespace) -> Comparison:
+    tasks = options.tasks.split(",") if options.tasks else None
+    protocols = options.protocol.split(",") if options.protocol else (EXACT, SAMPLED)
+    comparison = compare_results(found, tasks, protocols, options.level)
+    if not comparison.groups:
+        names = sorted({r["protocol"] for one in found for r in one.results["scores"] if r["value"] is not None})
+        raise UserError(f"--protocol {','.join(protocols)}: in no result; there are: {', '.join(names)}")
+    return replace(comparison, left_out=(*comparison.left_out, *((str(path), why) for path, why in left_out)))
+
+
+def _train(options: Namespace) -> tuple[list[Path], tuple[str, ...]]:
+    from voiceface.compare.models import plan, run_plan
+
+    raise NotImplementedError(plan, run_plan)
+
+
+def _study(options: Namespace) -> tuple[Comparison, tuple[str, ...]]:
+    raise NotImplementedError
+
+
+def _show(comparison: Comparison, form: str, out: str | None) -> None:
+    if form == "table" and out is None:
+        from voiceface.report.leaderboard import print_leaderboard
+
+        print_leaderboard(comparison)
+        return
+    text = _written(comparison, form)
+    if out is None:
+        sys.stdout.write(text)
+    else:
+        write_for_user(Path(out), text.encode())
+        print(f"leaderboard: {out}")
+
+
+def _written(comparison: Comparison, form: str) -> str:
+    if form == "html":
+        from voiceface.report.page import to_html
+
+        return to_html(comparison)
+    from voiceface.report.formats import render
+
+    return render(comparison, form, 160)

@@ -1,0 +1,330 @@
+"""Result files to a leaderboard: what may be ranked together, what is the best, and by how much."""
+
+import json
+import statistics
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from voiceface.compare.reading import Found
+from voiceface.compare.significance import paired_tests
+from voiceface.compare.table import EMPTY, Cell, Column, Comparison, Group, Row, columns_of
+from voiceface.scores.confidence import rate_interval, student_interval
+
+DEFAULT = (
+    *("AUC", "AUC/G", "AUC/N", "AUC/A", "AUC/GNA"),
+    *(f"1:2/{stratum}/{d}" for d in ("v2f", "f2v") for stratum in ("U", "G", "N", "GN")),
+    *("1:10/v2f", "1:10/f2v", "mAP/v2f", "R@10/v2f", "mAP/f2v", "R@10/f2v"),
+)
+EXACT, SAMPLED = "exact", "sampled"
+WITHIN = {EXACT: ("exact", "whole_split")}  # what the protocol `exact` of a table is called in the records
+TASKS = ("matching", "verification", "retrieval")
+
+SAMPLED_NOTE = (
+    "These models only compare candidates with each other: they are scored on seeded trials, where the others of these "
+    "clips are scored on every one, so the two are not ranked together."
+)
+ONE_RUN = "One training run each: the test is about other people, not about training anew, which moves scores too."
+
+
+class Scored:
+    """One result, its scores by column."""
+
+    def __init__(self, found: Found, protocol: str) -> None:
+        self.found, self.results = found, found.results
+        self._numbers: dict[Column, int] = {}
+        for number, record in enumerate(self.results["scores"]):
+            if record["protocol"] in WITHIN.get(protocol, (protocol,)) and record["task"] in TASKS:
+                self._numbers.setdefault(column_of(record), number)
+
+    @property
+    def columns(self) -> list[Column]:
+        """What it was scored in."""
+        return [column for column in self._numbers if self.record(column)["value"] is not None]
+
+    def record(self, column: Column) -> Mapping[str, Any]:
+        """The score of a column that it has."""
+        record: Mapping[str, Any] = self.results["scores"][self._numbers[column]]
+        return record
+
+    def has(self, column: Column) -> bool:
+        """Whether there is a value."""
+        return column in self._numbers and self.record(column)["value"] is not None
+
+    @cached_property
+    def _effects(self) -> Mapping[int, NDArray[np.float64]]:
+        return self.found.effects() or {}
+
+    def effects(self, column: Column) -> NDArray[np.float64] | None:
+        """The effect of each person on the score of a column."""
+        return self._effects.get(self._numbers[column])
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+        return str(self.results["model"]["recipe"] or self.results["model"]["method"])
+
+    @property
+    def seed(self) -> int | None:
+        """Seed of the training."""
+        training = self.results.get("training") or {}
+        seed: int | None = training.get("seed", self.results["environment"].get("seed") if training else None)
+        return seed
+
+    @property
+    def settings(self) -> str:
+        """All that two runs which differ in their seed alone share."""
+        model, training = self.results["model"], self.results.get("training") or {}
+        same = [model[key] for key in ("recipe", "method", "arguments", "training_data")]
+        return json.dumps([*same, training.get("steps"), training.get("settings")], sort_keys=True)
+
+
+def column_of(record: Mapping[str, Any]) -> Column:
+    """The column that a record belongs to."""
+    n = record["n"] if record["task"] == "matching" else 0
+    return Column(record["metric"], n, record["stratum"], record["direction"])
+
+
+@dataclass(frozen=True)
+class Line:
+    """The runs of one model: a row before anything is compared."""
+
+    name: str
+    runs: tuple[Scored, ...]
+
+    def cell(self, column: Column) -> Cell:
+        """Mean over the runs, with the mean's interval over people and its spread over the runs."""
+        if not all(run.has(column) for run in self.runs):
+            return EMPTY
+        records = [run.record(column) for run in self.runs]
+        values = [record["value"] for record in records]
+        if len(records) == 1:
+            return Cell(values[0], records[0]["ci_low"], records[0]["ci_high"])
+        mean, spread = statistics.fmean(values), statistics.stdev(values)
+        low = high = None
+        effects, level = self.effects(column), records[0]["ci_level"]
+        if effects is not None and level is not None:
+            spread_of_people = rate_interval if column.metric.startswith("R@") else student_interval
+            low, high = spread_of_people(mean, effects, level) or (None, None)
+        return Cell(mean, low, high, spread)
+
+    def effects(self, column: Column) -> NDArray[np.float64] | None:
+        """The effect of each person on the mean."""
+        found = [run.effects(column) for run in self.runs]
+        known = [effects for effects in found if effects is not None]
+        if len(known) < len(found) or len({len(effects) for effects in known}) != 1:
+            return None
+        mean: NDArray[np.float64] = np.mean(known, axis=0)
+        return mean
+
+    def sample(self, column: Column) -> tuple[int, int]:
+        """People and trials of the score: two models on the same clips and people have the same."""
+        record = self.runs[0].record(column)
+        return record["identities"], record["trials"]
+
+
+def compare_results(
+    found: Sequence[Found],
+    tasks: Sequence[str] | None = None,
+    protocols: Sequence[str] = (EXACT, SAMPLED),
+    level: float = 0.95,
+) -> Comparison:
+    """Put results that may be ranked together into tables.
+
+    A table holds results of the same clips (by hash) under the same protocol. In each column the best value is marked,
+    and every other one tested against it on the same people (`voiceface.compare.significance`). Results that differ in
+    the seed of their training alone become one row, their mean.
+
+    Args:
+        found: What `voiceface.compare.reading.find_results` gives.
+        tasks: Columns, as `--tasks` takes them; None: those of the literature.
+        protocols: `exact`, `sampled`, or names of samplings and trial lists, as the records have them.
+        level: 1 minus the level of the tests, in (0, 1).
+
+    Returns:
+        The tables, those with most models first.
+
+    Raises:
+        UserError: A task is none.
+    """
+    asked = None if tasks is None else [column for word in tasks for column in columns_of(word)]
+    by_clips: dict[tuple[str, str], list[Scored]] = {}
+    for protocol in protocols:
+        for one in found:
+            run = Scored(one, protocol)
+            if run.columns:
+                by_clips.setdefault((one.results["data"]["clips_sha256"], protocol), []).append(run)
+    groups = [_group(runs, protocol, asked, level) for (_, protocol), runs in by_clips.items()]
+    groups.sort(key=lambda group: (group.protocol == SAMPLED, -len(group.rows)))
+    return Comparison(tuple(groups), notes=_why_apart(groups))
+
+
+def _group(runs: Sequence[Scored], protocol: str, asked: Sequence[Column] | None, level: float) -> Group:
+    lines = _lines(runs)
+    there = {column for run in runs for column in run.columns}
+    if asked is not None:
+        wanted = list(dict.fromkeys(asked))
+    elif protocol in (EXACT, SAMPLED):
+        wanted = [column for word in DEFAULT for column in columns_of(word)]
+    else:
+        wanted = list(dict.fromkeys(column for run in runs for column in run.columns))
+    columns = tuple(column for column in wanted if column in there)
+    rows = [_row(line, columns) for line in lines]
+    rows = _marked(rows, lines, columns, level)
+    rows = [*_ordered(rows, columns), *_measures(runs, columns)]
+    data = runs[0].results["data"]
+    levels = {run.record(c)["ci_level"] for run in runs for c in run.columns if c in columns} - {None}
+    notes = [SAMPLED_NOTE] if protocol == SAMPLED else []
+    if len(levels) > 1:
+        notes.append(f"The intervals are of different levels: {', '.join(f'{100 * x:g} %' for x in sorted(levels))}.")
+    if len(lines) > 1 and any(run.results["model"]["training_data"] for run in runs):
+        notes += [ONE_RUN] if all(len(line.runs) == 1 for line in lines) else []
+    absent = [column.name for column in wanted if column not in there] if asked is not None else []
+    if absent:
+        notes.append(f"No model was scored in {', '.join(absent)}.")
+    if data["synthetic"]:
+        notes.append("The corpus is synthetic: no number here is one about people.")
+    return Group(
+        _title(data),
+        "measured",
+        protocol,
+        columns,
+        tuple(rows),
+        {key: value for key, value in data.items() if key != "leaking_identities"},
+        tuple(notes),
+        max(levels, default=level),
+        {line.name: tuple((str(run.found.path), run.results) for run in line.runs) for line in lines},
+    )
+
+
+def _title(data: Mapping[str, Any]) -> str:
+    size = f"{data['identities']:,} people, {data['voices']:,} voices, {data['faces']:,} faces"
+    return f"{data['corpus']}, {data['split']} split: {size}" if data["corpus"] else f"clips of no named corpus: {size}"
+
+
+def _lines(runs: Sequence[Scored]) -> list[Line]:
+    """Rows of runs: those that differ in their seed alone share one; names are made different."""
+    alike: dict[str, list[Scored]] = {}
+    for run in runs:
+        alike.setdefault(run.settings, []).append(run)
+    merged: list[tuple[Scored, ...]] = []
+    for same in alike.values():
+        seeds = [run.seed for run in same]
+        together = None not in seeds and len(set(seeds)) == len(seeds)
+        merged += [tuple(same)] if together else [(run,) for run in same]
+    names = [rows[0].name for rows in merged]
+    for label in (_folder, lambda run: str(run.found.path)):
+        often = Counter(names)
+        names = [
+            f"{rows[0].name} ({label(rows[0])})" if often[name] > 1 else name
+            for name, rows in zip(names, merged, strict=True)
+        ]
+    return [Line(name, rows) for name, rows in zip(names, merged, strict=True)]
+
+
+def _folder(run: Scored) -> str:
+    """The name that its user gave it: of its file, or of its run folder."""
+    path = Path(run.found.path)
+    if path.name.split(".")[0] != "results":
+        return path.name.split(".")[0]
+    folder = path.resolve().parent
+    return folder.parent.name if folder.name.startswith("seed-") or folder.name == "checkpoint" else folder.name
+
+
+def _row(line: Line, columns: Sequence[Column]) -> Row:
+    first = line.runs[0].results
+    model, data, trained = first["model"], first["data"], first["model"]["training_data"] or {}
+    notes = []
+    leaking = max(run.results["data"].get("leaking_identities") or 0 for run in line.runs)
+    if leaking:
+        notes.append(f"trained on {leaking} of these {data['identities']} people: not ranked")
+    if data["skipped"]:
+        notes.append(f"{data['skipped']} damaged clips were left out")
+    if any(not run.has(c) for run in line.runs for c in columns) and any(
+        run.has(c) for run in line.runs for c in columns
+    ):
+        partial = [c.name for c in columns if len({run.has(c) for run in line.runs}) > 1]
+        notes += [f"not every run was scored in {', '.join(partial)}"] if partial else []
+    notes += dict.fromkeys(f"not tested against others: {why}" for run in line.runs if (why := run.found.unpaired))
+    return Row(
+        line.name,
+        tuple(line.cell(column) for column in columns),
+        recipe=str(model["recipe"] or ""),
+        parameters=model["parameters"],
+        training_data=", ".join(str(trained[key]) for key in ("corpus", "split") if trained.get(key)),
+        steps=(first.get("training") or {}).get("steps"),
+        seeds=len(line.runs),
+        source=", ".join(str(run.found.path) for run in line.runs),
+        notes=tuple(notes),
+        ranked=not leaking,
+    )
+
+
+def _marked(rows: Sequence[Row], lines: Sequence[Line], columns: Sequence[Column], level: float) -> list[Row]:
+    """Mark the best of each column, and which differences to it are not significant."""
+    cells = [list(row.cells) for row in rows]
+    for place, column in enumerate(columns):
+        ranked = [i for i, row in enumerate(rows) if row.ranked and row.cells[place].value is not None]
+        if not ranked:
+            continue
+        values = {i: float(rows[i].cells[place].value or 0.0) for i in ranked}
+        best = (min if column.lower_is_better else max)(ranked, key=values.__getitem__)
+        sample = lines[best].sample(column)
+        effects = [lines[i].effects(column) if lines[i].sample(column) == sample else None for i in ranked]
+        tests = paired_tests([values[i] for i in ranked], effects, ranked.index(best), level)
+        for i, test in zip(ranked, tests, strict=True):
+            cell = replace(cells[i][place], best=values[i] == values[best])
+            if test is not None:
+                difference, p_value = test
+                cell = replace(
+                    cell,
+                    same=p_value >= 1.0 - level,
+                    p_value=p_value,
+                    difference=(difference.value, difference.low, difference.high),
+                )
+            cells[i][place] = cell
+    return [replace(row, cells=tuple(own)) for row, own in zip(rows, cells, strict=True)]
+
+
+def _ordered(rows: Iterable[Row], columns: Sequence[Column]) -> list[Row]:
+    """By the first column, best first; rows that lack it last."""
+    sign = -1.0 if columns and not columns[0].lower_is_better else 1.0
+
+    def place(row: Row) -> tuple[bool, float, str]:
+        value = row.cells[0].value if row.cells else None
+        return value is None, sign * (value or 0.0), row.name
+
+    return sorted(rows, key=place)
+
+
+def _measures(runs: Sequence[Scored], columns: Sequence[Column]) -> list[Row]:
+    """What a model that knows nothing scores, and the best that anything can."""
+    chances = []
+    for column in columns:
+        known = (run.record(column)["chance"] for run in runs if run.has(column))
+        chances.append(Cell(next((value for value in known if value is not None), None)))
+    rows = [Row("chance", tuple(chances), kind="chance", ranked=False)]
+    best = next((run.results["ideal_observer"] for run in runs if run.results.get("ideal_observer")), None)
+    if best is not None:
+        ideal = {column_of(r): r for r in reversed(best) if r["protocol"] in WITHIN[EXACT] and r["task"] in TASKS}
+        cells = [
+            Cell(ideal[c]["value"], ideal[c]["ci_low"], ideal[c]["ci_high"]) if c in ideal else EMPTY for c in columns
+        ]
+        rows.append(Row("ideal observer", tuple(cells), kind="ideal", ranked=False))
+    return rows
+
+
+def _why_apart(groups: Sequence[Group]) -> tuple[str, ...]:
+    """Why there are several tables."""
+    if len({group.data["clips_sha256"] for group in groups}) < 2:
+        return ()
+    return (
+        "Tables of different clips are not ranked with each other: a split with other people, or with more of them in "
+        "its galleries, is easier or harder for every model.",
+    )

@@ -1,0 +1,219 @@
+"""Which results there are to compare: named files and folders, installed checkpoints, those that come with voiceface.
+
+What cannot be compared is named with its reason and left out; the rest is compared.
+"""
+
+import importlib.util
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from voiceface.errors import UserError
+from voiceface.results import effects_content, parse_results, read_content, read_effects, read_results
+
+CHECKPOINTS = "voiceface.checkpoints"  # entry points: name of a checkpoint = package that holds its results.json
+REFERENCE = Path(__file__).parent / "reference"
+DEPTH = 3  # folders below a named one that are searched
+RUN_FILES = ("config.yaml", "metrics.csv")
+
+LeftOut = list[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Found:
+    """A result.
+
+    Attributes:
+        path: Its file.
+        results: The content.
+        unpaired: Why it takes part in no paired test; empty: it does.
+    """
+
+    path: Path
+    results: Mapping[str, Any]
+    unpaired: str = ""
+
+    def effects(self) -> dict[int, NDArray[np.float64]] | None:
+        """The effects of people on its scores (`voiceface.results.read_effects`), read now; None: there are none.
+
+        Raises:
+            UserError: The effects file changed since the result was found.
+        """
+        return None if self.unpaired else read_effects(self.path, dict(self.results))
+
+
+def find_results(paths: Sequence[Path]) -> tuple[list[Found], LeftOut]:
+    """Read the results that paths lead to.
+
+    Args:
+        paths: Each a result file (`.json`, `.json.gz`), a run or checkpoint folder, or a folder in which results are
+            searched, three folders deep.
+
+    Returns:
+        The results in the order of the paths, each once; and what was left out: path, and why in a line.
+
+    Raises:
+        UserError: There is no result at all.
+    """
+    found, left_out = _read(paths)
+    if not found:
+        why = [f"{path}: {reason}" for path, reason in left_out] or ["no file or folder is named"]
+        more = f" (and {len(why) - 1} more)" if len(why) > 1 else ""
+        raise UserError(f"there is no result to compare: {why[0]}{more}")
+    return found, left_out
+
+
+def installed_results() -> tuple[list[Found], LeftOut]:
+    """Read the results of the installed checkpoints, without running any code of theirs.
+
+    A checkpoint's distribution has an entry point of the group `voiceface.checkpoints`, whose value is the name of the
+    package that holds `results.json` and `results.effects.npz`.
+
+    Returns:
+        The results by the names of the checkpoints; and what was left out, as of `find_results`.
+    """
+    paths: list[Path] = []
+    left_out: LeftOut = []
+    for entry in sorted(entry_points(group=CHECKPOINTS), key=lambda entry: (entry.name, entry.value)):
+        path = _packaged(entry)
+        if path is None:
+            package = entry.value.partition(":")[0]
+            left_out.append((f"checkpoint {entry.name}", f"its package {package} holds no results.json; reinstall it"))
+        else:
+            paths.append(path)
+    found, broken = _read(paths)
+    return found, left_out + broken
+
+
+def reference_results() -> list[Found]:
+    """Read the results that come with voiceface.
+
+    Raises:
+        UserError: One is damaged.
+    """
+    found, broken = _read(sorted(REFERENCE.glob("*.json.gz")))
+    broken += [(str(one.path), one.unpaired) for one in found if one.unpaired]
+    if broken:
+        raise UserError(f"{broken[0][0]}: {broken[0][1]}; install voiceface again")
+    return found
+
+
+def _read(paths: Sequence[Path]) -> tuple[list[Found], LeftOut]:
+    """Read each result once; of two that are the same, that which can be paired."""
+    found: dict[Any, Found] = {}
+    places: dict[Path, Path] = {}
+    left_out: LeftOut = []
+    for named in paths:
+        number = len(left_out), len(places)
+        for path in _files(named, left_out):
+            try:
+                if path.resolve() in places:
+                    left_out.append((str(path), f"named twice: it is {places[path.resolve()]}"))
+                    continue
+                places[path.resolve()] = path
+                one = _found(path)
+            except UserError as error:
+                left_out.append((str(path), str(error).removeprefix(f"{path}: ")))
+                continue
+            twin = found.setdefault(_scores(one.results), one)
+            if twin is not one:
+                better = one if twin.unpaired and not one.unpaired else twin
+                found[_scores(one.results)] = better
+                spare = twin if better is one else one
+                left_out.append((str(spare.path), f"the same result as {better.path}, which is kept"))
+        if number == (len(left_out), len(places)):
+            left_out.append((str(named), f"no result in this folder, nor up to {DEPTH} folders below it"))
+    return list(found.values()), left_out
+
+
+def _found(path: Path) -> Found:
+    results = read_results(path)
+    if results["schema"] == 1:
+        return Found(path, results, "its file is of schema 1, which kept no effects of people; test the model again")
+    try:
+        effects_content(path, results)
+    except UserError as error:
+        return Found(path, results, str(error))
+    return Found(path, results)
+
+
+def _scores(results: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What two files of one result share, also where a checkpoint was tested twice."""
+    model, data = results["model"], results["data"]
+    same = model["recipe"], model["method"], model["checkpoint"], data["clips_sha256"]
+    return *same, *((r["protocol"], r["metric"], r["value"]) for r in results["scores"])
+
+
+def _files(path: Path, left_out: LeftOut) -> Iterator[Path]:
+    """The files that a named path leads to."""
+    if not path.is_dir():
+        yield path
+    elif (path / "model.safetensors").exists() and not (path / "results.json").exists():
+        beside = path.resolve().parent / "results.json"
+        if _is_of(beside, path):
+            yield path.parent / "results.json" if path.name not in ("", "..") else beside
+        else:
+            left_out.append((str(path), f"a checkpoint without its result; `voiceface test {path}` makes one"))
+    else:
+        yield from _below(path, DEPTH, left_out)
+
+
+def _is_of(result: Path, checkpoint: Path) -> bool:
+    """Whether a result file is that of a checkpoint folder's weights."""
+    try:
+        about, results = (json.loads(path.read_bytes()) for path in (checkpoint / "config.json", result))
+        return bool(about["sha256"] == results["model"]["checkpoint"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _below(folder: Path, depth: int, left_out: LeftOut) -> Iterator[Path]:
+    """The results in a folder and below it; a run that has none yet is named."""
+    try:
+        entries = sorted(folder.iterdir())
+        inside = [entry for entry in entries if entry.is_dir() and not entry.name.startswith(".")]
+        files = [entry for entry in entries if entry.name.endswith((".json", ".json.gz")) and entry.is_file()]
+    except OSError as error:
+        left_out.append((str(folder), f"cannot be read ({(error.strerror or str(error)).lower()})"))
+        return
+    yield from (file for file in files if _may_be_result(file))
+    if folder / "results.json" in files:
+        return
+    if {entry.name for entry in entries}.issuperset(RUN_FILES):
+        left_out.append((str(folder), "a run without results.json: it has not ended; go on with --ckpt_path last"))
+    elif depth:
+        for entry in inside:
+            yield from _below(entry, depth - 1, left_out)
+
+
+def _may_be_result(file: Path) -> bool:
+    """Whether to tell the user of a file that was not named, if it cannot be read: other JSON is passed over."""
+    if file.name.startswith("results."):
+        return True
+    try:
+        return "scores" in parse_results(file, read_content(file))
+    except UserError as error:
+        return "no sections" not in str(error)
+
+
+def _packaged(entry: EntryPoint) -> Path | None:
+    """The result file of a checkpoint's package; the package is found and not imported, which would run its code."""
+    parts = entry.value.partition(":")[0].strip().split(".")
+    for file in (entry.dist.files or []) if entry.dist else []:
+        if file.parts == (*parts, "results.json") and Path(str(file.locate())).is_file():
+            return Path(str(file.locate()))
+    try:
+        spec = importlib.util.find_spec(parts[0])  # the outermost alone: to look inside it would import it
+    except (ImportError, ValueError):
+        return None
+    for folder in (spec.submodule_search_locations or []) if spec else []:
+        path = Path(folder, *parts[1:], "results.json")
+        if path.is_file():
+            return path
+    return None

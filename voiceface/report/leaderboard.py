@@ -1,0 +1,105 @@
+"""A leaderboard in the terminal."""
+
+from rich import box
+from rich.console import Console, RenderableType
+from rich.console import Group as Together
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from voiceface.compare.table import Comparison, Group
+from voiceface.report.blocks import BEST, Block, Line, blocks, clean, footnotes, pack, shared_facts
+from voiceface.report.legend import about, left_out_lines, legend, mark_lines, note_lines
+
+PIPED = 160  # places where standard output is no terminal
+
+
+def print_leaderboard(comparison: Comparison) -> None:
+    """Print a leaderboard to standard output, as wide as the terminal."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = PIPED
+    console.print(leaderboard(comparison, console.width))
+
+
+def plain_leaderboard(comparison: Comparison, width: int = PIPED) -> str:
+    """A leaderboard as text without colour."""
+    console = Console(width=width, color_system=None, highlight=False, force_terminal=False)
+    with console.capture() as capture:
+        console.print(leaderboard(comparison, width))
+    return "\n".join(line.rstrip() for line in capture.get().splitlines()) + "\n"
+
+
+def leaderboard(comparison: Comparison, width: int) -> Together:
+    """Lay out a leaderboard for the terminal.
+
+    Each group of results is a few tables with a line for each model, cut and packed to the width.
+
+    Args:
+        comparison: Groups of rows.
+        width: Columns of the terminal; laid out for 80 and more.
+
+    Returns:
+        Rich tables and texts; values in per cent.
+    """
+    parts: list[RenderableType] = []
+    for group in comparison.groups:
+        parts += [_group(group, width), ""]
+    signs = legend(comparison.groups, f"{BEST} (bold)")
+    notes = [clean(note) for note in comparison.notes]
+    parts += [Padding(Text(line, style="italic"), 0) for line in (*signs, *notes)]
+    if comparison.left_out:
+        parts += ["" if parts else Text(), Text("Left out", style="bold yellow")]
+        parts += [_hanging(line) for line in left_out_lines(comparison)]
+    return Together(*parts)
+
+
+def _group(group: Group, width: int) -> Together:
+    parts: list[RenderableType] = [Text(clean(group.title), style="bold")]
+    if line := about(group):
+        parts.append(Text(line, style="dim"))
+    parts.append("")
+    label = max(16, width // 4)
+    for block in pack(blocks(group), width, label):
+        parts += [_table(block, label), ""]
+    below = [shared_facts(group)] if shared_facts(group) else []
+    parts += [Text(line) for line in (*below, *mark_lines(group), *note_lines(group))]
+    parts += [_hanging(f"[{number}] {note}") for number, note in enumerate(footnotes(group), 1)]
+    return Together(*parts)
+
+
+def _hanging(line: str) -> RenderableType:
+    return Padding(Text(line), (0, 0, 0, 2))
+
+
+def _table(block: Block, label: int) -> Table:
+    table = Table(
+        title=block.title,
+        title_justify="left",
+        title_style="bold cyan",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        collapse_padding=True,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+    )
+    table.add_column("", overflow="fold", max_width=label)
+    signed = [block.signed(number) for number in range(len(block.heads))]
+    for head, sign in zip(block.head_lines, signed, strict=True):
+        # The sign hangs out of the column of numbers, so that their points stand below each other.
+        table.add_column(
+            Text("\n".join(part + " " * sign for part in head)), justify="right", vertical="bottom", no_wrap=True
+        )
+    lines = block.shown
+    for line, following in zip(lines, [*lines[1:], None], strict=True):
+        last = line.kind in ("model", "spread") and following is not None and following.kind in ("chance", "ideal")
+        table.add_row(*_cells(line, signed), style=None if line.kind == "model" else "dim", end_section=last)
+    return table
+
+
+def _cells(line: Line, signed: list[bool]) -> list[Text]:
+    cells = [Text(line.label)]
+    for shown, sign in zip(line.cells, signed, strict=True):
+        style = "bold" if shown.sign == BEST else ""
+        cells.append(Text(shown.text + (shown.sign or " ") * sign, style=style))
+    return cells

@@ -1,0 +1,96 @@
+"""What the signs of a leaderboard mean: only what occurs in it."""
+
+from collections.abc import Iterable
+
+from voiceface.compare.table import Comparison, Group
+from voiceface.report.blocks import BEST, SAME, SIGMA, UNTESTED, clean, mark_symbols, sign_of
+
+PROTOCOLS = {"exact": "every pair of the split", "sampled": "seeded trials"}
+
+
+def about(group: Group) -> str:
+    """By what protocol a group was scored, and whose clips, as far as the title does not say it."""
+    if group.kind == "measured":
+        sha = str(group.data.get("clips_sha256", ""))[:12]
+        scored = (
+            f"scored on {PROTOCOLS[group.protocol]}" if group.protocol in PROTOCOLS else f"protocol {group.protocol}"
+        )
+        return clean(f"{scored}, clips {sha}" if sha else scored)
+    words = [str(group.data[key]) for key in ("split", "gallery") if group.data.get(key)]
+    people = group.data.get("identities")
+    words += [f"{people:,} people" if isinstance(people, int) else str(people)] if people else []
+    words += [PROTOCOLS.get(group.protocol, group.protocol)] if group.protocol else []
+    return clean("; ".join(word for word in dict.fromkeys(words) if word not in group.title))
+
+
+def legend(groups: Iterable[Group], best: str) -> list[str]:
+    """Explain what the tables of groups show.
+
+    Args:
+        groups: Of a leaderboard.
+        best: How the best value is shown, such as `bold`.
+
+    Returns:
+        Sentences, one for each kind of sign that occurs.
+    """
+    groups = list(groups)
+    cells = [(g, r, c) for g in groups for r in g.rows for c in r.cells]
+    columns = [column for g in groups for column in g.columns]
+    signs = {sign_of(c, r, g) for g, r, c in cells}
+    ranks = any(column.metric == "median_rank" for column in columns)
+    lines = ["Per cent, but for the median rank." if ranks else "Per cent."] if columns else []
+    lower = list(dict.fromkeys(column.what for column in columns if column.lower_is_better))
+    if lower:
+        lines.append(f"{' and '.join(lower)}: lower is better.")
+    if BEST in signs:
+        lines.append(f"{best}: the best of its column.")
+    if SAME in signs or UNTESTED in signs:
+        level = min(g.level for g in groups if any(c.same is not None for r in g.rows for c in r.cells))
+        lines.append(
+            f"{SAME}: the difference to the best is not significant at {100 * (1 - level):.3g} % (paired test over "
+            "people, corrected by Holm's method for all pairs of models in the column)."
+        )
+    if UNTESTED in signs:
+        lines.append(f"{UNTESTED}: not tested against the best, for the effects of people are not known.")
+    lines += _intervals(groups)
+    if any(c.spread is not None for _, _, c in cells):
+        lines.append(
+            f"{SIGMA}: standard deviation over training runs that differ in their seed; the line above is their mean."
+        )
+    if any(c.paper is not None for _, _, c in cells):
+        lines.append("paper: what the paper reports, on its own data.")
+    kinds = {row.kind for g in groups for row in g.rows}
+    if "ideal" in kinds:
+        lines.append("ideal observer: the best possible scores on these clips, by who knows how they were made.")
+    if any(c.value is None for _, r, c in cells if r.kind == "model"):
+        lines.append("-: no such score.")
+    if len(groups) > 1:
+        lines.append("No value of one table is to be ranked with one of another.")
+    return lines
+
+
+def mark_lines(group: Group) -> list[str]:
+    """What is said of single values, each after its symbol."""
+    return [f"{symbol} {clean(mark)}" for mark, symbol in mark_symbols(group).items()]
+
+
+def note_lines(group: Group) -> list[str]:
+    """What is said of a group as a whole."""
+    return [clean(note) for note in group.notes]
+
+
+def left_out_lines(comparison: Comparison) -> list[str]:
+    """Files that were left out, and why."""
+    return [clean(why) if why.startswith(path) else clean(f"{path}: {why}") for path, why in comparison.left_out]
+
+
+def _intervals(groups: list[Group]) -> list[str]:
+    with_ends = [g for g in groups if any(c.low is not None for r in g.rows for c in r.cells)]
+    levels = sorted({g.level for g in with_ends if g.kind != "published"})
+    words = []
+    if levels:
+        wide = " or ".join(f"{100 * level:g} %" for level in levels)
+        words.append(f"half the {wide} interval, people being the sampling unit")
+    if any(g.kind == "published" for g in with_ends):
+        words.append("in published numbers as printed there")
+    return [f"±: {'; '.join(words)}. Of a lopsided interval both ends are given (a-b)."] if words else []

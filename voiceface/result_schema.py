@@ -1,0 +1,114 @@
+"""What a result file must hold, in this schema and the ones before."""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from voiceface.errors import UserError
+
+SCHEMA = 2
+READABLE = (1, 2)  # 1 had neither a seal nor effects, examples and ROC curves
+SECTIONS = ("schema", "model", "data", "environment", "scores")
+# What the sections say at least, and in what type.
+MODEL: dict[str, Any] = {
+    "recipe": str | None,
+    "method": str,
+    "arguments": dict | None,
+    "parameters": int | None,
+    "checkpoint": str | None,
+    "training_data": dict | None,
+}
+DATA: dict[str, Any] = {
+    "corpus": str | None,
+    "version": str | None,
+    "synthetic": bool | None,
+    "clips_sha256": str,
+    "split": str | None,
+    "identities": int,
+    "voices": int,
+    "faces": int,
+    "skipped": int,
+}
+RECORD = (
+    "task",
+    "direction",
+    "stratum",
+    "n",
+    "metric",
+    "value",
+    "ci_low",
+    "ci_high",
+    "ci_level",
+    "ci_method",
+    "chance",
+    "identities",
+    "trials",
+    "ties",
+    "protocol",
+    "error_bound",
+)
+WORDS = ("task", "direction", "stratum", "metric", "protocol")  # of a record
+
+
+def check(path: Path, results: dict[str, Any]) -> None:
+    """Refuse what is no result; of schema 1, fill in what its first files did not say.
+
+    Args:
+        path: The file, to name it.
+        results: Its content; changed where it is of schema 1.
+
+    Raises:
+        UserError: A section, a key or a field of a score is missing or of another type, or a value is no score.
+    """
+    missing = [section for section in SECTIONS if section not in results]
+    if missing:
+        raise UserError(f"{path}: not a voiceface result (no {', '.join(missing)})")
+    schema = results["schema"]
+    if schema not in READABLE or not isinstance(schema, int):
+        advice = "; update voiceface" if isinstance(schema, int) and schema > SCHEMA else ""
+        raise UserError(f"{path}: result schema {schema}, this version reads {READABLE}{advice}")
+    for section, keys in (("model", MODEL), ("data", DATA), ("environment", {})):
+        if not isinstance(results[section], dict):
+            raise UserError(f"{path}: its section {section} is no object; make the result anew")
+        if schema == 1 and section == "data":
+            results[section] = {"skipped": 0, **results[section]}
+        absent = [key for key in keys if key not in results[section]]
+        if absent:
+            raise UserError(f"{path}: its section {section} lacks {', '.join(absent)}; make the result anew")
+        odd = next((key for key, kind in keys.items() if not isinstance(results[section][key], kind)), None)
+        if odd:
+            raise UserError(f"{path}: its {section}.{odd} is {results[section][odd]!r}; make the result anew")
+    if "effects" in results and not _names_a_file(results["effects"]):
+        raise UserError(f"{path}: its section effects names no file beside it; make the result anew")
+    for section in ("scores", "ideal_observer"):
+        records = results.get(section, [])
+        if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
+            raise UserError(f"{path}: its section {section} is no list of scores; make the result anew")
+        if schema == 1 and section in results:
+            results[section] = records = [{"error_bound": 0.0, **record} for record in records]
+        for record in records:
+            _check_record(path, record)
+
+
+def _names_a_file(effects: Any) -> bool:
+    """Whether a section `effects` names a file in the result's own folder, and its hash."""
+    if not isinstance(effects, dict) or not all(isinstance(effects.get(key), str) for key in ("file", "sha256")):
+        return False
+    return Path(effects["file"]).name == effects["file"]
+
+
+def _check_record(path: Path, record: Mapping[str, Any]) -> None:
+    if record.keys() != set(RECORD):
+        raise UserError(f"{path}: a score has the fields {', '.join(record)}; expected {', '.join(RECORD)}")
+    if type(record["n"]) is not int or not all(isinstance(record[name], str) for name in WORDS):
+        raise UserError(f"{path}: a score's {', '.join(WORDS)} are no words, or its n no number; make the result anew")
+    for name in ("value", "ci_low", "ci_high", "chance"):
+        if record[name] is not None and not _is_score(record[name], record["metric"]):
+            raise UserError(f"{path}: a {record['metric']} has the {name} {record[name]!r}; make the result anew")
+
+
+def _is_score(value: Any, metric: str) -> bool:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        return False
+    return bool(value >= 1.0 if metric == "median_rank" else -1e-9 <= value <= 1.0 + 1e-9)
