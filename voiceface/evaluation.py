@@ -284,6 +284,7 @@ def describe(
             "method": type(method).__name__,
             "arguments": dict(method.hparams),
             "parameters": method.count_parameters(),
+            "directions": list(method.directions),
             "checkpoint": method.checkpoint_hash,
             "training_data": method.training_data,
         },

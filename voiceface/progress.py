@@ -65,6 +65,4 @@ def new_bar(*more: TextColumn) -> Progress:
     shown = terminal()
     ours = shown in (sys.stderr, None)  # else what is printed meanwhile stays in its file
     console = Console(stderr=True) if ours else Console(file=shown)
-    return Progress(
-        *columns, *more, console=console, redirect_stdout=ours, redirect_stderr=ours, disable=shown is None
-    )
+    return Progress(*columns, *more, console=console, redirect_stdout=ours, redirect_stderr=ours, disable=shown is None)

@@ -49,6 +49,8 @@ RECORD = (
     "error_bound",
 )
 WORDS = ("task", "direction", "stratum", "metric", "protocol")  # of a record
+COUNTS = ("n", "identities", "trials", "ties")
+DIRECTIONS = ("v2f", "f2v", "both")
 
 
 def check(path: Path, results: dict[str, Any]) -> None:
@@ -95,14 +97,17 @@ def _names_a_file(effects: Any) -> bool:
     """Whether a section `effects` names a file in the result's own folder, and its hash."""
     if not isinstance(effects, dict) or not all(isinstance(effects.get(key), str) for key in ("file", "sha256")):
         return False
-    return Path(effects["file"]).name == effects["file"]
+    return Path(effects["file"]).name == str(effects["file"])
 
 
 def _check_record(path: Path, record: Mapping[str, Any]) -> None:
     if record.keys() != set(RECORD):
         raise UserError(f"{path}: a score has the fields {', '.join(record)}; expected {', '.join(RECORD)}")
-    if type(record["n"]) is not int or not all(isinstance(record[name], str) for name in WORDS):
-        raise UserError(f"{path}: a score's {', '.join(WORDS)} are no words, or its n no number; make the result anew")
+    what = {name: record[name] for name in WORDS}
+    if not all(isinstance(word, str) and word for word in what.values()) or record["direction"] not in DIRECTIONS:
+        raise UserError(f"{path}: a score is of {', '.join(map(str, what.values()))}; make the result anew")
+    if any(type(record[name]) is not int for name in COUNTS):
+        raise UserError(f"{path}: a {record['metric']} has no whole {', '.join(COUNTS)}; make the result anew")
     for name in ("value", "ci_low", "ci_high", "chance"):
         if record[name] is not None and not _is_score(record[name], record["metric"]):
             raise UserError(f"{path}: a {record['metric']} has the {name} {record[name]!r}; make the result anew")

@@ -5,6 +5,7 @@ from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from voiceface.compare.grouping import EXACT, SAMPLED, compare_results
 from voiceface.compare.reading import Found, find_results, installed_results, reference_results
@@ -88,6 +89,10 @@ def _of_installed(options: Namespace) -> Comparison:
 
 def _compare(found: Sequence[Found], left_out: Sequence[tuple[object, str]], options: Namespace) -> Comparison:
     tasks = options.tasks.split(",") if options.tasks else None
+    if options.against and tasks is None:
+        from voiceface.compare.against import paper_tasks
+
+        tasks = paper_tasks(str(one.results["model"]["recipe"]) for one in found) or None
     protocols = options.protocol.split(",") if options.protocol else (EXACT, SAMPLED)
     comparison = compare_results(found, tasks, protocols, options.level)
     if not comparison.groups:
@@ -97,13 +102,29 @@ def _compare(found: Sequence[Found], left_out: Sequence[tuple[object, str]], opt
 
 
 def _train(options: Namespace) -> tuple[list[Path], tuple[str, ...]]:
-    from voiceface.compare.models import plan, run_plan
+    """Train the recipes of --models; the result files, and a line for each run that failed."""
+    from voiceface.compare.models import failures, plan, run_plan
 
-    raise NotImplementedError(plan, run_plan)
+    made = plan(options.models.split(","), options.seeds, **_training(options))
+    return run_plan(made), failures(made)
 
 
 def _study(options: Namespace) -> tuple[Comparison, tuple[str, ...]]:
-    raise NotImplementedError
+    """Train the models of --study; its tables, and a line for each run that failed."""
+    from voiceface.compare.models import failures, run_plan
+    from voiceface.compare.study import study_plan
+    from voiceface.compare.study_scores import score_study
+    from voiceface.compare.study_tables import study_comparison
+
+    made = study_plan(options.study, options.seeds, **_training(options))
+    run_plan(made)
+    score_study(options.study, made)
+    return study_comparison(options.study, made), failures(made)
+
+
+def _training(options: Namespace) -> dict[str, Any]:
+    given = {name: getattr(options, name) for name in ("data", "preset", "encoders", "gpus", "steps")}
+    return {**given, "out": Path(options.runs) if options.runs else None, "words": options.words}
 
 
 def _show(comparison: Comparison, form: str, out: str | None) -> None:

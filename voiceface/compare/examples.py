@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from voiceface.compare.table import Group
 
 if TYPE_CHECKING:
+    from voiceface.data.shards import Corpus
     from voiceface.scores.similarity import Rows
 
 QUERIES = 6  # per direction
@@ -146,13 +147,14 @@ def faces_of(group: Group) -> Faces | None:
     return None
 
 
-def _faces(corpus: Any, split: str) -> Faces:
+def _faces(corpus: "Corpus", split: str) -> Faces:
     from voiceface.data.shards import DamagedError
 
-    places: dict[str, tuple[Any, int, int]] = {}
-    for bundle in corpus.index(split):
-        for face in corpus.members(split, bundle)[1]:
-            places[face.key] = (bundle, face.offset, face.bytes)
+    places = {
+        member.key: (bundle, member.offset, member.bytes)
+        for bundle in corpus.index(split)
+        for member in corpus.members(split, bundle)[1]
+    }
 
     def face(key: str) -> bytes | None:
         if key not in places:

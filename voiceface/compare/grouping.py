@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from voiceface.compare.reading import Found
 from voiceface.compare.significance import paired_tests
 from voiceface.compare.table import EMPTY, Cell, Column, Comparison, Group, Row, columns_of
+from voiceface.report.cells import DIRECTIONS
 from voiceface.scores.confidence import rate_interval, student_interval
 
 DEFAULT = (
@@ -244,6 +245,9 @@ def _row(line: Line, columns: Sequence[Column]) -> Row:
     leaking = max(run.results["data"].get("leaking_identities") or 0 for run in line.runs)
     if leaking:
         notes.append(f"trained on {leaking} of these {data['identities']} people: not ranked")
+    trained_for = model.get("directions") or []
+    if len(trained_for) == 1:
+        notes.append(f"trained for {DIRECTIONS[trained_for[0]]} alone")
     if data["skipped"]:
         notes.append(f"{data['skipped']} damaged clips were left out")
     if any(not run.has(c) for run in line.runs for c in columns) and any(
@@ -271,7 +275,7 @@ def _marked(rows: Sequence[Row], lines: Sequence[Line], columns: Sequence[Column
     cells = [list(row.cells) for row in rows]
     for place, column in enumerate(columns):
         ranked = [i for i, row in enumerate(rows) if row.ranked and row.cells[place].value is not None]
-        if not ranked:
+        if len(ranked) < 2:
             continue
         values = {i: float(rows[i].cells[place].value or 0.0) for i in ranked}
         best = (min if column.lower_is_better else max)(ranked, key=values.__getitem__)

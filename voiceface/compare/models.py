@@ -1,100 +1,25 @@
-"""What `voiceface compare --models` trains: a plan, checked before anything runs, and kept beside its runs.
+"""`voiceface compare --models`: train and test several recipes alike, each run a `voiceface fit` of its own process."""
 
-`OUT/compare.json` is the plan, `OUT/NAME/seed-S` the run folders of `voiceface fit`, `OUT/NAME/seed-S.log` what each
-run printed. Nothing here imports torch, but for reading the corpus.
-"""
-
-import json
-import re
+import contextlib
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from functools import cache
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from types import FrameType
 
-from voiceface import __version__
+from voiceface.compare.plans import Plan, Run, alike, check, finished, keep, remarks, result_path
 from voiceface.errors import UserError
-from voiceface.files import write_for_user
-from voiceface.recipes import list_recipes, merged, nearest
-from voiceface.results import read_effects, read_results
-from voiceface.words import expand, split_words
+from voiceface.launch import PARENT, started_by
+from voiceface.progress import TERMINAL, terminal
+from voiceface.recipes import list_recipes, nearest
 
-SCHEMA = 1
-# Words of `voiceface fit` that are the comparison's own, and how it is asked for them; None: not at all.
-OURS = {
-    "model": "--models",
-    "data": "--data",
-    "preset": "--preset",
-    "encoders": "--encoders",
-    "gpus": "--gpus",
-    "out": "--runs",
-    "seed_everything": "--seeds",
-    "ckpt_path": None,
-    "print_config": None,
-    "help": None,
-    "help_all": None,
-}
-SAME = ("preset", "encoders", "gpus", "words")
-
-
-@dataclass(frozen=True)
-class Run:
-    """One training.
-
-    Attributes:
-        name: Of its folder.
-        model: Recipe.
-        words: Further words of `voiceface fit`, of this run alone.
-        seed: `--seed_everything`.
-    """
-
-    name: str
-    model: str
-    words: tuple[str, ...] = ()
-    seed: int = 0
-
-    def __str__(self) -> str:
-        return f"{self.name}, seed {self.seed}"
-
-
-@dataclass(frozen=True)
-class Plan:
-    """Trainings that differ in nothing but what they are to compare.
-
-    Attributes:
-        out: Folder of the comparison.
-        data: Corpus; None: the built-in one.
-        preset: As of `voiceface fit`; None: its default.
-        encoders: As of `voiceface fit`; None: its default.
-        gpus: As of `voiceface fit`; None: none.
-        runs: In the order in which they run.
-        words: Further words of `voiceface fit`, of every run. They win over those of a run.
-    """
-
-    out: Path
-    data: str | None
-    preset: str | None
-    encoders: str | None
-    gpus: str | None
-    runs: tuple[Run, ...]
-    words: tuple[str, ...] = ()
-
-    def folder(self, run: Run) -> Path:
-        """The run folder."""
-        return self.out / run.name / f"seed-{run.seed}"
-
-    def log(self, run: Run) -> Path:
-        """What the run printed, in all its attempts."""
-        return self.out / run.name / f"seed-{run.seed}.log"
-
-    def fit_words(self, run: Run) -> list[str]:
-        """The words of `voiceface fit` for a run, but for `--ckpt_path`."""
-        words = [f"--model={run.model}"]
-        for name in ("data", "preset", "encoders", "gpus"):
-            if (value := getattr(self, name)) is not None:
-                words.append(f"--{name}={value}")
-        return [*words, *run.words, *self.words, f"--seed_everything={run.seed}", f"--out={self.folder(run)}"]
+__all__ = ["Plan", "Run", "failures", "free_folder", "plan", "remarks", "result_path", "run_plan"]
 
 
 def plan(
@@ -150,160 +75,158 @@ def free_folder(name: str) -> Path:
     return next(n for n in names if not n.exists() or not any(n.iterdir()))
 
 
-def check(plan: Plan) -> None:
-    """Look at everything that can be wrong with a plan, before hours of work, without torch.
+def to_stderr(line: str) -> None:
+    """Print a line to standard error."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def run_plan(plan: Plan, note: Callable[[str], None] = to_stderr) -> list[Path]:
+    """Train and test what is not finished yet. A run that fails does not keep the others from running.
+
+    Args:
+        plan: What to run.
+        note: Is told what happens, a line at a time.
+
+    Returns:
+        The result files of all runs that have one, those of earlier calls too.
 
     Raises:
-        UserError: A recipe, an option or the corpus is not there; two runs have one name and seed; or a word is the
-            comparison's own.
+        UserError: The plan is wrong, the folder holds another one, or none of its runs succeeded.
+        KeyboardInterrupt: The user asked to stop; the run has saved itself. The message says how to go on.
+        SystemExit: With status 143: the same, after SIGTERM.
     """
-    for run in plan.runs:
-        if not re.fullmatch(r"\w[\w.+-]*", run.name):
-            raise ValueError(f"{run.name!r} is no name of a folder")
-    twice = [str(run) for run, count in Counter((r.name, r.seed) for r in plan.runs).items() if count > 1]
-    if twice:
-        raise ValueError(f"planned twice: {twice[0]}")
-    for word in plan.words:
-        name = word.removeprefix("--").partition("=")[0]
-        if word.startswith("--") and name in OURS:
-            asked = f"give {OURS[name]} to the comparison" if OURS[name] else "leave it out"
-            raise UserError(f"-- --{name}: the comparison decides it for each run; {asked}")
-    if plan.data is not None and "://" not in plan.data and not (Path(plan.data) / "corpus.json").exists():
-        corpus(plan)
-    for run in plan.runs:
-        expand(plan.fit_words(run))
+    check(plan)
+    if launcher := started_by():
+        raise UserError(f"--models: {launcher} starts several processes; start one, it gives the GPUs to each run")
+    with _hold(plan.out) as lock:
+        for line in (*keep(plan), *remarks(plan)):
+            note(line)
+        runs = list(dict.fromkeys(alike(plan).values()))
+        with _Listener() as listener:
+            for number, run in enumerate(runs, 1):
+                _run(plan, run, f"[{number}/{len(runs)}] {run}", listener, lock, note)
+                if listener.told:
+                    break
+        if listener.told:
+            how = f"go on with the same command and --runs {plan.out}"
+            if signal.SIGINT in listener.told:
+                raise KeyboardInterrupt(how)
+            note(f"voiceface: told to end; {how}")
+            raise SystemExit(128 + signal.SIGTERM)
+        done = [run for run in plan.runs if finished(plan, alike(plan)[run])]
+        if not done:
+            raise UserError(f"no run succeeded; {failures(plan)[0]}")
+        return list(dict.fromkeys(result_path(plan, run) for run in done))
 
 
-def corpus(plan: Plan) -> tuple[str, str]:
-    """Name and version of the corpus; the built-in one is made where it is not there yet.
-
-    Raises:
-        UserError: It is no corpus.
-    """
-    from voiceface.data.shards import Corpus
-
-    if plan.data is not None:
-        found = Corpus(plan.data)
-    else:
-        from voiceface.data.builtin import builtin_corpus
-
-        found = Corpus(builtin_corpus())
-    return found.name, found.version
-
-
-@cache
-def alike(plan: Plan) -> dict[Run, Run]:
-    """Of each run the first one whose settings are the same, often itself: only that one is trained."""
-    first: dict[str, Run] = {}
-    found = {}
-    for run in plan.runs:
-        chosen = expand(plan.fit_words(run))[1]
-        settings = merged(run.model, chosen["preset"], chosen["encoders"])
-        key = json.dumps([settings, run.words, run.seed], sort_keys=True, default=str)
-        found[run] = first.setdefault(key, run)
-    return found
-
-
-def result_path(plan: Plan, run: Run) -> Path:
-    """The result file of a run, or of the one that was trained in its place."""
-    return plan.folder(alike(plan)[run]) / "results.json"
-
-
-def remarks(plan: Plan) -> tuple[str, ...]:
-    """What is the same for all runs, and which recipes are the same under it: a line each."""
-    chosen = expand(plan.fit_words(plan.runs[0]))[1]
-    seeds = sorted({run.seed for run in plan.runs})
-    steps = split_words(plan.words)[2]
-    lines = [
-        f"the same for all: {plan.data or 'the built-in corpus'}, preset {chosen['preset']}, encoders "
-        f"{chosen['encoders']}{' (the own of each recipe)' if chosen['encoders'] == 'paper' else ''}, "
-        f"{'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, seeds))}, "
-        f"{' '.join(steps) if steps else 'the steps of each recipe'}"
-    ]
-    same = {(run.name, first.name): None for run, first in alike(plan).items() if run != first}
-    lines += [
-        f"{one}: with preset {chosen['preset']} and these encoders its settings are those of {other}; trained once"
-        for one, other in same
-    ]
+def failures(plan: Plan) -> tuple[str, ...]:
+    """A line for each run that was begun and has no result: its name, the last that it said, and its log."""
+    lines = []
+    for run in dict.fromkeys(alike(plan).values()):
+        log = plan.log(run)
+        if log.exists() and not finished(plan, run):
+            said = log.read_text(errors="replace").strip().splitlines() or ["nothing"]
+            lines.append(f"{run}: failed: {said[-1].removeprefix('voiceface: ')} (all it said: {log})")
     return tuple(lines)
 
 
-def keep(plan: Plan) -> tuple[str, ...]:
-    """Write the plan beside its runs, or check that it goes on with what is there.
-
-    Returns:
-        What the user should know.
-
-    Raises:
-        UserError: The folder holds another comparison, or something else; the message names what differs.
-    """
-    name, version = corpus(plan)
-    chosen = expand(plan.fit_words(plan.runs[0]))[1]
-    mine = {"schema": SCHEMA, "voiceface": __version__, "corpus": {"name": name, "version": version}}
-    mine |= {"data": plan.data, "preset": chosen["preset"], "encoders": chosen["encoders"], "gpus": plan.gpus}
-    mine |= {"words": list(plan.words), "runs": [{**asdict(run), "words": list(run.words)} for run in plan.runs]}
-    file = plan.out / "compare.json"
-    if not file.exists():
-        if any(path.name != "compare.json.tmp" for path in plan.out.iterdir()):
-            raise UserError(f"--runs {plan.out}: holds something else; choose a new folder")
-        before: dict[str, Any] = mine
-    else:
-        before = _read(file)
-        _refuse_other(plan, before, mine)
-    if before != mine or not file.exists():
-        write_for_user(file, json.dumps({**mine, "voiceface": before["voiceface"]}, indent=1).encode())
-    if before["voiceface"] != __version__:
-        return (f"{plan.out}: begun with voiceface {before['voiceface']}; this is {__version__}",)
-    return ()
-
-
-def _read(file: Path) -> dict[str, Any]:
+def _run(plan: Plan, run: Run, title: str, listener: "_Listener", lock: int, note: Callable[[str], None]) -> None:
+    if finished(plan, run):
+        note(f"{title}: finished before")
+        return
+    folder, log = plan.folder(run), plan.log(run)
+    begun = any((folder / name).exists() for name in ("last.ckpt", "config.yaml"))
+    words = [*plan.fit_words(run), *(["--ckpt_path=last"] if begun else [])]
+    note(f"{title}: {'going on' if begun else 'training'}; it prints to {log}")
+    environment = os.environ | {PARENT: str(os.getpid())}
+    if (shown := terminal()) is not None:
+        with contextlib.suppress(OSError):  # a terminal without a name, as in some containers: no bar
+            environment[TERMINAL] = os.ttyname(shown.fileno())
+    start = time.monotonic()
     try:
-        before = json.loads(file.read_text())
-        whole = before["schema"] == SCHEMA and {"voiceface", "corpus", *SAME, "runs"} <= before.keys()
-        whole = whole and all({"name", "model", "words", "seed"} == run.keys() for run in before["runs"])
-    except (OSError, ValueError, TypeError, KeyError, AttributeError):
-        whole = False
-    if not whole:
-        raise UserError(f"{file}: damaged, or of another version; choose a new folder by --runs")
-    return dict(before)
+        folder.parent.mkdir(exist_ok=True)
+        with log.open("ab") as out:
+            # A session of its own: Ctrl-C is for us, and we ask the run to save and leave. It keeps the folder locked.
+            child = subprocess.Popen(
+                [sys.executable, "-m", "voiceface", "fit", *words],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                pass_fds=[lock],
+                start_new_session=True,
+            )
+            status = listener.wait(child)
+            if status < 0:
+                out.write(f"ended by {signal.Signals(-status).name}\n".encode())
+    except OSError as error:
+        raise UserError(f"--runs {plan.out}: {(error.strerror or str(error)).lower()}; make room") from None
+    minutes, seconds = divmod(round(time.monotonic() - start), 60)
+    if status and not listener.told:
+        note(f"{title}: failed; the others go on")
+    elif not listener.told:
+        note(f"{title}: done in {minutes} min {seconds} s")
 
 
-def _refuse_other(plan: Plan, before: Mapping[str, Any], mine: Mapping[str, Any]) -> None:
-    def refuse(what: str) -> None:
-        raise UserError(f"--runs {plan.out}: {what}; ask for what it had, or choose another folder")
+class _Listener:
+    """Hands requests to end to the run that is at work. The terminal's Ctrl-C becomes one too: a run saves after it."""
 
-    for name in SAME:
-        if before[name] != mine[name]:
-            had, now = (" ".join(v) if isinstance(v, list) else v for v in (before[name], mine[name]))
-            option = "words for every run" if name == "words" else f"--{name}"
-            refuse(f"its comparison had {option} {had or '(none)'}, now {now or '(none)'}")
-    if before["corpus"]["version"] != mine["corpus"]["version"]:
-        refuse(
-            f"its comparison is of another corpus ({before['corpus']['name']}) than --data {plan.data or ''}".strip()
-        )
-    now = {(run["name"], run["seed"]): run for run in mine["runs"]}
-    for run in before["runs"]:
-        other = now.get((run["name"], run["seed"]))
-        if other is None:
-            refuse(f"its comparison holds {run['name']}, seed {run['seed']}, which is not asked for now")
-        elif other != run:
-            had, is_now = (" ".join([r["model"], *r["words"]]) for r in (run, other))
-            refuse(f"its {run['name']} was {had}, now {is_now}")
+    def __init__(self) -> None:
+        self.told: list[int] = []
+        self._child: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> "_Listener":
+        main = threading.current_thread() is threading.main_thread()
+        self._before = {n: signal.signal(n, self._tell) for n in (signal.SIGINT, signal.SIGTERM) if main}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _tell(self, number: int, _: FrameType | None) -> None:
+        self.told.append(number)
+        if self._child is not None:
+            self._child.terminate()
+
+    def wait(self, child: subprocess.Popen[bytes]) -> int:
+        """Wait for a run.
+
+        Returns:
+            Its exit status, or minus the number of the signal that ended it.
+        """
+        self._child = child
+        if self.told:  # between its start and now
+            child.terminate()
+        try:
+            return child.wait()
+        finally:
+            self._child = None
 
 
-def finished(plan: Plan, run: Run) -> bool:
-    """Whether a run has left its whole result.
+@contextlib.contextmanager
+def _hold(out: Path) -> Iterator[int]:
+    """Make the folder and lock it. A run inherits the lock: one that outlives a killed comparison still holds it.
 
-    Raises:
-        UserError: The result is not that of this run.
+    Yields:
+        The descriptor that holds the lock.
     """
-    path = plan.folder(run) / "results.json"
     try:
-        results = read_results(path)
-        read_effects(path, results)
-    except UserError:
-        return False
-    if (results["model"].get("recipe"), results["environment"].get("seed")) != (run.model, run.seed):
-        raise UserError(f"{path}: not the result of {run.model}, seed {run.seed}; move it out of the comparison")
-    return True
+        out.mkdir(parents=True, exist_ok=True)
+        lock = os.open(out, os.O_RDONLY)
+    except OSError as error:
+        raise UserError(
+            f"--runs {out}: cannot be written ({(error.strerror or str(error)).lower()}); choose another folder"
+        ) from None
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(
+                f"--runs {out}: a comparison is at work in it, or its last run; wait for it, or choose another folder"
+            ) from None
+        except OSError:
+            pass  # a file system without locks; each run still locks its own folder
+        yield lock
+    finally:
+        os.close(lock)

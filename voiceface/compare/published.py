@@ -4,6 +4,7 @@ Nothing is ranked across tables: papers differ in the people they test, in the g
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -26,10 +27,11 @@ def published(tables: Sequence[str] | None = None) -> tuple[Group, ...]:
         tables: Their ids, such as `trinet-5`; None: all.
 
     Returns:
-        A group of kind `published` per table. `Group.data` holds id, method (first word of the recipes of the paper
-        that first printed the numbers), source, people, split, identities, corpus (what `voiceface prepare` calls just
-        these people; empty: their list is not known), training_data, gallery, sampling, and under `rows` what differs
-        for a row, by its name. Values are fractions. A chance row is there where chance is printed or plain.
+        A group of kind `published` per table; values are fractions. `Group.data` holds id, method (first word of the
+        recipes of the paper that first printed the numbers), source, people, split, identities, corpus (what
+        `voiceface prepare` calls just these people; empty: their list is not known), training_data, gallery, sampling
+        (protocols of result files that draw alike), again (whether others implemented the method anew), and under
+        `rows` what differs for a row, by its name. A chance row is there where chance is printed or plain.
 
     Raises:
         UserError: There is no such table.
@@ -85,22 +87,22 @@ def column(word: str) -> Column:
 @cache
 def _all() -> dict[str, Group]:
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    content = yaml.load(FILE.read_text(encoding="utf-8"), loader)  # noqa: S506
+    content = yaml.load(FILE.read_text(encoding="utf-8"), loader)
     return {table["id"]: _group(table, content["people"]) for table in content["tables"]}
 
 
 def _group(table: Mapping[str, Any], people: Mapping[str, Mapping[str, Any]]) -> Group:
     words: list[str] = table["columns"]
     columns = tuple(column(word) for word in words)
-    rows = [_row(row, table, words, people) for row in table["rows"]]
-    rows = _best(rows, columns)
+    rows = _best([_row(row, table, words, people) for row in table["rows"]], columns)
     chances = [_chance(c, table.get("chance", {}).get(word)) for word, c in zip(words, columns, strict=True)]
     if any(cell.value is not None for cell in chances):
         rows.append(Row("chance", tuple(chances), kind="chance", ranked=False))
     who = _people(table["people"], people)
-    own = {r["name"]: _people(r["people"], people) for r in table["rows"] if r.get("people", "") != ""}
+    own = {row["name"]: _people(row["people"], people) for row in table["rows"] if "people" in row}
     data = {key: table[key] for key in ("id", "method", "source")} | who
-    data |= {"gallery": table.get("gallery", ""), "sampling": tuple(table.get("sampling", ())), "rows": own}
+    data |= {"gallery": table.get("gallery", ""), "sampling": tuple(table.get("sampling", ()))}
+    data |= {"again": table.get("again", False), "rows": own}
     notes = [table["protocol"], *table.get("notes", [])]
     if any("half" in row for row in table["rows"]) and "level" not in table:
         notes.append(NO_LEVEL)
@@ -124,33 +126,27 @@ def _row(
     row: Mapping[str, Any], table: Mapping[str, Any], words: Sequence[str], people: Mapping[str, Mapping[str, Any]]
 ) -> Row:
     kind, recipe = row.get("kind", "model"), row.get("recipe", "")
+    second_hand = recipe and recipe.split("_")[0] != table["method"] and not table.get("again")
     who = _people(row.get("people", table["people"]), people)
     notes = []
     if who["people"] != table["people"]:
-        number = f"{who['identities']:,} people" if who["identities"] else "people"
-        notes.append(f"other test people: {number}, {who['split']}")
+        number = f" ({who['identities']:,})" if who["identities"] else ""
+        notes.append(f"other test people{number}: {who['split']}")
     if "unranked" in table:
         notes.append(table["unranked"])
     halves, marks = row.get("half", {}), row.get("marks", {})
     values = {word: value for word, value in zip(words, row["values"], strict=False) if value is not None}
-    cells = [
-        _cell(values[word], halves.get(word), marks.get(word, "")) if word in values else EMPTY for word in words
-    ]
+    cells = [_cell(values[word], halves.get(word), marks.get(word, "")) if word in values else EMPTY for word in words]
     return Row(
         row["name"],
         tuple(cells),
         kind,
         recipe,
         training_data=row.get("training_data", who["training_data"]) if kind == "model" else "",
-        source=table["source"] + (", second-hand" if second_hand(recipe, table["method"]) else ""),
+        source=table["source"] + (", second-hand" if second_hand else ""),
         notes=tuple(notes),
         ranked=kind == "model" and not notes,
     )
-
-
-def second_hand(recipe: str, method: str) -> bool:
-    """Whether a recipe's number in a table of this method's paper is another paper's."""
-    return recipe != "" and recipe.split("_")[0] != method
 
 
 def _cell(value: float, half: float | None, mark: str) -> Cell:
@@ -167,12 +163,12 @@ def _chance(column: Column, printed: float | None) -> Cell:
 
 
 def _best(rows: Sequence[Row], columns: Sequence[Column]) -> list[Row]:
-    """Mark the best value of each column that ranked rows share."""
+    """Mark the best of each column in which several rows are ranked."""
     cells = [list(row.cells) for row in rows]
     for place, one in enumerate(columns):
         values = {i: v for i, row in enumerate(rows) if row.ranked and (v := row.cells[place].value) is not None}
-        best = (min if one.lower_is_better else max)(values.values(), default=None)
-        for i, value in values.items():
-            if len(values) > 1 and value == best:
-                cells[i][place] = cells[i][place]._replace() if False else cells[i][place]
-    return list(rows)
+        if len(values) > 1:
+            best = (min if one.lower_is_better else max)(values.values())
+            for i in (i for i, value in values.items() if value == best):
+                cells[i][place] = replace(cells[i][place], best=True)
+    return [replace(row, cells=tuple(own)) for row, own in zip(rows, cells, strict=True)]

@@ -5,24 +5,22 @@ A study is a file in `studies/`. `study_plan` says what is to be trained, `voice
 `voiceface.compare.study_tables.study_comparison` makes the tables.
 """
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 
+from voiceface.compare.models import free_folder
+from voiceface.compare.plans import Plan, Run, alike, check, result_path
+from voiceface.compare.published import column
 from voiceface.compare.table import Column, columns_of
 from voiceface.errors import UserError
-from voiceface.feature_words import features_of
 from voiceface.importers.header import Pretrained, read_header
 from voiceface.recipes import merged, nearest
-from voiceface.words import expand, source_of, split_words
-
-if TYPE_CHECKING:
-    from voiceface.compare.models import Plan
+from voiceface.words import constructor, expand, source_of, split_words
 
 FOLDER = Path(__file__).parent / "studies"
 
@@ -56,7 +54,8 @@ class Line:
         f2v: Whose scores in the direction f2v, where the paper trains a network for each direction; empty: those of
             `run`.
         protocol: Whose records; empty: what the table says.
-        row: Row of the paper's table in `published.yaml`; empty: there is none.
+        published: The paper's table, an id in `published.yaml`; empty: that of the table.
+        row: Rows of it that hold the paper's values, in the order in which they are asked.
         why: Why there is no value of ours, where no run can give one.
     """
 
@@ -64,7 +63,8 @@ class Line:
     run: str = ""
     f2v: str = ""
     protocol: str = ""
-    row: str = ""
+    published: str = ""
+    row: tuple[str, ...] = ()
     why: str = ""
 
 
@@ -77,10 +77,10 @@ class StudyTable:
         columns: The tasks.
         lines: The rows.
         protocols: Whose records are shown, by task (matching, verification, retrieval); the first that has a value.
-        published: Table in `published.yaml`; empty: there is none.
+        published: The paper's table, an id in `published.yaml`.
         ranked: Whether its rows are models that compete.
         notes: Said below it.
-        probes: Whether its rows are the linear probes of `voiceface analyze`; then it has no lines of its own.
+        probes: Run whose linear probes (`voiceface analyze`) are its rows, in place of lines; empty: none.
     """
 
     title: str
@@ -155,89 +155,93 @@ def _table(said: dict[str, Any]) -> StudyTable:
     return StudyTable(
         **{
             **said,
-            "columns": tuple(column for word in said["columns"] for column in columns_of(word)),
-            "lines": tuple(Line(**line) for line in said.get("lines", ())),
+            "columns": tuple(c for word in said["columns"] for c in _columns(word)),
+            "lines": tuple(_line(line) for line in said.get("lines", ())),
             "protocols": {task: tuple(names) for task, names in said.get("protocols", {}).items()},
             "notes": tuple(said.get("notes", ())),
         }
     )
 
 
-def settings_of(data: str | None, preset: str | None, encoders: str | None) -> tuple[str, str]:
-    """Preset and encoders of a run, as `voiceface fit` takes them where they are not given."""
-    features = data is not None and features_of(data) is not None
-    return preset or ("demo" if data is None else "paper"), encoders or ("features" if features else "paper")
+def _columns(word: str) -> list[Column]:
+    return [column(word)] if word.startswith("probe") else columns_of(word)
 
 
-def trained_as(study: Study, preset: str, encoders: str) -> dict[str, str]:
-    """Which run is trained for each: itself, or an earlier one with the same settings. Those apart are missing."""
-    found: dict[str, str] = {}
-    first: dict[str, str] = {}
-    for run in study.runs:
-        if preset in run.apart:
-            continue
-        settings = json.dumps([merged(run.model, preset, encoders), run.words], sort_keys=True)
-        if preset != "demo":
-            settings += str(run.pretrained)  # weights make a difference that settings do not show
-        found[run.name] = first.setdefault(settings, run.name)
-    return found
+def _line(said: Mapping[str, Any]) -> Line:
+    rows = said.get("row", ())
+    return Line(**{**said, "row": (rows,) if isinstance(rows, str) else tuple(rows)})
 
 
 def study_plan(
     name: str,
-    out: Path,
+    seeds: int = 1,
+    *,
+    out: Path | None = None,
     data: str | None = None,
     preset: str | None = None,
     encoders: str | None = None,
     gpus: str | None = None,
-    seeds: int = 1,
+    steps: int | None = None,
     words: Sequence[str] = (),
-) -> "Plan":
-    """What a study trains.
+) -> Plan:
+    """Plan what a study trains, as `voiceface.compare.models.plan` does for recipes.
 
     Args:
         name: Study.
-        out: Folder of the runs.
+        seeds: Trainings of each model; their seeds are 0, 1, ...
+        out: Folder; None: the next free `runs/NAME`.
         data: Corpus; None: the built-in one.
-        preset: `paper` or `demo`; None: demo without `data`, else paper.
-        encoders: `paper`, `common` or `features`; None: as `voiceface fit`.
-        gpus: Number of GPUs to train on; None: none.
-        seeds: Trainings of each model, at least 1.
-        words: Further words of `voiceface fit` for all runs. Files of `--pretrained` go to the runs whose networks they
-            are for.
+        preset: As of `voiceface fit`: `paper` or `demo`; None: demo without `data`, else paper.
+        encoders: As of `voiceface fit`.
+        gpus: As of `voiceface fit`.
+        steps: Steps of each training; None: those of its recipe.
+        words: Further words of `voiceface fit`. Files of `--pretrained` go to the runs whose networks they are for.
 
     Returns:
-        The plan; models that the preset makes the same are in it once.
+        The plan; models of the study that stand apart under this preset are not in it.
 
     Raises:
-        UserError: There is no such study, or a word of some run is none; a file of weights is for no run.
+        UserError: There is no such study, a word of some run is none, a number is below 1, or a file of weights is for
+            no run.
     """
-    from voiceface.compare.models import Plan, Run
-
     study = read_study(name)
-    chosen = settings_of(data, preset, encoders)
-    if chosen[0] not in ("paper", "demo"):
-        raise UserError(f"--preset {preset}: not a preset; there are: paper, demo")
-    _, files, _ = split_words(words)
-    headers = [read_header(file) for file in files]
-    shared = _without_pretrained(words)
-    options = [("data", data), ("preset", preset), ("encoders", encoders), ("gpus", gpus)]
-    given = [word for option, value in options if value is not None for word in (f"--{option}", value)]
-    trained = trained_as(study, *chosen)
-    runs, used = [], set()
+    for option, number in (("seeds", seeds), ("steps", steps)):
+        if number is not None and number < 1:
+            raise UserError(f"--{option} {number}: give 1 or more")
+    headers = [read_header(file) for file in split_words(words)[1]]
+    given = {"data": data, "preset": preset, "encoders": encoders}
+    chosen = expand(["--model", study.runs[0].model, *(f"--{k}={v}" for k, v in given.items() if v is not None)])[1]
+    runs: list[Run] = []
+    used: set[str] = set()
     for run in study.runs:
-        if trained.get(run.name) != run.name:
-            continue
-        own = [about.path for about in headers if _is_for(about, run, *chosen)]
-        used.update(own)
-        starts = tuple(word for path in own for word in ("--pretrained", path))
-        expand(["--model", run.model, *given, *run.words, *starts, *shared])
-        runs += [Run(run.name, run.model, (*run.words, *starts), seed) for seed in range(seeds)]
-    unused = [about for about in headers if about.path not in used]
+        if chosen["preset"] not in run.apart:
+            own = [about.path for about in headers if _is_for(about, run, chosen)]
+            used.update(own)
+            starts = (f"--pretrained={path}" for path in own)
+            runs.append(Run(run.name, run.model, (*run.words, *starts)))
+    unused = next((about for about in headers if about.path not in used), None)
     if unused:
-        what = unused[0].encoder or unused[0].method
-        raise UserError(f"--pretrained {unused[0].path}: weights of {what}, which no run of {name} uses; leave it out")
-    return Plan(out=out, data=data, preset=preset, encoders=encoders, gpus=gpus, runs=tuple(runs), words=shared)
+        what = unused.encoder or unused.method
+        raise UserError(
+            f"--pretrained {unused.path}: weights of {what}, from which no run of {name} starts; leave it out"
+        )
+    budget = () if steps is None else ("--trainer.max_steps", str(steps))
+    planned = tuple(replace(run, seed=seed) for seed in range(seeds) for run in runs)
+    shared = (*budget, *_without_pretrained(words))
+    made = Plan(out or free_folder(name), data, preset, encoders, gpus, planned, shared)
+    check(made)
+    return made
+
+
+def results_of(plan: Plan, run: str) -> list[Path]:
+    """The result files of a study's run, one per seed that has one; of the run that was trained in its place."""
+    paths = [result_path(plan, one) for one in plan.runs if one.name == run]
+    return [path for path in paths if path.exists()]
+
+
+def stands_for(plan: Plan, run: str) -> str:
+    """The run that was trained in the place of one, because their settings are the same; often itself."""
+    return next((alike(plan)[one].name for one in plan.runs if one.name == run), run)
 
 
 def _without_pretrained(words: Sequence[str]) -> tuple[str, ...]:
@@ -252,21 +256,22 @@ def _without_pretrained(words: Sequence[str]) -> tuple[str, ...]:
     return tuple(kept)
 
 
-def _is_for(about: Pretrained, run: StudyRun, preset: str, encoders: str) -> bool:
+def _is_for(about: Pretrained, run: StudyRun, chosen: Mapping[str, str]) -> bool:
     """Whether weights are for the networks of a run, which starts from such."""
-    used = merged(run.model, preset, encoders)["model"]
+    used = merged(run.model, chosen["preset"], chosen["encoders"])["model"]
     used |= dict(word.removeprefix("--model.").split("=", 1) for word in run.words)
     if about.method:
         found = source_of("model", run.model)
-        fits = found is not None and found[0].stem == about.method
-        return fits and all(used.get(f"{kind}_encoder") == name for kind, name in about.encoders.items())
-    kind = about.encoder.split("_")[0]
-    return kind in run.pretrained and used.get(f"{kind}_encoder", _default(run.model, kind)) == about.encoder
+        if found is None or found[0].stem != about.method:
+            return False
+    wanted = about.encoders if about.method else {about.encoder.split("_")[0]: about.encoder}
+    return all(
+        kind in run.pretrained and used.get(f"{kind}_encoder", _default(run.model, kind)) == encoder
+        for kind, encoder in wanted.items()
+    )
 
 
 def _default(model: str, kind: str) -> str:
     """The encoder that a method takes where its recipe names none."""
-    from voiceface.words import constructor
-
     found = source_of("model", model)
     return constructor(*found).get(f"{kind}_encoder", "").strip("'\"") if found else ""

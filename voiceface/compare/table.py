@@ -13,7 +13,7 @@ from voiceface.report.cells import stratum_name
 
 ARROWS = {"v2f": "v→f", "f2v": "f→v", "both": ""}
 LOWER_IS_BETTER = ("EER", "median_rank")
-STRATA = "GNAEF"
+STRATA = "GNEFA"  # the order of letters in GN, GNA, GE and GEFA
 
 
 class Column(NamedTuple):

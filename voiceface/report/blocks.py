@@ -14,6 +14,7 @@ BEST, SAME, UNTESTED = "★", "≈", "?"
 SIGMA = "\N{GREEK SMALL LETTER SIGMA}"
 SYMBOLS = "*†‡§¶"
 NOTHING = "-"
+GAP = 2  # places between columns
 
 
 class Head(NamedTuple):
@@ -31,7 +32,14 @@ class Shown(NamedTuple):
 
     text: str
     sign: str = ""
-    """Beside it: ★ best, ≈ no significant difference to the best, ? not tested."""
+    """★ best, ≈ no significant difference to the best, ? not tested."""
+    mark: str = ""
+    """Symbol of what is said of this value alone."""
+
+    @property
+    def beside(self) -> str:
+        """What hangs out to the right of the value."""
+        return self.sign + self.mark
 
 
 class Line(NamedTuple):
@@ -54,11 +62,12 @@ class Block:
     @property
     def head_lines(self) -> list[list[str]]:
         """Above each column: what, direction and stratum, without what is the same everywhere."""
-        arrows = {head.arrow for head in self.heads if head.arrow}
+        told = any(words in self.title for words in DIRECTIONS.values())
+        one = told and len({head.arrow for head in self.heads if head.arrow}) == 1
         strata = {head.stratum for head in self.heads if head.stratum is not None}
         lines = []
         for head in self.heads:
-            what = f"{head.what} {head.arrow}" if head.arrow and len(arrows) > 1 else head.what
+            what = f"{head.what} {head.arrow}" if head.arrow and not one else head.what
             stratum = "" if head.stratum is None or not any(strata) else head.stratum or "anybody"
             lines.append([what, *stratum.replace("same ", "same\n").replace(" probe, ", "\nprobe, ").splitlines()])
         return lines
@@ -70,18 +79,15 @@ class Block:
 
     def width(self, label: int) -> int:
         """Places that it takes in the terminal, beside labels of so many places at most."""
-        widths = [
-            max(
-                len(part)
-                for part in (*head, *(c.text + " " * self.signed(i) for line in self.lines for c in [line.cells[i]]))
-            )
-            for i, head in enumerate(self.head_lines)
-        ]
-        return min(label, max((cell_len(line.label) for line in self.lines), default=0)) + sum(w + 1 for w in widths)
+        widths = []
+        for i, head in enumerate(self.head_lines):
+            texts = [*head, *(line.cells[i].text for line in self.lines)]
+            widths.append(max(map(cell_len, texts)) + self.beside(i))
+        return min(label, max((cell_len(line.label) for line in self.lines), default=0)) + sum(w + GAP for w in widths)
 
-    def signed(self, number: int) -> bool:
-        """Whether a sign stands in this column."""
-        return any(line.cells[number].sign for line in self.lines)
+    def beside(self, number: int) -> int:
+        """Places that signs and marks take beside this column."""
+        return max((len(line.cells[number].beside) for line in self.lines), default=0)
 
 
 def blocks(group: Group) -> list[Block]:
@@ -111,7 +117,7 @@ def pack(parts: Sequence[Block], width: int, label: int) -> list[Block]:
         label: Places that the first column may take; longer names go on in a line below.
 
     Returns:
-        Blocks as wide as the page at most, as long as no single column is wider.
+        Blocks as wide as the page at most, as long as no single column is wider; a single one needs no title.
     """
     packed: list[Block] = []
     for block in parts:
@@ -120,7 +126,7 @@ def pack(parts: Sequence[Block], width: int, label: int) -> list[Block]:
                 packed[-1] = both
             else:
                 packed.append(part)
-    return packed
+    return [replace(packed[0], title="")] if len(packed) == 1 else packed
 
 
 def labels(group: Group) -> list[str]:
@@ -146,13 +152,25 @@ def shared_facts(group: Group) -> str:
     """What all models have in common, such as their training data; empty: nothing that several models share."""
     models = [row for row in group.rows if row.kind == "model"]
     known = {name: {fact(row) for row in models} for name, fact in FACTS.items()}
-    same = [f"{name} {values.pop()}" for name, values in known.items() if len(values) == 1 and values != {""}]
-    return f"Every model: {', '.join(same)}." if same and len(models) > 1 else ""
+    same = [
+        f"{name} {next(iter(values))}" for name, values in known.items() if len(values) == 1 and not values & UNTOLD
+    ]
+    return f"The same for all: {'; '.join(same)}." if same and len(models) > 1 else ""
 
 
 def clean(text: str) -> str:
     """Text on one line, without characters that would act on a terminal."""
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+def value(own: Cell, column: Column, printed: bool = False) -> str:
+    """A value and its interval in per cent; `printed`: with the places that the literature gives, two at most."""
+    whole = own.low is not None and own.high is not None
+    if printed and own.value is not None and column.metric != "median_rank":
+        half = f" ± {_places((own.high - own.low) / 2)}" if own.low is not None and own.high is not None else ""
+        return _places(own.value) + half
+    ends = {"ci_low": own.low if whole else None, "ci_high": own.high}
+    return cell({"value": own.value, "metric": column.metric, **ends})
 
 
 def sign_of(own: Cell, row: Row, group: Group) -> str:
@@ -188,11 +206,12 @@ def _scores(group: Group, title: str, numbers: Sequence[int], marks: dict[str, s
         spread: list[Shown] = []
         for n in numbers:
             own, column = row.cells[n], group.columns[n]
-            text = _value(own, column) + marks.get(own.mark, "")
-            shown.append(Shown(text, sign_of(own, row, group)))
+            shown.append(
+                Shown(value(own, column, group.kind == "published"), sign_of(own, row, group), marks.get(own.mark, ""))
+            )
             spread.append(Shown("" if own.spread is None else _spread(own.spread, column)))
             if n in papers:
-                shown.append(Shown(_value(Cell(own.paper), column)))
+                shown.append(Shown(value(Cell(own.paper), column, printed=True)))
                 spread.append(Shown(""))
         lines.append(Line(label, row.kind, tuple(shown)))
         if any(c.spread is not None for c in row.cells):
@@ -205,7 +224,7 @@ def _facts(group: Group) -> Block | None:
     models = [row for row in group.rows if row.kind == "model"]
     wanted = {name: fact for name, fact in FACTS.items() if len({fact(row) for row in models}) > 1}
     if len(models) == 1:
-        wanted = {name: fact for name, fact in FACTS.items() if fact(models[0])}
+        wanted = {name: fact for name, fact in FACTS.items() if fact(models[0]) not in UNTOLD}
     if not wanted:
         return None
     lines = []
@@ -236,10 +255,12 @@ FACTS: dict[str, Callable[[Row], str]] = {
 }
 
 
-def _value(own: Cell, column: Column) -> str:
-    whole = own.low is not None and own.high is not None
-    ends = {"ci_low": own.low if whole else None, "ci_high": own.high}
-    return cell({"value": own.value, "metric": column.metric, **ends})
+UNTOLD = {"", "1"}  # facts that go without saying: what nobody knows, and one seed
+
+
+def _places(fraction: float) -> str:
+    text = f"{100 * fraction:.2f}"
+    return text.removesuffix("0")
 
 
 def _spread(spread: float, column: Column) -> str:

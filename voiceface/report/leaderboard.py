@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from voiceface.compare.table import Comparison, Group
-from voiceface.report.blocks import BEST, Block, Line, blocks, clean, footnotes, pack, shared_facts
+from voiceface.report.blocks import BEST, Block, blocks, clean, footnotes, pack, shared_facts
 from voiceface.report.legend import about, left_out_lines, legend, mark_lines, note_lines
 
 PIPED = 160  # places where standard output is no terminal
@@ -59,9 +59,9 @@ def _group(group: Group, width: int) -> Together:
     if line := about(group):
         parts.append(Text(line, style="dim"))
     parts.append("")
-    label = max(16, width // 4)
+    label = max(14, width // 6)
     for block in pack(blocks(group), width, label):
-        parts += [_table(block, label), ""]
+        parts += [_table(block, max(label, width - block.width(0))), ""]
     below = [shared_facts(group)] if shared_facts(group) else []
     parts += [Text(line) for line in (*below, *mark_lines(group), *note_lines(group))]
     parts += [_hanging(f"[{number}] {note}") for number, note in enumerate(footnotes(group), 1)]
@@ -74,7 +74,7 @@ def _hanging(line: str) -> RenderableType:
 
 def _table(block: Block, label: int) -> Table:
     table = Table(
-        title=block.title,
+        title=block.title or None,
         title_justify="left",
         title_style="bold cyan",
         box=box.SIMPLE_HEAD,
@@ -84,22 +84,18 @@ def _table(block: Block, label: int) -> Table:
         pad_edge=False,
     )
     table.add_column("", overflow="fold", max_width=label)
-    signed = [block.signed(number) for number in range(len(block.heads))]
-    for head, sign in zip(block.head_lines, signed, strict=True):
-        # The sign hangs out of the column of numbers, so that their points stand below each other.
-        table.add_column(
-            Text("\n".join(part + " " * sign for part in head)), justify="right", vertical="bottom", no_wrap=True
-        )
+    beside = [block.beside(number) for number in range(len(block.heads))]
+    for head, places in zip(block.head_lines, beside, strict=True):
+        # Signs hang out of the column of numbers, so that their points stand below each other.
+        above = Text("\n".join(part + " " * places for part in head))
+        table.add_column(above, justify="right", vertical="bottom", no_wrap=True)
     lines = block.shown
     for line, following in zip(lines, [*lines[1:], None], strict=True):
         last = line.kind in ("model", "spread") and following is not None and following.kind in ("chance", "ideal")
-        table.add_row(*_cells(line, signed), style=None if line.kind == "model" else "dim", end_section=last)
+        cells = [
+            Text(shown.text + shown.beside.ljust(places), style="bold" if shown.sign == BEST else "")
+            for shown, places in zip(line.cells, beside, strict=True)
+        ]
+        style = None if line.kind == "model" else "dim"
+        table.add_row(Text(line.label), *cells, style=style, end_section=last)
     return table
-
-
-def _cells(line: Line, signed: list[bool]) -> list[Text]:
-    cells = [Text(line.label)]
-    for shown, sign in zip(line.cells, signed, strict=True):
-        style = "bold" if shown.sign == BEST else ""
-        cells.append(Text(shown.text + (shown.sign or " ") * sign, style=style))
-    return cells

@@ -65,7 +65,7 @@ def legend(groups: Iterable[Group], best: str) -> list[str]:
     if any(c.value is None for _, r, c in cells if r.kind == "model"):
         lines.append("-: no such score.")
     if len(groups) > 1:
-        lines.append("No value of one table is to be ranked with one of another.")
+        lines.append("No value under one title is to be ranked with one under another.")
     return lines
 
 

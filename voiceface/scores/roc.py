@@ -42,9 +42,8 @@ class Curve:
         self.auc_bound = float((positive * negative)[0::2].sum()) / 2
         alarms = np.concatenate([[0.0], np.cumsum(negative[::-1])])
         misses = 1.0 - np.concatenate([[0.0], np.cumsum(positive[::-1])])
-        # Of the points above one another, the highest: np.interp wants each place once.
-        last = np.append(np.diff(alarms) > 0, True)
-        self.hits = np.interp(np.linspace(0.0, 1.0, HITS), alarms[last], 1.0 - misses[last])
+        # Of points above one another np.interp takes the highest at their place and the lowest to the left of it.
+        self.hits = np.interp(np.linspace(0.0, 1.0, HITS), alarms, 1.0 - misses)
         excess = alarms - misses
         after = min(max(int(np.searchsorted(excess, 0.0)), 1), len(positive))
         width = excess[after] - excess[after - 1]

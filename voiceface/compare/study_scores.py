@@ -1,0 +1,115 @@
+"""Scores of a study that the result of a training lacks: a paper's own protocol, means of several clips, probes.
+
+Beside the `results.json` of each run come `embeddings.npz`, `scores.json` and, where the study asks for it, `analysis`.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from voiceface.compare.plans import Plan
+from voiceface.compare.study import Study, results_of
+from voiceface.embeddings import Embeddings, read_embeddings
+from voiceface.errors import UserError
+from voiceface.results import read_results, write_results
+
+EMBEDDINGS, SCORES, ANALYSIS = "embeddings.npz", "scores.json", "analysis"
+
+
+def score_study(study: Study, plan: Plan, note: Callable[[str], None], level: float = 0.95) -> tuple[str, ...]:
+    """Embed, score and analyse the test people with each model of a study; what was done before is left alone.
+
+    Args:
+        study: The study.
+        plan: What was trained; a run without a result is passed over.
+        note: Takes a line for each model.
+        level: Confidence level of the scores, in (0, 1).
+
+    Returns:
+        A line for each model that could not be embedded.
+    """
+    failed = []
+    if study.score:
+        paths = dict.fromkeys(path for run in study.runs for path in results_of(plan, run.name))
+        for number, path in enumerate(paths, 1):
+            trained = read_results(path)
+            made = _made_of(study, trained, level)
+            if _relative(trained) or _is_done(study, path.parent, made):
+                continue
+            note(f"[{number}/{len(paths)}] {path.parent}: scoring as the paper does")
+            try:
+                _score(study, plan, path.parent, trained, made)
+            except UserError as error:
+                failed.append(f"{path.parent}: not scored as the paper does: {error}")
+    return tuple(failed)
+
+
+def _made_of(study: Study, trained: dict[str, Any], level: float) -> dict[str, Any]:
+    """What scores depend on: those made of the same need not be made again."""
+    return {
+        "checkpoint": trained["model"]["checkpoint"],
+        "clips_sha256": trained["data"]["clips_sha256"],
+        "protocol": study.score,
+        "grid": list(study.grid),
+        "level": level,
+    }
+
+
+def _relative(trained: dict[str, Any]) -> bool:
+    """Whether the model compares candidates with each other, so that its embeddings have no scores of their own."""
+    return {record["protocol"] for record in trained["scores"]} == {"sampled"}
+
+
+def _is_done(study: Study, folder: Path, made: dict[str, Any]) -> bool:
+    try:
+        done = read_results(folder / SCORES).get("study") == made
+        if study.analysis:
+            about = json.loads((folder / ANALYSIS / "analysis.json").read_text())["about"]
+            done = done and about["model"]["checkpoint"] == made["checkpoint"]
+    except (UserError, OSError, ValueError, KeyError):
+        return False
+    return done
+
+
+def _score(study: Study, plan: Plan, folder: Path, trained: dict[str, Any], made: dict[str, Any]) -> None:
+    from voiceface.scoring import score_embeddings
+
+    _embed(plan, folder)
+    embeddings = read_embeddings(folder / EMBEDDINGS, None, None)
+    scores = score_embeddings(
+        embeddings, trained["model"]["recipe"], protocols=[study.score], level=made["level"], note=lambda _: None
+    )
+    if study.grid:
+        scores["scores"] = [*scores["scores"], *_of_grid(study, embeddings, made["level"])]
+    if study.analysis:
+        from voiceface.analysis import analyze
+
+        analyze(embeddings, embeddings.about["identities"], folder / ANALYSIS)
+    write_results(folder / SCORES, {**scores, "study": made})
+
+
+def _of_grid(study: Study, embeddings: Embeddings, level: float) -> list[dict[str, Any]]:
+    """Joint scores of the study's own numbers of clips; those of the paper are there already."""
+    from voiceface.scores.joint import joint_records
+
+    similarity = embeddings.similarity
+    if not isinstance(similarity, str):
+        return []
+    rows = embeddings.voices, embeddings.voice_identity.tolist(), embeddings.faces, embeddings.face_identity.tolist()
+    records = joint_records(*rows, similarity, study.grid, level)  # type: ignore[arg-type]
+    return [record for record in records if not record["protocol"].startswith("trinet_gallery")]
+
+
+def _embed(plan: Plan, folder: Path) -> None:
+    """`voiceface embed` in a process of its own, as training is."""
+    words = [str(folder / "checkpoint"), "--out", str(folder / EMBEDDINGS), "--workers", "1"]
+    words += [] if plan.data is None else ["--data", plan.data]
+    words += [] if plan.gpus is None else ["--gpus", "1"]
+    command = [sys.executable, "-m", "voiceface", "embed", *words]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+    if done.returncode:
+        said = done.stderr.strip().splitlines() or ["nothing said"]
+        raise UserError(said[-1].removeprefix("voiceface: "))
