@@ -13,13 +13,12 @@ class TellParent(pl.Callback):
 
     Args:
         step: Global step at which it happens.
-        number: Signal.
     """
 
-    def __init__(self, step: int, number: int = signal.SIGTERM) -> None:
-        self.step, self.number = step, number
+    def __init__(self, step: int) -> None:
+        self.step = step
 
     def on_before_optimizer_step(self, trainer: pl.Trainer, *_: Any) -> None:
         if trainer.global_step == self.step:
-            os.kill(os.getppid(), self.number)
+            os.kill(os.getppid(), signal.SIGTERM)
             time.sleep(2)  # a signal to this process is handled meanwhile

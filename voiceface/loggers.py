@@ -16,8 +16,8 @@ from pytorch_lightning.loggers.csv_logs import ExperimentWriter
 from pytorch_lightning.loggers.logger import DummyExperiment  # type: ignore[attr-defined]
 from pytorch_lightning.utilities import rank_zero_only
 
-from voiceface.errors import UserError
 from voiceface.files import write_atomic
+from voiceface.report.log import ready_wandb
 
 log = logging.getLogger(__name__)
 
@@ -222,22 +222,7 @@ def run_loggers(
 
 def _wandb(folder: Path, project: str, settings: Mapping[str, Any], resumed: bool) -> Logger:
     """A logger to Weights & Biases, its files in the run folder; a resumed run goes on under its old id."""
-    try:
-        import wandb
-    except ImportError:
-        raise UserError(
-            f"--wandb {project}: the package is missing; pip install 'voiceface[wandb]', or leave the option out"
-        ) from None
-    if getattr(rank_zero_only, "rank", 0) == 0 and wandb.setup().settings.mode not in ("offline", "dryrun", "disabled"):
-        try:
-            wandb.login()
-        except wandb.errors.CommError as error:
-            log.warning("--wandb %s: %s", project, " ".join(str(error).split()))
-        except wandb.errors.Error as error:
-            raise UserError(
-                f"--wandb {project}: {' '.join(str(error).split()).rstrip('.')}; or keep the run on this machine: set "
-                "WANDB_MODE=offline"
-            ) from None
+    ready_wandb(project, login=getattr(rank_zero_only, "rank", 0) == 0)
     runs = sorted((folder / "wandb").glob("*run-*-*"), key=lambda run: run.name.split("run-")[-1]) if resumed else []
     return WandbLogger(
         project=project,

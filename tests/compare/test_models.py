@@ -98,21 +98,31 @@ def test_gone_on_with_it_has_the_bits_of_an_undisturbed_run(asked: Plan, compare
     assert [file for run in asked.runs for file in left_over(asked.folder(run))] == []
 
 
-def test_what_is_finished_stays_and_a_run_that_fails_is_kept_apart(asked: Plan, compared: tuple[list[Path], list[str]]):
+def test_what_is_finished_stays_and_a_run_that_fails_is_kept_apart(
+    asked: Plan, compared: tuple[list[Path], list[str]], tmp_path: Path
+):
     def times() -> dict[Path, int]:
         return {p: p.stat().st_mtime_ns for run in asked.runs for p in asked.folder(run).rglob("*") if p.is_file()}
 
-    before, said = times(), []
-    more = replace(asked, runs=(*asked.runs, Run("wrong", "trinet", ("--model.margin=wide",))))
-    assert run_plan(more, said.append) == compared[0]
+    def note(line: str) -> None:
+        said.append(line)
+        if line.startswith("[3/3]"):
+            weights.unlink(missing_ok=True)
+
+    weights, said = tmp_path / "weights.safetensors", []
+    header = json.dumps({"__metadata__": {"encoder": "face_small"}}).encode()
+    weights.write_bytes(len(header).to_bytes(8, "little") + header)
+    more = replace(asked, runs=(*asked.runs, Run("wrong", "trinet", (f"--pretrained={weights}",))))
+    before = times()
+    assert run_plan(more, note) == compared[0]
     assert times() == before
     assert [line.partition(": ")[2] for line in said[1:3]] == ["finished before"] * 2
-    assert said[4] == "[3/3] wrong, seed 0: failed; the others go on"
-    (line,) = failures(more)
-    assert line.startswith("wrong, seed 0: failed: --model.margin wide: expected")
-    assert str(asked.out / "wrong/seed-0.log") in line
+    assert said[4:] == ["[3/3] wrong, seed 0: failed; the others go on"]
+    log = asked.out / "wrong/seed-0.log"
+    missing = f"--pretrained {weights}: no such file; check its name"
+    assert failures(more) == (f"wrong, seed 0: failed: {missing} (all it said: {log})",)
     with pytest.raises(UserError, match="holds wrong, seed 0, which is not asked for now"):
-        run_plan(asked, said.append)
+        run_plan(asked, note)
 
 
 def test_a_comparison_at_work_is_not_joined(asked: Plan, compared: object):
@@ -267,8 +277,8 @@ def test_a_folder_keeps_one_comparison_that_may_grow(corpus: str, tmp_path: Path
             keep(plan(**{**grown, **change}, out=tmp_path))
         assert message in str(refused.value)
     changed = plan(**grown, out=tmp_path)
-    changed = replace(changed, runs=(replace(changed.runs[0], words=("--model.dim=3",)), *changed.runs[1:]))
-    with pytest.raises(UserError, match=r"its svhf was svhf, now svhf --model\.dim=3"):
+    changed = replace(changed, runs=(replace(changed.runs[0], words=("--data.people=3",)), *changed.runs[1:]))
+    with pytest.raises(UserError, match=r"its svhf was svhf, now svhf --data\.people=3"):
         keep(changed)
     assert json.loads((tmp_path / "compare.json").read_text()) == kept
 
@@ -285,7 +295,7 @@ def test_a_comparison_of_an_earlier_version_goes_on_and_says_so(corpus: str, tmp
 @pytest.mark.parametrize("content", ["", "{}", "[]", '{"schema": 9}', '{"schema": 1, "runs": []}'])
 def test_a_damaged_plan_is_refused(corpus: str, tmp_path: Path, content: str):
     (tmp_path / "compare.json").write_text(content)
-    with pytest.raises(UserError, match="compare.json: damaged, or of another version"):
+    with pytest.raises(UserError, match=r"compare\.json: damaged, or of another version"):
         keep(plan(["trinet"], out=tmp_path, data=corpus))
 
 

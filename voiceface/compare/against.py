@@ -161,7 +161,7 @@ def _people(data: Mapping[str, Any], paper: Mapping[str, Any]) -> list[str]:
     reasons = []
     if data.get("synthetic"):
         reasons.append("the corpus is synthetic")
-    elif (data.get("corpus"), data.get("split")) != (paper["corpus"] or None, "test"):
+    elif not paper["corpus"] or (data.get("corpus"), data.get("split")) != (paper["corpus"], "test"):
         here = " ".join(filter(None, (data.get("corpus"), data.get("split")))) or "clips of no named corpus"
         reasons.append(_differ("other people", here, paper["split"]))
     if paper["identities"] and data.get("identities") != paper["identities"]:

@@ -18,7 +18,7 @@ from voiceface.errors import UserError
 from voiceface.files import write_for_user
 from voiceface.recipes import merged
 from voiceface.results import read_effects, read_results
-from voiceface.words import expand, split_words
+from voiceface.words import expand
 
 SCHEMA = 1
 # Words of `voiceface fit` that are the comparison's own, and how it is asked for them; None: not at all.
@@ -160,12 +160,12 @@ def remarks(plan: Plan) -> tuple[str, ...]:
     """What is the same for all runs, and which recipes are the same under it: a line each."""
     chosen = expand(plan.fit_words(plan.runs[0]))[1]
     seeds = sorted({run.seed for run in plan.runs})
-    steps = split_words(plan.words)[2]
+    own = [] if any("max_steps" in word for word in plan.words) else ["the steps of each recipe"]
     lines = [
         f"the same for all: {plan.data or 'the built-in corpus'}, preset {chosen['preset']}, encoders "
         f"{chosen['encoders']}{' (the own of each recipe)' if chosen['encoders'] == 'paper' else ''}, "
         f"{'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, seeds))}, "
-        f"{' '.join(steps) if steps else 'the steps of each recipe'}"
+        f"{', '.join([*own, *([' '.join(plan.words)] if plan.words else [])])}"
     ]
     same = {(run.name, first.name): None for run, first in alike(plan).items() if run != first}
     lines += [

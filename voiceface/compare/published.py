@@ -103,7 +103,7 @@ def _group(table: Mapping[str, Any], people: Mapping[str, Mapping[str, Any]]) ->
     data = {key: table[key] for key in ("id", "method", "source")} | who
     data |= {"gallery": table.get("gallery", ""), "sampling": tuple(table.get("sampling", ()))}
     data |= {"again": table.get("again", False), "rows": own}
-    notes = [table["protocol"], *table.get("notes", [])]
+    notes = [f"Source: {table['source']}.", table["protocol"], *table.get("notes", [])]
     if any("half" in row for row in table["rows"]) and "level" not in table:
         notes.append(NO_LEVEL)
     return Group(
@@ -134,6 +134,9 @@ def _row(
         notes.append(f"other test people{number}: {who['split']}")
     if "unranked" in table:
         notes.append(table["unranked"])
+    ranked = kind == "model" and not notes
+    if second_hand:
+        notes.append("second-hand: another paper's number as this one prints it")
     halves, marks = row.get("half", {}), row.get("marks", {})
     values = {word: value for word, value in zip(words, row["values"], strict=False) if value is not None}
     cells = [_cell(values[word], halves.get(word), marks.get(word, "")) if word in values else EMPTY for word in words]
@@ -145,7 +148,7 @@ def _row(
         training_data=row.get("training_data", who["training_data"]) if kind == "model" else "",
         source=table["source"] + (", second-hand" if second_hand else ""),
         notes=tuple(notes),
-        ranked=kind == "model" and not notes,
+        ranked=ranked,
     )
 
 

@@ -197,7 +197,8 @@ def _may_be_result(file: Path) -> bool:
     if file.name.startswith("results."):
         return True
     try:
-        return "scores" in parse_results(file, read_content(file))
+        content = read_content(file)
+        return b'"scores"' in content or "scores" in parse_results(file, content)
     except UserError as error:
         return "no sections" not in str(error)
 

@@ -53,7 +53,7 @@ class Line:
         run: Whose scores; empty: nobody's, see `why`.
         f2v: Whose scores in the direction f2v, where the paper trains a network for each direction; empty: those of
             `run`.
-        protocol: Whose records; empty: what the table says.
+        protocol: Protocols whose records are shown, in place of the table's; the first that has a value.
         published: The paper's table, an id in `published.yaml`; empty: that of the table.
         row: Rows of it that hold the paper's values, in the order in which they are asked.
         why: Why there is no value of ours, where no run can give one.
@@ -62,7 +62,7 @@ class Line:
     name: str
     run: str = ""
     f2v: str = ""
-    protocol: str = ""
+    protocol: tuple[str, ...] = ()
     published: str = ""
     row: tuple[str, ...] = ()
     why: str = ""
@@ -142,8 +142,8 @@ def read_study(name: str) -> Study:
     said = yaml.safe_load((FOLDER / f"{name}.yaml").read_text())
     runs = {key: _run(key, value) for key, value in said.pop("runs").items()}
     tables = tuple(_table(value) for value in said.pop("tables"))
-    lists = {key: tuple(said.pop(key, ())) for key in ("grid", "notes")}
-    return Study(name, runs=tuple(runs.values()), tables=tables, **lists, **said)
+    said |= {key: tuple(said.get(key, ())) for key in ("grid", "notes")}
+    return Study(name, runs=tuple(runs.values()), tables=tables, **said)
 
 
 def _run(name: str, said: Mapping[str, Any] | None) -> StudyRun:
@@ -168,8 +168,8 @@ def _columns(word: str) -> list[Column]:
 
 
 def _line(said: Mapping[str, Any]) -> Line:
-    rows = said.get("row", ())
-    return Line(**{**said, "row": (rows,) if isinstance(rows, str) else tuple(rows)})
+    lists = {key: said.get(key, ()) for key in ("protocol", "row")}
+    return Line(**{**said, **{k: (v,) if isinstance(v, str) else tuple(v) for k, v in lists.items()}})
 
 
 def study_plan(

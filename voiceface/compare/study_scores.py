@@ -6,24 +6,61 @@ Beside the `results.json` of each run come `embeddings.npz`, `scores.json` and, 
 import json
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from voiceface.compare.models import to_stderr
 from voiceface.compare.plans import Plan
-from voiceface.compare.study import Study, results_of
+from voiceface.compare.study import Study, read_study, results_of
 from voiceface.embeddings import Embeddings, read_embeddings
 from voiceface.errors import UserError
 from voiceface.results import read_results, write_results
 
+Record = Mapping[str, Any]
+
 EMBEDDINGS, SCORES, ANALYSIS = "embeddings.npz", "scores.json", "analysis"
 
 
-def score_study(study: Study, plan: Plan, note: Callable[[str], None], level: float = 0.95) -> tuple[str, ...]:
+@dataclass(frozen=True)
+class Scored:
+    """All scores of one training.
+
+    Attributes:
+        path: Its result file.
+        results: The content.
+        records: Its scores and those made for the study.
+        absent: Why a protocol has no scores, by protocol and direction.
+        probes: Of `voiceface analyze`.
+    """
+
+    path: Path
+    results: Mapping[str, Any]
+    records: Sequence[Record]
+    absent: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    probes: Sequence[Record] = ()
+
+
+def read_scored(path: Path) -> Scored:
+    """Read a run's result, and beside it the scores and the analysis that a study made."""
+    results = read_results(path)
+    records, absent, probes = list(results["scores"]), {}, []
+    if (path.parent / SCORES).exists():
+        scored = read_results(path.parent / SCORES)
+        if scored["model"]["checkpoint"] == results["model"]["checkpoint"]:
+            records = [*scored["scores"], *records]
+            absent = {(one["protocol"], one["direction"]): one["reason"] for one in scored["absent"]}
+    if (path.parent / ANALYSIS / "analysis.json").exists():
+        probes = json.loads((path.parent / ANALYSIS / "analysis.json").read_text())["scores"]
+    return Scored(path, results, records, absent, probes)
+
+
+def score_study(name: str, plan: Plan, note: Callable[[str], None] = to_stderr, level: float = 0.95) -> tuple[str, ...]:
     """Embed, score and analyse the test people with each model of a study; what was done before is left alone.
 
     Args:
-        study: The study.
+        name: Study.
         plan: What was trained; a run without a result is passed over.
         note: Takes a line for each model.
         level: Confidence level of the scores, in (0, 1).
@@ -31,6 +68,7 @@ def score_study(study: Study, plan: Plan, note: Callable[[str], None], level: fl
     Returns:
         A line for each model that could not be embedded.
     """
+    study = read_study(name)
     failed = []
     if study.score:
         paths = dict.fromkeys(path for run in study.runs for path in results_of(plan, run.name))

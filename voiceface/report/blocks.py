@@ -49,6 +49,8 @@ class Line(NamedTuple):
     kind: str
     """model, spread (over the seeds of the model above), chance or ideal."""
     cells: tuple[Shown, ...]
+    bare: bool = False
+    """Whether its row holds no value in the whole group."""
 
 
 @dataclass(frozen=True)
@@ -74,8 +76,8 @@ class Block:
 
     @property
     def shown(self) -> list[Line]:
-        """The lines that say something here: all models, and whatever else holds a value."""
-        return [line for line in self.lines if line.kind == "model" or any(c.text not in ("", "-") for c in line.cells)]
+        """The lines that say something here, and those of models that have no value anywhere."""
+        return [line for line in self.lines if line.bare or any(c.text not in ("", NOTHING) for c in line.cells)]
 
     def width(self, label: int) -> int:
         """Places that it takes in the terminal, beside labels of so many places at most."""
@@ -167,25 +169,27 @@ def value(own: Cell, column: Column, printed: bool = False) -> str:
     """A value and its interval in per cent; `printed`: with the places that the literature gives, two at most."""
     whole = own.low is not None and own.high is not None
     if printed and own.value is not None and column.metric != "median_rank":
-        half = f" ± {_places((own.high - own.low) / 2)}" if own.low is not None and own.high is not None else ""
-        return _places(own.value) + half
+        texts = [f"{100 * own.value:.2f}"]
+        if own.low is not None and own.high is not None:
+            texts.append(f"{50 * (own.high - own.low):.2f}")
+        places = 1 if all(text.endswith("0") for text in texts) else 0
+        return " ± ".join(text[: len(text) - places] for text in texts)
     ends = {"ci_low": own.low if whole else None, "ci_high": own.high}
     return cell({"value": own.value, "metric": column.metric, **ends})
 
 
-def sign_of(own: Cell, row: Row, group: Group) -> str:
-    """★, ≈ or ? of a value; empty: none, as where only one model is ranked."""
-    if row.kind != "model" or own.value is None or not row.ranked or len(_ranked(group)) < 2:
+def sign_of(row: Row, number: int, group: Group) -> str:
+    """★, ≈ or ? of the value in a column; empty: none, as where only one model is ranked in the column."""
+    own, ranked = row.cells[number], [r for r in group.rows if r.kind == "model" and r.ranked]
+    if row.kind != "model" or not row.ranked or own.value is None:
+        return ""
+    if sum(r.cells[number].value is not None for r in ranked) < 2:
         return ""
     if own.best:
         return BEST
     if own.same is None:
         return UNTESTED if any(c.same is not None for r in group.rows for c in r.cells) else ""
     return SAME if own.same else ""
-
-
-def _ranked(group: Group) -> list[Row]:
-    return [row for row in group.rows if row.kind == "model" and row.ranked]
 
 
 def _title(column: Column) -> str:
@@ -207,13 +211,14 @@ def _scores(group: Group, title: str, numbers: Sequence[int], marks: dict[str, s
         for n in numbers:
             own, column = row.cells[n], group.columns[n]
             shown.append(
-                Shown(value(own, column, group.kind == "published"), sign_of(own, row, group), marks.get(own.mark, ""))
+                Shown(value(own, column, group.kind == "published"), sign_of(row, n, group), marks.get(own.mark, ""))
             )
             spread.append(Shown("" if own.spread is None else _spread(own.spread, column)))
             if n in papers:
                 shown.append(Shown(value(Cell(own.paper), column, printed=True)))
                 spread.append(Shown(""))
-        lines.append(Line(label, row.kind, tuple(shown)))
+        bare = row.kind == "model" and all(c.value is None for c in row.cells)
+        lines.append(Line(label, row.kind, tuple(shown), bare))
         if any(c.spread is not None for c in row.cells):
             lines.append(Line(f"  {SIGMA} of {row.seeds} seeds", "spread", tuple(spread)))
     return Block(title, tuple(heads), tuple(lines))
@@ -256,11 +261,6 @@ FACTS: dict[str, Callable[[Row], str]] = {
 
 
 UNTOLD = {"", "1"}  # facts that go without saying: what nobody knows, and one seed
-
-
-def _places(fraction: float) -> str:
-    text = f"{100 * fraction:.2f}"
-    return text.removesuffix("0")
 
 
 def _spread(spread: float, column: Column) -> str:

@@ -10,9 +10,7 @@ LATEX = {
     **{c: f"\\{c}" for c in "&%$#_{}"},
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
+    **{c: f"${c}$" for c in "<>|"},
     '"': "''",
     "`": "{`}",
     # After the end of a row these would be read as arguments of it.
@@ -59,8 +57,8 @@ def markdown_line(text: str) -> str:
 
 def latex(text: str) -> str:
     """Text that LaTeX sets as it is, in ASCII alone; a character beyond Latin letters becomes its number, `U+4E2D`."""
-    # Two hyphens would be set as a dash.
-    plain = re.sub("-(?=-)", "-\0", clean(text))
+    # Two of these in a row would be set as one dash or quotation mark.
+    plain = re.sub(r"([-',])(?=\1)", "\\1\0", clean(text))
     return "".join(map(_latex_character, plain)).replace("\0", "{}")
 
 

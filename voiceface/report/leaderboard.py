@@ -1,5 +1,7 @@
 """A leaderboard in the terminal."""
 
+import sys
+
 from rich import box
 from rich.console import Console, RenderableType
 from rich.console import Group as Together
@@ -15,11 +17,12 @@ PIPED = 160  # places where standard output is no terminal
 
 
 def print_leaderboard(comparison: Comparison) -> None:
-    """Print a leaderboard to standard output, as wide as the terminal."""
+    """Print a leaderboard to standard output, as wide as the terminal; piped, 160 places wide and plain."""
     console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = PIPED
-    console.print(leaderboard(comparison, console.width))
+    if console.is_terminal:
+        console.print(leaderboard(comparison, console.width))
+    else:
+        sys.stdout.write(plain_leaderboard(comparison))
 
 
 def plain_leaderboard(comparison: Comparison, width: int = PIPED) -> str:
@@ -47,7 +50,7 @@ def leaderboard(comparison: Comparison, width: int) -> Together:
         parts += [_group(group, width), ""]
     signs = legend(comparison.groups, f"{BEST} (bold)")
     notes = [clean(note) for note in comparison.notes]
-    parts += [Padding(Text(line, style="italic"), 0) for line in (*signs, *notes)]
+    parts += [Text(line, style="italic") for line in (*signs, *notes)]
     if comparison.left_out:
         parts += ["" if parts else Text(), Text("Left out", style="bold yellow")]
         parts += [_hanging(line) for line in left_out_lines(comparison)]

@@ -5,22 +5,19 @@ from collections.abc import Iterable
 from voiceface.compare.table import Comparison, Group
 from voiceface.report.blocks import BEST, SAME, SIGMA, UNTESTED, clean, mark_symbols, sign_of
 
-PROTOCOLS = {"exact": "every pair of the split", "sampled": "seeded trials"}
+PROTOCOLS = {"exact": "scored on every pair of the split", "sampled": "scored on seeded trials"}
 
 
 def about(group: Group) -> str:
     """By what protocol a group was scored, and whose clips, as far as the title does not say it."""
-    if group.kind == "measured":
-        sha = str(group.data.get("clips_sha256", ""))[:12]
-        scored = (
-            f"scored on {PROTOCOLS[group.protocol]}" if group.protocol in PROTOCOLS else f"protocol {group.protocol}"
-        )
-        return clean(f"{scored}, clips {sha}" if sha else scored)
-    words = [str(group.data[key]) for key in ("split", "gallery") if group.data.get(key)]
-    people = group.data.get("identities")
-    words += [f"{people:,} people" if isinstance(people, int) else str(people)] if people else []
-    words += [PROTOCOLS.get(group.protocol, group.protocol)] if group.protocol else []
-    return clean("; ".join(word for word in dict.fromkeys(words) if word not in group.title))
+    by = PROTOCOLS.get(group.protocol, "" if " " in group.protocol else group.protocol and f"protocol {group.protocol}")
+    if group.kind == "published":
+        people = group.data.get("identities")
+        words = [str(group.data[key]) for key in ("split", "gallery") if group.data.get(key)]
+        words += [f"{people:,} people" if isinstance(people, int) else str(people)] if people else []
+        return clean("; ".join(word for word in dict.fromkeys([*words, by]) if word and word not in group.title))
+    sha = str(group.data.get("clips_sha256") or "")[:12]
+    return clean(", ".join(filter(None, (by, sha and f"clips {sha}"))))
 
 
 def legend(groups: Iterable[Group], best: str) -> list[str]:
@@ -36,7 +33,7 @@ def legend(groups: Iterable[Group], best: str) -> list[str]:
     groups = list(groups)
     cells = [(g, r, c) for g in groups for r in g.rows for c in r.cells]
     columns = [column for g in groups for column in g.columns]
-    signs = {sign_of(c, r, g) for g, r, c in cells}
+    signs = {sign_of(r, number, g) for g in groups for r in g.rows for number in range(len(g.columns))}
     ranks = any(column.metric == "median_rank" for column in columns)
     lines = ["Per cent, but for the median rank." if ranks else "Per cent."] if columns else []
     lower = list(dict.fromkeys(column.what for column in columns if column.lower_is_better))

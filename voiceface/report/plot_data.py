@@ -80,8 +80,8 @@ class Results:
         self.protocol = group.protocol
         self.of = {name: [results for _, results in group.results[name]] for name in self.listed}
         self._scores = {name: [Scores(results["scores"]) for results in self.of[name]] for name in self.listed}
-        every = (results for runs in group.results.values() for _, results in runs)
-        ideal = next((results["ideal_observer"] for results in every if results.get("ideal_observer")), [])
+        every = [results.get("ideal_observer") or [] for runs in group.results.values() for _, results in runs]
+        ideal: list[Mapping[str, Any]] = next(filter(None, every), [])
         self.ideal = [IDEAL] if ideal and self.protocol in ("exact", "sampled") else []
         self._scores[IDEAL] = [Scores(ideal)]
 
@@ -155,7 +155,7 @@ def recall(r: Results) -> Plot:
         series.append(Series(CHANCE, tuple(Point(k, y) for k, y in guess if y is not None)))
         panels.append(_panel(words, series))
     text = r.chosen("Share of queries that find the right person among the first K of the whole split.")
-    return _plot("recall", text, "lines", "first K", "R@K, %", panels, r, log="x")
+    return _plot("Recall", text, "lines", "first K", "R@K, %", panels, r, log="x")
 
 
 def roc(r: Results) -> Plot:
@@ -182,7 +182,7 @@ def training(r: Results) -> Plot:
             curve = (results.get("training") or {}).get("curve") or []
             series.append(_series(model, [Point(step, value) for step, value in curve]))
     text = r.chosen("1:2 accuracy in validation, of the directions that are trained; of several runs the first.")
-    return _plot("training", text, "lines", "training step", "accuracy, %", [_panel("", series)], r)
+    return _plot("Training", text, "lines", "training step", "accuracy, %", [_panel("", series)], r)
 
 
 def strata(r: Results) -> Plot:
@@ -195,8 +195,10 @@ def strata(r: Results) -> Plot:
         ]
         panels.append(_panel(words, [*series, Series(CHANCE, (Point(0, 0.5), Point(len(names) - 1, 0.5)))]))
     words = "; ".join(f"{s}: {stratum_name(s)}" for s in names)
-    text = r.chosen(f"1:2 accuracy where candidates are alike. {words}. Bars stand in the order of the legend.")
-    return _plot("strata", text, "bars", "", "accuracy, %", panels, r, labels=tuple(names))
+    text = r.chosen(
+        f"1:2 accuracy where candidates are alike. {words}. Bars stand on chance, in the order of the legend."
+    )
+    return _plot("Strata", text, "bars", "", "accuracy, %", panels, r, labels=tuple(names))
 
 
 def forest(r: Results) -> Plot:
@@ -217,9 +219,9 @@ def forest(r: Results) -> Plot:
 
 PLOTS: Mapping[str, Callable[[Results], Plot]] = {
     "many_curves": many,
-    "forest": forest,
     "roc_curves": roc,
     "recall_curves": recall,
+    "forest": forest,
     "strata_bars": strata,
     "training_curves": training,
 }

@@ -120,7 +120,7 @@ def _lines(axes: "Axes", panel: Panel, plot: Plot) -> None:
         if low != y or high != y:
             floor = [max(value, TICKS[0]) for value in low]
             axes.fill_between(x, floor, high, color=_style(series.name, plot.models)["color"], alpha=0.13, linewidth=0)
-        ends.append((series.name, x[-1], y[-1]))
+        ends.append((series.name, x[-1], y[-1], sum(y)))
     axes.set_xlabel(plot.x_name)
     axes.set_ylabel(plot.y_name)
     axes.margins(x=0.02)
@@ -132,20 +132,24 @@ def _lines(axes: "Axes", panel: Panel, plot: Plot) -> None:
         axes.minorticks_off()
     if plot.log == "xy":
         axes.set_yscale("log")
-        axes.set_ylim(bottom=max(TICKS[0], 0.7 * min(y for _, _, y in ends)), top=105)
+        axes.set_ylim(bottom=max(TICKS[0], 0.7 * min(y for _, _, y, _ in ends)), top=105)
         few = [t for t in TICKS if t >= axes.get_ylim()[0]]
         axes.set_yticks(few, [f"{t:g}" for t in few])
         axes.minorticks_off()
     elif plot.log or share:
         axes.set_ylim(0, 102)
+    if not (plot.log or share):
+        axes.locator_params(axis="x", integer=True, nbins=6)
+    axes.autoscale_view()  # or the ends of lines are not yet where they will be
     _name_ends(axes, ends, plot.models)
 
 
-def _name_ends(axes: "Axes", ends: list[tuple[str, float, float]], models: Sequence[str]) -> None:
+def _name_ends(axes: "Axes", ends: list[tuple[str, float, float, float]], models: Sequence[str]) -> None:
     """Write each line's name beside its end, apart from each other, joined to it by a thin line."""
     to_axes = axes.transData + axes.transAxes.inverted()
     gap = 0.155 / (HEIGHT - TOP - BOTTOM)
-    placed = sorted(((to_axes.transform((x, y)), name) for name, x, y in ends), key=lambda end: end[0][1])
+    ends = sorted(ends, key=lambda end: (round(end[2], 6), end[3]))  # ROC curves all end in one point
+    placed = [(to_axes.transform((x, y)), name) for name, x, y, _ in ends]
     heights: list[float] = []
     for (_, y), _ in placed:
         heights.append(max(float(y), heights[-1] + gap) if heights else max(float(y), 0.0))
@@ -172,11 +176,11 @@ def _bars(axes: "Axes", panel: Panel, plot: Plot) -> None:
     for number, one in enumerate(series):
         x, y, low, high = _percent(one)
         at = [value - 0.42 + width * (number + 0.5) for value in x]
-        axes.bar(at, y, width * 0.9, color=_style(one.name, plot.models)["color"])
+        axes.bar(at, [value - 50 for value in y], width * 0.9, bottom=50, color=_style(one.name, plot.models)["color"])
         axes.vlines(at, low, high, color=INK, linewidth=0.5)
-    axes.axhline(50, color=GREY, linewidth=1, linestyle=":")
-    lowest = min(100 * (p.low or p.y) for s in series for p in s.points)
-    axes.set_ylim(max(0.0, min(40.0, 5 * (lowest // 5))), 100)
+    axes.axhline(50, color=GREY, linewidth=1)
+    lowest = min(100 * (p.low or p.y) for drawn in plot.panels for s in drawn.series for p in s.points)
+    axes.set_ylim(max(0.0, min(45.0, 5 * (lowest // 5))), 100)
     axes.set_xticks(range(len(plot.labels)), plot.labels, fontsize=7.5)
     axes.tick_params(axis="x", length=0)
     axes.grid(visible=False, axis="x")
@@ -236,6 +240,7 @@ def to_svg(figure: "Figure", name: str, title: str, text: str) -> str:
     size = re.search(r'viewBox="[^"]*"', svg)
     body = svg[svg.index(">") + 1 :]
     body = re.sub(r"<metadata>.*?</metadata>|<style[^>]*>.*?</style>|<!--.*?-->", "", body, flags=re.DOTALL)
+    body = body.replace("xlink:href", "href")
     body = re.sub(r' id="[^"]*_\d+"', "", body)  # of groups, which nothing refers to
     body = re.sub(r'( id="|#)([mpMC][0-9a-f]{10,})', rf"\g<1>{name}-\g<2>", body)
     for colour, variable in [

@@ -3,6 +3,8 @@
 import random
 from typing import Any
 
+import hypothesis.strategies as st
+
 from voiceface.compare.table import EMPTY, Cell, Column, Comparison, Group, Row, columns_of
 
 WORDS = ("AUC", "AUC/G", "AUC/N", "AUC/A", "AUC/GNA")
@@ -18,7 +20,7 @@ def chance_of(column: Column) -> float:
 
 
 def measured(models: int = 20, columns: tuple[Column, ...] = COLUMNS, seed: int = 0) -> Group:
-    """Models from good to bad, the first the best; 3 seeds each fifth; one that is not ranked, one without retrieval."""
+    """Models from good to bad, the first the best; 3 seeds each fifth; one is not ranked, one lacks retrieval."""
     rng = random.Random(seed)
     rows = []
     for number in range(models):
@@ -33,7 +35,7 @@ def measured(models: int = 20, columns: tuple[Column, ...] = COLUMNS, seed: int 
                     low,
                     value + half,
                     spread=rng.uniform(0.002, 0.02) if number % 5 == 4 else None,
-                    same=None if number in (0, 7) else number < 4,
+                    same=None if number in (0, 7) else number < 4 or number == 5,
                     p_value=None if number in (0, 7) else 0.5 if number < 4 else 1e-9,
                     difference=None if number in (0, 7) else (-0.02 * number, -0.02 * number - 0.01, 0.0),
                 )
@@ -109,4 +111,69 @@ def rich_comparison() -> Comparison:
         (measured(), published(), study()),
         (("old.json", "result schema 9, this version reads (1, 2); update voiceface"), ("b_*.json", "empty | file")),
         ("Tables of different clips are not ranked with each other.",),
+    )
+
+
+def naive(cell: Cell, column: Column) -> str:
+    """A value as a table shows it, written anew: per cent to one place, half the interval or its ends."""
+    if cell.value is None:
+        return "-"
+    if column.metric == "median_rank":
+        return f"{cell.value:,.0f}" if round(cell.value, 1) == int(cell.value) else f"{cell.value:,.1f}"
+    value = 100 * cell.value
+    places = 2 if 0 < value < 1 else 1
+    if cell.low is None or cell.high is None:
+        return f"{value:.{places}f}"
+    low, high = 100 * cell.low, 100 * cell.high
+    if abs(value - (low + high) / 2) > max((high - low) / 10, 0.05):
+        return f"{value:.{places}f} ({low:.{places}f}-{high:.{places}f})"
+    return f"{value:.{places}f} ± {(high - low) / 2:.{places}f}"
+
+
+SOME = tuple(c for w in ("AUC", "EER/G", "1:2/GN", "1:10/v2f", "mAP", "median_rank/f2v") for c in columns_of(w))
+
+
+ANY_TEXT = st.text(max_size=30)
+
+
+@st.composite
+def comparisons(draw: st.DrawFn, names: st.SearchStrategy[str] = ANY_TEXT) -> Comparison:
+    """Any small leaderboard; names and notes are any text."""
+    groups = []
+    for _ in range(draw(st.integers(1, 2))):
+        columns = tuple(draw(st.lists(st.sampled_from(SOME), min_size=1, max_size=6, unique=True)))
+        rows = []
+        for name in draw(st.lists(names, min_size=1, max_size=4, unique=True)):
+            cells = tuple(draw(_cells(column)) for column in columns)
+            rows.append(
+                Row(
+                    name,
+                    cells,
+                    parameters=draw(st.none() | st.integers(0, 10**9)),
+                    training_data=draw(names),
+                    steps=draw(st.none() | st.integers(0, 10**6)),
+                    seeds=draw(st.integers(1, 5)),
+                    notes=tuple(draw(st.lists(names, max_size=2))),
+                    ranked=draw(st.booleans()),
+                )
+            )
+        rows.append(Row("chance", tuple(Cell(chance_of(c)) for c in columns), kind="chance", ranked=False))
+        groups.append(Group(draw(names), "measured", "exact", columns, tuple(rows), notes=(draw(names),)))
+    return Comparison(tuple(groups), tuple(draw(st.lists(st.tuples(names, names), max_size=2))))
+
+
+@st.composite
+def _cells(draw: st.DrawFn, column: Column) -> Cell:
+    value = draw(st.none() | st.floats(0.02, 0.9))
+    if value is not None and column.metric == "median_rank":
+        value = round(1 + 1000 * value)
+    wide = draw(st.booleans()) and value is not None and column.metric != "median_rank"
+    return Cell(
+        value,
+        value - 0.015 if wide else None,
+        value + 0.015 if wide else None,
+        spread=draw(st.none() | st.floats(0.001, 0.1)),
+        best=draw(st.booleans()),
+        same=draw(st.sampled_from((None, True, False))),
+        mark=draw(st.sampled_from(("", "", "read off a plot", "by eye"))),
     )
