@@ -10,7 +10,7 @@ from voiceface.errors import UserError
 SCHEMA = 2
 READABLE = (1, 2)  # 1 had neither a seal nor effects, examples and ROC curves
 SECTIONS = ("schema", "model", "data", "environment", "scores")
-# What the sections say at least, and in what type.
+# What the sections say, and in what type: all of it in `model` and `data`.
 MODEL: dict[str, Any] = {
     "recipe": str | None,
     "method": str,
@@ -30,6 +30,8 @@ DATA: dict[str, Any] = {
     "faces": int,
     "skipped": int,
 }
+TRAINING: dict[str, Any] = {"steps": int | None, "seed": int | None, "curve": list}
+ENVIRONMENT: dict[str, Any] = {"seed": int | None}
 RECORD = (
     "task",
     "direction",
@@ -70,17 +72,21 @@ def check(path: Path, results: dict[str, Any]) -> None:
     if schema not in READABLE or not isinstance(schema, int):
         advice = "; update voiceface" if isinstance(schema, int) and schema > SCHEMA else ""
         raise UserError(f"{path}: result schema {schema}, this version reads {READABLE}{advice}")
-    for section, keys in (("model", MODEL), ("data", DATA), ("environment", {})):
-        if not isinstance(results[section], dict):
+    if schema == 1 and isinstance(results["data"], dict):
+        results["data"] = {"skipped": 0, **results["data"]}
+    for section, kinds in (("model", MODEL), ("data", DATA), ("environment", ENVIRONMENT), ("training", TRAINING)):
+        content = results.get(section, {})
+        if not isinstance(content, dict):
             raise UserError(f"{path}: its section {section} is no object; make the result anew")
-        if schema == 1 and section == "data":
-            results[section] = {"skipped": 0, **results[section]}
-        absent = [key for key in keys if key not in results[section]]
+        absent = [key for key in kinds if key not in content] if section in ("model", "data") else []
         if absent:
             raise UserError(f"{path}: its section {section} lacks {', '.join(absent)}; make the result anew")
-        odd = next((key for key, kind in keys.items() if not isinstance(results[section][key], kind)), None)
+        odd = next((key for key in kinds if key in content and not isinstance(content[key], kinds[key])), None)
         if odd:
-            raise UserError(f"{path}: its {section}.{odd} is {results[section][odd]!r}; make the result anew")
+            raise UserError(f"{path}: its {section}.{odd} is {content[odd]!r}; make the result anew")
+    curve = [*results.get("training", {}).get("curve", [])]
+    if not all(isinstance(point, list) and len(point) == 2 and all(map(_is_number, point)) for point in curve):
+        raise UserError(f"{path}: its training.curve is no list of pairs of numbers; make the result anew")
     if "effects" in results and not _names_a_file(results["effects"]):
         raise UserError(f"{path}: its section effects names no file beside it; make the result anew")
     for section in ("scores", "ideal_observer"):
@@ -111,9 +117,14 @@ def _check_record(path: Path, record: Mapping[str, Any]) -> None:
     for name in ("value", "ci_low", "ci_high", "chance"):
         if record[name] is not None and not _is_score(record[name], record["metric"]):
             raise UserError(f"{path}: a {record['metric']} has the {name} {record[name]!r}; make the result anew")
+    ends = record["ci_low"], record["ci_high"], record["ci_level"]
+    if not (ends == (None, None, None) or (None not in ends and _is_number(ends[2]) and 0.0 < ends[2] < 1.0)):
+        raise UserError(f"{path}: a {record['metric']} has no whole interval and level; make the result anew")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _is_score(value: Any, metric: str) -> bool:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        return False
-    return bool(value >= 1.0 if metric == "median_rank" else -1e-9 <= value <= 1.0 + 1e-9)
+    return _is_number(value) and bool(value >= 1.0 if metric == "median_rank" else -1e-9 <= value <= 1.0 + 1e-9)

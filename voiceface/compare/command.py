@@ -9,7 +9,7 @@ from typing import Any
 
 from voiceface.compare.grouping import EXACT, SAMPLED, compare_results
 from voiceface.compare.reading import Found, find_results, installed_results, reference_results
-from voiceface.compare.table import Comparison
+from voiceface.compare.table import Comparison, columns_of
 from voiceface.compare.words import FORMATS
 from voiceface.errors import UserError
 from voiceface.files import check_writable, write_for_user
@@ -36,7 +36,8 @@ def run_compare(options: Namespace) -> int:
         from voiceface.compare.against import against_paper
 
         comparison = against_paper(comparison)
-    if options.published or not (options.results or options.models or options.study or options.against):
+    chosen = (options.results, options.models, options.study, options.against, options.tasks, options.protocol)
+    if options.published or not any(chosen):
         from voiceface.compare.published import published
 
         comparison = replace(comparison, groups=(*comparison.groups, *published()))
@@ -52,8 +53,12 @@ def run_compare(options: Namespace) -> int:
 
 def _check(options: Namespace) -> str:
     """Refuse what cannot be meant before any work; the format."""
-    if options.study and (options.models or options.results):
-        raise UserError("--study: has its own models; leave --models and RESULTS out")
+    own = [name for name in ("results", "models", "tasks", "protocol", "against") if getattr(options, name)]
+    if options.study and own:
+        what = "RESULTS" if own[0] == "results" else f"--{own[0]}"
+        raise UserError(f"--study {options.study}: has models and columns of its own; leave {what} out")
+    for word in options.tasks.split(",") if options.tasks else ():
+        columns_of(word)
     if not (options.models or options.study):
         given = [name for name in TRAINING if getattr(options, name) is not None]
         given += ["seeds"] if options.seeds != 1 else []
@@ -84,7 +89,7 @@ def _of_installed(options: Namespace) -> Comparison:
     found, left_out = installed_results()
     installed = {one.results["model"]["recipe"] for one in found}
     found += [one for one in reference_results() if one.results["model"]["recipe"] not in installed]
-    return _compare(found, left_out, options)
+    return _compare(found, left_out, options) if found else Comparison((), tuple(left_out))
 
 
 def _compare(found: Sequence[Found], left_out: Sequence[tuple[object, str]], options: Namespace) -> Comparison:
@@ -133,19 +138,11 @@ def _show(comparison: Comparison, form: str, out: str | None) -> None:
 
         print_leaderboard(comparison)
         return
-    text = _written(comparison, form)
+    from voiceface.report.formats import render
+
+    text = render(comparison, form)
     if out is None:
         sys.stdout.write(text)
     else:
         write_for_user(Path(out), text.encode())
         print(f"leaderboard: {out}")
-
-
-def _written(comparison: Comparison, form: str) -> str:
-    if form == "html":
-        from voiceface.report.page import to_html
-
-        return to_html(comparison)
-    from voiceface.report.formats import render
-
-    return render(comparison, form, 160)

@@ -6,14 +6,14 @@ from voiceface.parser import Parser, add_command, add_path, given
 from voiceface.recipes import list_recipes
 from voiceface.words import ENCODERS
 
-FORMATS = {"table": "txt", "md": "md", "latex": "tex", "csv": "csv", "json": "json", "html": "html"}
+FORMATS = {"table": "txt", "md": "md", "latex": "tex", "csv": "csv", "json": "json", "html": "html", "svg": "svg"}
 STUDIES = ("trinet-ablation", "trinet-confidence", "kim-strata", "kim-models", "drl-ablation", "joint")
 
 EXAMPLES = """examples:
   voiceface compare                                          checkpoints at hand, and the literature
   voiceface compare runs/*                                   your runs
   voiceface compare runs/* --tasks AUC,1:2/G,mAP/v2f         the columns that you want
-  voiceface compare runs/* --out page.html                   a page with curves; also .md .tex .csv .json
+  voiceface compare runs/* --out page.html                   a page with curves; also .md .tex .csv .json .svg
   voiceface compare runs/trinet --against paper              ours beside the paper's own numbers
   voiceface compare --models trinet,drl,pins --seeds 3       train and test each the same way; stopped, it goes on
   voiceface compare --models trinet,kim --data CORPUS --encoders common --gpus 4 --steps 20000
@@ -55,7 +55,9 @@ def add_compare(commands: "argparse._SubParsersAction[Parser]") -> None:
         "--against", choices=["paper"], help="beside each method's scores those that its own paper reports"
     )
     compare.add_argument(
-        "--format", choices=list(FORMATS), help="default: what --out ends in, else table; html is one page on its own"
+        "--format",
+        choices=list(FORMATS),
+        help="default: what --out ends in, else table; html is a page on its own, svg a picture",
     )
     add_path(compare, "--out", "FILE", "file to write (default: the terminal)")
     compare.add_argument("--wandb", type=given, metavar="PROJECT", help="log tables and plots to this project too")

@@ -3,7 +3,7 @@
 from voiceface.compare.table import Comparison
 from voiceface.report.data_files import to_csv, to_json
 from voiceface.report.documents import to_latex, to_markdown
-from voiceface.report.leaderboard import PIPED, plain_leaderboard
+from voiceface.report.leaderboard import PIPED, picture, plain_leaderboard
 
 
 def render(comparison: Comparison, form: str, width: int = PIPED) -> str:
@@ -11,7 +11,7 @@ def render(comparison: Comparison, form: str, width: int = PIPED) -> str:
 
     Args:
         comparison: Groups of rows.
-        form: `table`, `md`, `latex`, `csv`, `json` or `html`.
+        form: `table`, `md`, `latex`, `csv`, `json`, `html` or `svg`, a picture of the terminal.
         width: Places of a line; of `table` alone.
 
     Returns:
@@ -19,6 +19,8 @@ def render(comparison: Comparison, form: str, width: int = PIPED) -> str:
     """
     if form == "table":
         return plain_leaderboard(comparison, width)
+    if form == "svg":
+        return picture(comparison, "voiceface compare")
     if form == "html":
         from voiceface.report.page import to_html  # plots: matplotlib takes long to import
 

@@ -1,6 +1,8 @@
 """A leaderboard in the terminal."""
 
+import re
 import sys
+from io import StringIO
 
 from rich import box
 from rich.console import Console, RenderableType
@@ -31,6 +33,20 @@ def plain_leaderboard(comparison: Comparison, width: int = PIPED) -> str:
     with console.capture() as capture:
         console.print(leaderboard(comparison, width))
     return "\n".join(line.rstrip() for line in capture.get().splitlines()) + "\n"
+
+
+def picture(comparison: Comparison, title: str, width: int = 112) -> str:
+    """A leaderboard as it looks in a terminal, as SVG.
+
+    Args:
+        comparison: Groups of rows.
+        title: In the frame's head.
+        width: Columns of the terminal.
+    """
+    console = Console(record=True, width=width, file=StringIO(), highlight=False, force_terminal=True)
+    console.print(leaderboard(comparison, width))
+    # No fonts from the network: any monospaced one will do.
+    return re.sub(r"@font-face \{.*?\}\s*", "", console.export_svg(title=title), flags=re.S)
 
 
 def leaderboard(comparison: Comparison, width: int) -> Together:
