@@ -18,6 +18,8 @@ from typing import Any
 import numpy as np
 from score_clips import RESULTS, draw_attributes, draw_clips
 
+from voiceface.compare.reading import installed_results, reference_results
+
 FILES, RUNS = 100, 5
 SIZES = {150: (600, 900), 1251: (2502, 2502)}  # people: voices, faces
 COMMAND = [sys.executable, "-m", "voiceface", "compare"]
@@ -109,7 +111,10 @@ def main() -> None:
             "kib_each": round(size / 1024),
             **{label: round(median(part), 2) for label, part in zip(labels, zip(*split, strict=True), strict=True)},
         }
-    report["without arguments"] = middle([seconds() for _ in range(RUNS)])
+    report["without arguments"] = {
+        "results": len(installed_results()[0]) + len(reference_results()),
+        **middle([seconds() for _ in range(RUNS)]),
+    }
     show(report)
     from machine import describe  # imports torch
 

@@ -1,6 +1,6 @@
 """What a result file must hold, in this schema and the ones before."""
 
-import math
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -112,7 +112,8 @@ def _check_record(path: Path, record: Mapping[str, Any]) -> None:
     what = {name: record[name] for name in WORDS}
     if not all(isinstance(word, str) and word for word in what.values()) or record["direction"] not in DIRECTIONS:
         raise UserError(f"{path}: a score is of {', '.join(map(str, what.values()))}; make the result anew")
-    if any(type(record[name]) is not int for name in COUNTS):
+    least = 2 if record["task"] == "matching" else 0  # candidates
+    if any(type(record[name]) is not int or record[name] < 0 for name in COUNTS) or record["n"] < least:
         raise UserError(f"{path}: a {record['metric']} has no whole {', '.join(COUNTS)}; make the result anew")
     for name in ("value", "ci_low", "ci_high", "chance"):
         if record[name] is not None and not _is_score(record[name], record["metric"]):
@@ -123,7 +124,7 @@ def _check_record(path: Path, record: Mapping[str, Any]) -> None:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < sys.float_info.max
 
 
 def _is_score(value: Any, metric: str) -> bool:

@@ -7,17 +7,22 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from voiceface.compare import reading
 from voiceface.compare.grouping import compare_results
 from voiceface.compare.reading import find_results, installed_results, reference_results
 from voiceface.errors import UserError
+from voiceface.report.formats import render
+from voiceface.report.plot_data import plot_data
 from voiceface.result_schema import DATA
 from voiceface.results import read_results, seal, write_results
 from voiceface.scores import score
@@ -343,3 +348,41 @@ def test_the_first_files_of_schema_1_said_less(tmp_path: Path):
     assert {record["error_bound"] for record in read["scores"]} == {0.0}
     (group,) = compare_results(find_results([path])[0]).groups
     assert [row.name for row in group.rows] == ["trinet", "chance"]
+
+
+PARTS = ("model", "data", "environment", "training", "scores")
+ODD = (None, True, -1, 0, 3.7, 1e18, 10**30, "", "x", "\x1b[31m", [], [1], {}, {"a": 1})
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.sampled_from(PARTS), st.integers(0, 999), st.integers(0, 999), st.sampled_from(ODD), st.booleans())
+def test_a_file_without_a_seal_that_was_edited_is_compared_or_named(
+    part: str, at: int, deeper: int, odd: Any, gone: bool
+):
+    """Any entry of a file of schema 1 taken out or replaced: a table or a line, in every format."""
+    results = json.loads((GOLDEN / "schema1.json").read_text())
+    results["training"] = {"steps": 3, "seed": 1, "precision": "32-true", "curve": [[1, 0.5], [2, 0.6]]}
+    place: Any = results[part]
+    if part == "scores" or (part == "training" and deeper % 2):
+        place = place[at % len(place)] if part == "scores" else place["curve"]
+    key = sorted(place)[deeper % len(place)] if isinstance(place, dict) else deeper % len(place)
+    if gone:
+        del place[key]
+    else:
+        place[key] = odd
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "results.json"
+        path.write_text(json.dumps(results))
+        refused = ""
+        try:
+            comparison = compare_results(find_results([path])[0])
+        except UserError as error:
+            refused = str(error)
+        if refused:
+            assert f"{path}: " in refused
+            assert "\n" not in refused
+            return
+    for form in ("table", "md", "latex", "csv", "json"):
+        assert render(comparison, form)
+    for group in comparison.groups:
+        plot_data(group)

@@ -1,6 +1,7 @@
 """The experiments of the papers: their files, their plans, their tables, and one from training to table."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from tests_support import tone_corpus
 from voiceface.compare.models import run_plan
 from voiceface.compare.plans import Plan, alike
 from voiceface.compare.published import published
+from voiceface.compare.reading import find_results
 from voiceface.compare.study import list_studies, read_study, study_plan
 from voiceface.compare.study_scores import score_study
 from voiceface.compare.study_tables import study_comparison
@@ -72,6 +74,15 @@ def test_all_studies_can_be_asked_for() -> None:
     assert sorted(STUDIES) == list_studies()
     with pytest.raises(UserError, match="--study trinet-ablatoin: no such study, did you mean trinet-ablation"):
         read_study("trinet-ablatoin")
+
+
+def test_docs_say_how_many_models_are_trained(tmp_path: Path) -> None:
+    lines = (TESTS.parent / "docs/studies.md").read_text().splitlines()
+    said = {cells[1].strip("` "): cells[2] for line in lines if (cells := line.split("|"))[1:2] and "`" in cells[1]}
+    for name in STUDIES:
+        trained = len(set(alike(study_plan(name, out=tmp_path)).values()))
+        numbers = [int(number) for number in re.findall(r"\d+", said[name])]
+        assert numbers in ([len(read_study(name).runs), trained], [trained] if trained < 3 else [])
 
 
 @pytest.mark.parametrize(
@@ -173,7 +184,8 @@ def leave(plan: Plan, run: str, seed: int = 0, protocol: str | None = None, peop
     write_results(folder / "results.json", score_embeddings(embeddings, recipe, note=lambda _: None))
     if protocol:
         scores = score_embeddings(embeddings, recipe, protocols=[protocol], note=lambda _: None)
-        write_results(folder / "scores.json", scores)
+        (folder / "study").mkdir()
+        write_results(folder / "study/scores.json", scores)
     return embeddings
 
 
@@ -260,7 +272,7 @@ def confident(tmp_path_factory: pytest.TempPathFactory) -> tuple[Comparison, dic
     """TriNet's study of small test sets, with scores of 101 people."""
     plan = study_plan("trinet-confidence", out=tmp_path_factory.mktemp("confident"))
     leave(plan, "trinet", protocol="trinet", people=101)
-    return study_comparison("trinet-confidence", plan), read_results(plan.out / "trinet/seed-0/scores.json")
+    return study_comparison("trinet-confidence", plan), read_results(plan.out / "trinet/seed-0/study/scores.json")
 
 
 def test_subsets_that_these_people_allow(confident: tuple[Comparison, dict[str, Any]]) -> None:
@@ -305,6 +317,8 @@ def test_the_same_settings_share_a_result(tmp_path: Path) -> None:
     assert [c.value for c in twin.cells] == [c.value for c in default.cells]
     assert [round(100 * c.paper, 2) for c in twin.cells if c.paper] == [81.30, 68.95, 64.90, 64.84, 8.06]
     assert twin.notes[0] == "the demo preset makes it the same as trinet: trained once"
+    assert not twin.ranked
+    assert not any(cell.best for row in table.rows for cell in row.cells)  # one result is the best of nothing
     assert len(table.rows) == 16  # the paper's 15, and chance
 
 
@@ -318,9 +332,10 @@ def test_one_study_from_training_to_table(
     run_plan(plan, print)
     assert score_study("joint", plan, print) == ()
     folder = plan.out / "trinet/seed-0"
-    written = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+    written = {path.name: path.stat().st_mtime_ns for path in folder.rglob("*")}
     assert score_study("joint", plan, print) == ()
-    assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == written  # nothing done twice
+    assert {path.name: path.stat().st_mtime_ns for path in folder.rglob("*")} == written  # nothing done twice
+    assert [one.path for one in find_results([plan.out])[0]] == [folder / "results.json"]
     assert capsys.readouterr().out.count("scoring as the paper does") == 1
     table = study_comparison("joint", plan).groups[2]
     values = {row.name: row.cells[0].value for row in table.rows if row.kind == "model"}

@@ -123,8 +123,8 @@ def _study(options: Namespace) -> tuple[Comparison, tuple[str, ...]]:
 
     made = study_plan(options.study, options.seeds, **_training(options))
     run_plan(made)
-    score_study(options.study, made)
-    return study_comparison(options.study, made), failures(made)
+    unscored = score_study(options.study, made)
+    return study_comparison(options.study, made), (*failures(made), *unscored)
 
 
 def _training(options: Namespace) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Scores of a study that the result of a training lacks: a paper's own protocol, means of several clips, probes.
 
-Beside the `results.json` of each run come `embeddings.npz`, `scores.json` and, where the study asks for it, `analysis`.
+In each run folder comes a folder `study` with `embeddings.npz`, `scores.json` and, where the study asks for it,
+`analysis`; not beside `results.json`, where `voiceface compare` would take the scores for those of another model.
 """
 
 import json
@@ -20,7 +21,7 @@ from voiceface.results import read_results, write_results
 
 Record = Mapping[str, Any]
 
-EMBEDDINGS, SCORES, ANALYSIS = "embeddings.npz", "scores.json", "analysis"
+EMBEDDINGS, SCORES, ANALYSIS = "study/embeddings.npz", "study/scores.json", "study/analysis"
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,12 @@ def _is_done(study: Study, folder: Path, made: dict[str, Any]) -> bool:
 def _score(study: Study, plan: Plan, folder: Path, trained: dict[str, Any], made: dict[str, Any]) -> None:
     from voiceface.scoring import score_embeddings
 
+    try:
+        (folder / SCORES).parent.mkdir(exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"{folder}: {(error.strerror or str(error)).lower()}; make room, or let it be written"
+        ) from None
     _embed(plan, folder)
     embeddings = read_embeddings(folder / EMBEDDINGS, None, None)
     scores = score_embeddings(

@@ -85,7 +85,8 @@ def _group(study: Study, table: StudyTable, scored: Mapping[str, Sequence[Scored
             if record is not None:
                 shown[line.name, column] = record
         said = [notes[line.run]] if line.run in notes else []
-        rows.append(row_of(line, cells, scored, said))
+        # What is said of a run that is there is whose result it shares: the best is marked once.
+        rows.append(replace(row_of(line, cells, scored, said), ranked=not (said and scored[line.run])))
         missing.append([""] * len(reasons) if said and not scored[line.run] else reasons)
     chances, varied = _chances(table.columns, shown)
     rows, absent = _explained(table.columns, rows, missing)
@@ -145,7 +146,7 @@ def _protocols(table: StudyTable, shown: Mapping[tuple[str, Column], Record]) ->
 def _best(rows: Sequence[Row], columns: Sequence[Column]) -> list[Row]:
     cells = [list(row.cells) for row in rows]
     for place, column in enumerate(columns):
-        values = {i: v for i, row in enumerate(rows) if (v := row.cells[place].value) is not None}
+        values = {i: v for i, row in enumerate(rows) if row.ranked and (v := row.cells[place].value) is not None}
         if len(values) > 1:
             best = (min if column.lower_is_better else max)(values.values())
             for i in (i for i, value in values.items() if value == best):
