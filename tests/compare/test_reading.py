@@ -270,13 +270,16 @@ def test_the_results_that_come_with_voiceface_are_whole(tmp_path: Path, monkeypa
     assert [one.unpaired for one in reference_results() if one.unpaired] == []
     monkeypatch.setattr(reading, "REFERENCE", tmp_path)
     assert reference_results() == []
-    path = made(tmp_path / "m.json", 0)
-    path.with_suffix(".json.gz").write_bytes(gzip.compress(path.read_bytes()))
+    path = made(tmp_path / "m" / "results.json", 0)
+    packed = path.with_suffix(".json.gz")
+    packed.write_bytes(gzip.compress(path.read_bytes()))
     assert names(reference_results()) == ["m0"]
-    (tmp_path / "m.effects.npz").unlink()
-    with pytest.raises(UserError, match=r"m\.json\.gz: .*m\.effects\.npz: missing .*; install voiceface again"):
+    (tmp_path / "m/results.effects.npz").unlink()
+    with pytest.raises(
+        UserError, match=r"results\.json\.gz: .*results\.effects\.npz: missing .*; install voiceface again"
+    ):
         reference_results()
-    path.with_suffix(".json.gz").write_bytes(b"")
+    packed.write_bytes(b"")
     with pytest.raises(UserError, match="install voiceface again"):
         reference_results()
 

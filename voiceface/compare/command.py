@@ -67,6 +67,10 @@ def _check(options: Namespace) -> str:
             raise UserError(f"{what}: says how to train; name what to train by --models or --study")
     if not 0.0 < options.level < 1.0:
         raise UserError(f"--level {options.level}: give a fraction between 0 and 1, such as 0.95")
+    if options.wandb or options.tensorboard:
+        from voiceface.report.log import check_loggers
+
+        check_loggers(options.wandb, options.tensorboard)
     if options.out is None:
         return options.format or "table"
     out = Path(options.out)

@@ -125,9 +125,9 @@ class Line:
         return mean
 
     def sample(self, column: Column) -> tuple[int, int]:
-        """People and trials of the score: two models on the same clips and people have the same."""
+        """People and trials of the score, the same for models on the same people; how many are drawn may differ."""
         record = self.runs[0].record(column)
-        return record["identities"], record["trials"]
+        return record["identities"], 0 if record["protocol"] == SAMPLED else record["trials"]
 
 
 def compare_results(

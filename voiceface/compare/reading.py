@@ -97,7 +97,7 @@ def reference_results() -> list[Found]:
     Raises:
         UserError: One is damaged.
     """
-    found, broken = _read(sorted(REFERENCE.glob("*.json.gz")))
+    found, broken = _read(sorted(REFERENCE.glob("*/results.json.gz")))
     broken += [(str(one.path), one.unpaired) for one in found if one.unpaired]
     if broken:
         raise UserError(f"{broken[0][0]}: {broken[0][1]}; install voiceface again")

@@ -250,7 +250,7 @@ def _examples(group: Group, faces: Faces | None) -> list[dict[str, Any]]:
 
     queries: dict[tuple[str, str], dict[str, Any]] = {}
     runs = {row.name: group.results.get(row.name, ()) for row in group.rows}
-    found = {model: own[0][1].get("examples") for model, own in runs.items() if own}
+    found = {model: own[0][1].get("examples") or [] for model, own in runs.items() if own}
     for model in [model for model, examples in found.items() if examples][:MODELS]:
         for example in found[model]:
             key, direction = example["query"], example["direction"]
