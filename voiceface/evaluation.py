@@ -14,7 +14,7 @@ import torch.distributed as dist
 from numpy.typing import NDArray
 
 from voiceface import results as result_file
-from voiceface.compare.examples import embedding_rows, ranked_examples
+from voiceface.compare.examples import method_examples
 from voiceface.data.feature_rows import key_numbers
 from voiceface.data.leaks import leaking_identities
 from voiceface.data.shards import Corpus
@@ -22,9 +22,8 @@ from voiceface.data.synthetic import log_likelihood_ratio
 from voiceface.errors import UserError
 from voiceface.method import Method
 from voiceface.metric import CrossModalScores
-from voiceface.network_scores import network_records, similarity_matrix
+from voiceface.network_scores import network_records
 from voiceface.scores import score
-from voiceface.scores.similarity import Rows
 
 LOGGED = {
     ("matching", "accuracy", "exact"),
@@ -181,7 +180,7 @@ class CrossModalMetrics(pl.Callback):
             self.results["roc"] = curves
         names = np.array(trainer.test_dataloaders.batches.names)  # type: ignore[union-attr]
         if has_rows:
-            self.results["examples"] = examples(pl_module, gathered, names)
+            self.results["examples"] = method_examples(pl_module, gathered, names)
         ideal = ideal_observer(corpus, gathered, names, self.level)
         if ideal is not None:
             self.results["ideal_observer"] = ideal
@@ -211,28 +210,6 @@ class CrossModalMetrics(pl.Callback):
         logged["accuracy"] = sum(trained) / len(trained)
         method.log_dict({f"{stage}/{name}": value for name, value in logged.items()}, rank_zero_only=False)
         return records
-
-
-def examples(method: Any, gathered: Mapping[str, NDArray[Any]], names: NDArray[Any]) -> list[dict[str, Any]]:
-    """What a method puts first for a few queries (`voiceface.compare.examples.ranked_examples`).
-
-    Args:
-        method: Any method but a relative one.
-        gathered: What `EmbeddingTable.gather` gives.
-        names: Identity names by number.
-    """
-    voices, faces = gathered["voices"], gathered["faces"]
-    rows: Mapping[str, Rows]
-    if method.space == "pairwise":
-        rows = {
-            "v2f": lambda chosen: similarity_matrix(method, voices[chosen], faces),
-            "f2v": lambda chosen: similarity_matrix(method, voices, faces[chosen]).T,
-        }
-    else:
-        rows = embedding_rows(voices, faces, method.space)
-    kinds = ("voice", "face")
-    people = {kind: names[gathered[f"{kind}_identity"]].tolist() for kind in kinds}
-    return ranked_examples(rows, {kind: gathered[f"{kind}_keys"].tolist() for kind in kinds}, people)
 
 
 def ideal_observer(

@@ -149,16 +149,17 @@ def test_each_function_draws_its_plot(group: Group):
         assert titles == [panel.title for panel in plot_data(group)[name].panels]
 
 
-def test_names_of_lines_stand_apart_and_inside(group: Group):
-    figure = plots.many_curves(group)
+@pytest.mark.parametrize("name", ["many_curves", "roc_curves", "recall_curves", "training_curves"])
+def test_names_of_lines_stand_apart_and_inside(group: Group, name: str):
+    figure = getattr(plots, name)(group)
     figure.canvas.draw()
-    for axes in figure.axes:
+    for axes, panel in zip(figure.axes, plot_data(group)[name].panels, strict=True):
         boxes = [text.get_window_extent() for text in axes.texts]
-        assert len(boxes) == 10
+        assert len(boxes) == len(panel.series)
         middles = sorted((box.y0 + box.y1) / 2 for box in boxes)
-        height = boxes[0].height
-        assert min(b - a for a, b in pairwise(middles)) > 0.7 * height
+        assert min(b - a for a, b in pairwise(middles)) > 0.7 * boxes[0].height
         assert max(box.x1 for box in boxes) < figure.bbox.width
+        assert all(axes.bbox.y0 - 20 < middle < axes.bbox.y1 + 20 for middle in middles)
 
 
 def test_what_has_no_data_is_left_out(runs: dict[str, list[dict[str, Any]]]):

@@ -13,6 +13,7 @@ from voiceface.compare.table import Group
 
 if TYPE_CHECKING:
     from voiceface.data.shards import Corpus
+    from voiceface.method import Method
     from voiceface.scores.similarity import Rows
 
 QUERIES = 6  # per direction
@@ -116,6 +117,31 @@ def embedding_rows(voices: NDArray[Any], faces: NDArray[Any], kind: str) -> dict
 def matrix_rows(matrix: NDArray[Any]) -> dict[str, "Rows"]:
     """The same of a similarity matrix (Nv, Nf), of which only the queries' rows and columns are read."""
     return {"v2f": lambda voices: np.asarray(matrix[voices]), "f2v": lambda faces: np.asarray(matrix[:, faces]).T}
+
+
+def method_examples(
+    method: "Method", gathered: Mapping[str, NDArray[Any]], names: NDArray[Any]
+) -> list[dict[str, Any]]:
+    """`ranked_examples` of a method that was just evaluated.
+
+    Args:
+        method: Any but a relative one, which gives no similarities.
+        gathered: What `EmbeddingTable.gather` gives.
+        names: Identity names by number.
+    """
+    voices, faces = gathered["voices"], gathered["faces"]
+    if method.space == "pairwise":
+        from voiceface.network_scores import similarity_matrix  # imports torch
+
+        rows: Mapping[str, Rows] = {
+            "v2f": lambda chosen: similarity_matrix(method, voices[chosen], faces),
+            "f2v": lambda chosen: similarity_matrix(method, voices, faces[chosen]).T,
+        }
+    else:
+        rows = embedding_rows(voices, faces, method.space)
+    kinds = ("voice", "face")
+    people = {kind: names[gathered[f"{kind}_identity"]].tolist() for kind in kinds}
+    return ranked_examples(rows, {kind: gathered[f"{kind}_keys"].tolist() for kind in kinds}, people)
 
 
 def faces_of(group: Group) -> Faces | None:

@@ -20,6 +20,7 @@ TITLE = "Voice-face association: leaderboard"
 COLUMNS = 12  # of a plot's numbers
 LONG = 40  # letters of a text that has a wide column
 WORDS = {"v2f": "Voice", "f2v": "Face"}
+SAMPLED = " on seeded trials"
 KINDS = {"measured": "measured", "published": "published", "study": "measured, beside the paper"}
 ARROW_WORDS = ("v→f: a voice picks among faces; f→v: a face picks among voices.",)
 
@@ -66,11 +67,12 @@ def _group(group: Group, name: str, faces: Faces | None) -> dict[str, Any]:
     shown = faces or faces_of(group) if group.data.get("synthetic") else None
     examples = _examples(group, shown)
     said = about(group)
+    how = KINDS[group.kind] + (SAMPLED if group.protocol == "sampled" else "")
     return {
         "id": name,
         "title": group.title,
         "about": said,
-        "size": f"{len(models)} {'row' if len(models) == 1 else 'rows'}, {KINDS[group.kind]}",
+        "size": f"{len(models)} {'row' if len(models) == 1 else 'rows'}, {how}",
         "caption": ", ".join(filter(None, (group.title, said))),
         "blocks": list(dict.fromkeys(column.what for column in group.columns)),
         "heads": [
@@ -271,7 +273,7 @@ def _examples(group: Group, faces: Faces | None) -> list[dict[str, Any]]:
                 {**one, "face": face(one["key"]), "alt": f"{'right' if one['same'] else 'another'} person's face"}
                 for one in best
             ]
-            query["rows"].append({"model": model, "rank": f"{example['rank']:,g}", "best": shown})
+            query["rows"].append({"model": model, "rank": plain(example["rank"]), "best": shown})
     return list(queries.values())
 
 
