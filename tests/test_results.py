@@ -1,6 +1,7 @@
 """The result file: its effects against jackknives by hand, its ROC, its seal, and what a kill leaves behind."""
 
 import gzip
+import hashlib
 import json
 from collections.abc import Callable, Sequence
 from itertools import combinations
@@ -16,7 +17,7 @@ from sklearn.metrics import roc_auc_score, roc_curve
 from voiceface.compare.reading import find_results
 from voiceface.errors import UserError
 from voiceface.result_schema import DATA
-from voiceface.results import read_effects, read_results, roc_curves, write_results
+from voiceface.results import people_hash, read_effects, read_results, roc_curves, seal, write_results
 from voiceface.scores import score
 from voiceface.scores.confidence import difference_of, paired_difference, student_interval
 from voiceface.scores.records import Record
@@ -325,9 +326,17 @@ def test_a_stop_between_the_two_files_leaves_a_result_that_is_read_without_pairi
         (lambda r: r["model"].pop("recipe"), "its section model lacks recipe"),
         (lambda r: r.update(data=[]), "its section data is no object"),
         (lambda r: r.update(effects={"file": "../r.npz", "sha256": ""}), "its section effects names no file"),
+        (lambda r: r.update(effects={"file": "", "sha256": ""}), "its section effects names no file"),
+        (lambda r: r.update(effects={"file": "r\0.npz", "sha256": ""}), "its section effects names no file"),
+        (lambda r: r["model"].update(directions=["up"]), r"its model\.directions is \['up'\]"),
+        (lambda r: r["data"].update(leaking_identities="all"), "its data.leaking_identities is 'all'"),
+        (lambda r: r.update(roc={"U": [0.5] * 100}), "its section roc is not as voiceface writes it"),
+        (lambda r: r.update(roc={"U": [0.5] * 100 + [1.5]}), "its section roc is not as voiceface writes it"),
+        (lambda r: r.update(examples=[{"query": "a"}]), "its section examples is not as voiceface writes it"),
         (lambda r: r.pop("scores"), r"not a voiceface result \(no scores\)"),
         (lambda r: r.update(schema=99), "schema 99, this version reads .*; update voiceface"),
         (lambda r: r.update(schema="2"), "schema 2, this version reads"),
+        (lambda r: r.update(schema=True), "schema True, this version reads"),
     ],
 )
 def test_what_is_no_result_is_neither_written_nor_read(
@@ -362,3 +371,83 @@ def test_what_is_no_json_object_is_named(tmp_path: Path, content: bytes, message
         read_results(path)
     assert str(error.value).startswith(f"{path}: ")
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda parts: parts.update(scale=parts["scale"] * np.nan),
+        lambda parts: parts.update(steps=parts["steps"][:-1]),
+        lambda parts: parts.update(lengths=-parts["lengths"]),
+        lambda parts: parts.update(records=parts["records"] * 0),
+        lambda parts: parts.update(records=np.int32(3)),
+        lambda parts: parts.update(steps=parts["steps"].reshape(1, -1)),
+        lambda parts: parts.update(scale=parts["scale"].astype(str)),
+        lambda parts: parts.pop("lengths"),
+    ],
+)
+def test_an_effects_file_whose_parts_do_not_fit_is_named(
+    files: list[Path], tmp_path: Path, spoil: Callable[[dict[str, np.ndarray]], None]
+):
+    with np.load(files[0].with_name(f"{files[0].stem}.effects.npz")) as packed:
+        parts = dict(packed)
+    spoil(parts)
+    beside = tmp_path / "own.effects.npz"
+    np.savez(beside, **parts)
+    effects = {"file": beside.name, "sha256": hashlib.sha256(beside.read_bytes()).hexdigest()}
+    with pytest.raises(UserError, match=r"own\.effects\.npz: not an effects file"):
+        read_effects(tmp_path / "own.json", {**read_results(files[0]), "effects": effects})
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda a: a.update(lengths=a["lengths"][::-1] + 1), "do not fit each other"),
+        (lambda a: a.update(steps=a["steps"][:-1], lengths=a["lengths"] - (a["records"] == 0)), "not of the people"),
+        (lambda a: a.update(records=a["records"] + 10_000), "not of the people"),
+        (lambda a: a.update(lengths=a["lengths"] + 99, steps=np.resize(a["steps"], sum(a["lengths"] + 99))), "not of"),
+        (lambda a: a.update(more=np.zeros(201 * 2**20, np.int8)), "over 200 MiB"),
+    ],
+)
+def test_effects_of_a_sealed_file_are_those_of_its_people_or_none(
+    small: tuple[Path, bytes], tmp_path: Path, spoil: Callable[[dict[str, Any]], Any], message: str
+):
+    """Whoever makes a result file can seal it."""
+    results = json.loads(small[1])
+    with np.load(small[0].with_name(results["effects"]["file"])) as packed:
+        arrays = dict(packed)
+    spoil(arrays)
+    np.savez_compressed(tmp_path / "r.effects.npz", **arrays)
+    content = (tmp_path / "r.effects.npz").read_bytes()
+    results["effects"] = {"file": "r.effects.npz", "sha256": hashlib.sha256(content).hexdigest()}
+    (tmp_path / "r.json").write_text(json.dumps({**results, "sha256": seal(results)}))
+    with pytest.raises(UserError, match=message):
+        read_effects(tmp_path / "r.json", read_results(tmp_path / "r.json"))
+    ((one,), _) = find_results([tmp_path / "r.json"])
+    assert message in one.unpaired
+    assert one.effects() is None
+
+
+def test_the_hash_of_people_is_of_whose_clips_are_and_of_their_order():
+    clips = ["a", "b", "c"], ["x", "y"]
+
+    def of(voices: str, faces: str) -> str:
+        return people_hash(clips[0], voices, clips[1], faces)
+
+    assert of("112", "12") == of("337", "37")  # other names in the same order
+    assert len({of("112", "12"), of("221", "21"), of("122", "12"), of("112", "21"), of("123", "12")}) == 5
+    assert people_hash("ab", "12", "c", "1") == people_hash("ba", "21", "c", "1")
+
+
+def test_people_without_the_other_modality_have_effects_on_retrieval(tmp_path: Path):
+    faces = [*NAMES[:12], "q", "q"]  # of whom there is no voice
+    matrix = np.random.default_rng(0).normal(size=(12, 14))
+    records = score(None, NAMES[:12], None, faces, similarity=matrix, strata=["U"], candidates=())
+    write_results(tmp_path / "r.json", result(records, data={**result([])["data"], "identities": 7}))
+    effects = read_effects(tmp_path / "r.json", read_results(tmp_path / "r.json"))
+    assert effects is not None
+    lengths = {
+        (r["task"], r["direction"]): (len(effects[i]), r["identities"]) for i, r in enumerate(records) if i in effects
+    }
+    assert lengths["retrieval", "v2f"] == (7, 6)
+    assert lengths["matching", "v2f"] == lengths["verification", "both"] == (6, 6)

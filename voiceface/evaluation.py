@@ -170,6 +170,7 @@ class CrossModalMetrics(pl.Callback):
 
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Score, log, write the result file."""
+        assert isinstance(pl_module, Method)
         scores = self._score(trainer, pl_module, "test")
         has_rows = pl_module.space != "relative"
         gathered = self.table.gather() if has_rows else self.table.gather_clips()  # all processes take part
@@ -179,6 +180,10 @@ class CrossModalMetrics(pl.Callback):
         if curves := result_file.roc_curves(scores):
             self.results["roc"] = curves
         names = np.array(trainer.test_dataloaders.batches.names)  # type: ignore[union-attr]
+        voice_people, face_people = (names[gathered[f"{kind}_identity"]].tolist() for kind in ("voice", "face"))
+        self.results["data"]["people_sha256"] = result_file.people_hash(
+            gathered["voice_keys"], voice_people, gathered["face_keys"], face_people
+        )
         if has_rows:
             self.results["examples"] = method_examples(pl_module, gathered, names)
         ideal = ideal_observer(corpus, gathered, names, self.level)

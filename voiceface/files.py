@@ -46,9 +46,10 @@ def write_for_user(path: Path, data: bytes) -> None:
     Raises:
         UserError: It cannot be written; the message says why.
     """
+    real = Path(os.path.realpath(path))  # what a link leads to is written, and the link stays one
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, data)
+        real.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(real, data)
     except OSError as error:
         raise UserError(
             f"{path}: cannot be written ({(error.strerror or str(error)).lower()}); choose another place or make room"
@@ -62,5 +63,7 @@ def check_writable(path: Path) -> None:
         UserError: It cannot.
     """
     above = next(folder for folder in path.resolve().parents if folder.exists())
-    if path.is_dir() or not above.is_dir() or not os.access(above, os.W_OK):
+    # A device or a pipe would be replaced by a file.
+    other = path.exists() and not path.is_file()
+    if other or not above.is_dir() or not os.access(above, os.W_OK):
         raise UserError(f"{path}: cannot be written; name a file in a folder that can")

@@ -31,6 +31,12 @@ DATA: dict[str, Any] = {
     "skipped": int,
 }
 TRAINING: dict[str, Any] = {"steps": int | None, "seed": int | None, "curve": list}
+OPTIONAL: dict[str, dict[str, Any]] = {
+    "model": {"directions": list},
+    "data": {"leaking_identities": int | None, "people_sha256": str | None},
+}
+EXAMPLE = {"direction": str, "query": str, "candidates": int, "rank": int | float, "right": str, "best": list}
+CANDIDATE = {"key": str, "same": bool, "similarity": int | float}
 ENVIRONMENT: dict[str, Any] = {"seed": int | None}
 RECORD = (
     "task",
@@ -69,7 +75,7 @@ def check(path: Path, results: dict[str, Any]) -> None:
     if missing:
         raise UserError(f"{path}: not a voiceface result (no {', '.join(missing)})")
     schema = results["schema"]
-    if schema not in READABLE or not isinstance(schema, int):
+    if schema not in READABLE or type(schema) is not int:
         advice = "; update voiceface" if isinstance(schema, int) and schema > SCHEMA else ""
         raise UserError(f"{path}: result schema {schema}, this version reads {READABLE}{advice}")
     if schema == 1 and isinstance(results["data"], dict):
@@ -81,12 +87,18 @@ def check(path: Path, results: dict[str, Any]) -> None:
         absent = [key for key in kinds if key not in content] if section in ("model", "data") else []
         if absent:
             raise UserError(f"{path}: its section {section} lacks {', '.join(absent)}; make the result anew")
+        kinds = kinds | OPTIONAL.get(section, {})
         odd = next((key for key in kinds if key in content and not isinstance(content[key], kinds[key])), None)
         if odd:
             raise UserError(f"{path}: its {section}.{odd} is {content[odd]!r}; make the result anew")
+    if not all(direction in DIRECTIONS[:2] for direction in results["model"].get("directions", ())):
+        raise UserError(f"{path}: its model.directions is {results['model']['directions']!r}; make the result anew")
     curve = [*results.get("training", {}).get("curve", [])]
     if not all(isinstance(point, list) and len(point) == 2 and all(map(_is_number, point)) for point in curve):
         raise UserError(f"{path}: its training.curve is no list of pairs of numbers; make the result anew")
+    for section, wanted in (("roc", _is_roc), ("examples", _are_examples)):
+        if section in results and not wanted(results[section]):
+            raise UserError(f"{path}: its section {section} is not as voiceface writes it; make the result anew")
     if "effects" in results and not _names_a_file(results["effects"]):
         raise UserError(f"{path}: its section effects names no file beside it; make the result anew")
     for section in ("scores", "ideal_observer"):
@@ -99,11 +111,32 @@ def check(path: Path, results: dict[str, Any]) -> None:
             _check_record(path, record)
 
 
+def _is_roc(curves: Any) -> bool:
+    """Whether it is hit rates at 101 false-alarm rates, by stratum."""
+    return isinstance(curves, dict) and all(
+        isinstance(hits, list) and len(hits) == 101 and all(_is_number(hit) and 0.0 <= hit <= 1.0 for hit in hits)
+        for hits in curves.values()
+    )
+
+
+def _are_examples(examples: Any) -> bool:
+    """Whether it is what `voiceface.compare.examples` gives."""
+    if not isinstance(examples, list) or not all(_has(example, EXAMPLE) for example in examples):
+        return False
+    known = all(example["direction"] in DIRECTIONS[:2] for example in examples)
+    return known and all(_has(one, CANDIDATE) for example in examples for one in example["best"])
+
+
+def _has(content: Any, kinds: Mapping[str, Any]) -> bool:
+    return isinstance(content, dict) and all(isinstance(content.get(key), kind) for key, kind in kinds.items())
+
+
 def _names_a_file(effects: Any) -> bool:
     """Whether a section `effects` names a file in the result's own folder, and its hash."""
     if not isinstance(effects, dict) or not all(isinstance(effects.get(key), str) for key in ("file", "sha256")):
         return False
-    return Path(effects["file"]).name == str(effects["file"])
+    name = str(effects["file"])
+    return name.endswith(".npz") and Path(name).name == name and name.isprintable()
 
 
 def _check_record(path: Path, record: Mapping[str, Any]) -> None:

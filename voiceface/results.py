@@ -32,7 +32,10 @@ from voiceface.result_schema import check
 COMPARED = ("exact", "whole_split", "sampled")  # protocols whose scores keep the effects of people
 COMPARED_N = (2, 3, 5, 10)  # of 1:N
 STEPS = 2**15 - 1  # of a person's effect, to either side, in the effects file
-MOST_MIB = 200  # of a result file; that of 1,251 people has 1
+MOST_MIB = 200  # of a result file, and of its effects unpacked; that of 1,251 people has 1
+
+# What numpy and zipfile raise where a file is no archive of arrays.
+NO_ARCHIVE = (ValueError, KeyError, OSError, EOFError, RuntimeError, MemoryError, zlib.error, zipfile.BadZipFile)
 
 Floats = NDArray[np.float64]
 
@@ -40,6 +43,26 @@ Floats = NDArray[np.float64]
 def data_hash(keys: Iterable[str]) -> str:
     """Hash of the clips that were scored: sha256 over their sorted keys, one per line."""
     return hashlib.sha256("\n".join(sorted(keys)).encode()).hexdigest()
+
+
+def people_hash(
+    voice_keys: Iterable[str], voice_people: Iterable[str], face_keys: Iterable[str], face_people: Iterable[str]
+) -> str:
+    """Hash of whose each clip is, people being numbered in the order of their names, as effects are.
+
+    Where people go by other names they may stand in another order: effects on scores of the same clips are of the same
+    people, one by one, only where this hash is the same.
+
+    Args:
+        voice_keys: Keys of the voices.
+        voice_people: Name of the person of each.
+        face_keys: Keys of the faces.
+        face_people: Likewise.
+    """
+    owners = [("voice", *one) for one in zip(voice_keys, voice_people, strict=True)]
+    owners += [("face", *one) for one in zip(face_keys, face_people, strict=True)]
+    number = {name: place for place, name in enumerate(sorted({name for *_, name in owners}))}
+    return data_hash(f"{kind}\t{key}\t{number[name]}" for kind, key, name in owners)
 
 
 def environment() -> dict[str, Any]:
@@ -171,12 +194,30 @@ def read_effects(path: Path, results: Mapping[str, Any]) -> dict[int, Floats] | 
         return None
     beside = path.with_name(results["effects"]["file"])
     try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            if sum(member.file_size for member in archive.infolist()) > MOST_MIB * 2**20:
+                raise ValueError(f"over {MOST_MIB} MiB")
         with np.load(io.BytesIO(content), allow_pickle=False) as packed:
             numbers, lengths, scale, steps = (packed[name] for name in ("records", "lengths", "scale", "steps"))
+        if not _fit(numbers, lengths, scale, steps):
+            raise ValueError("its parts do not fit each other")
+        least = {number: record["identities"] for number, record in enumerate(results["scores"])}
+        most = results["data"]["identities"]  # in retrieval people without the other modality have effects too
+        if not all(0 < least.get(n, 0) <= own <= most for n, own in zip(numbers.tolist(), lengths, strict=True)):
+            raise ValueError("it is not of the people of these scores")
         parts = np.split(steps.astype(np.float64), np.cumsum(lengths)[:-1])
         return {int(n): part * (float(s) / STEPS) for n, s, part in zip(numbers, scale, parts, strict=True)}
-    except (ValueError, KeyError, OSError, EOFError, zlib.error, zipfile.BadZipFile) as error:
+    except NO_ARCHIVE as error:
         raise UserError(f"{beside}: not an effects file ({error}); make the result anew") from None
+
+
+def _fit(numbers: NDArray[Any], lengths: NDArray[Any], scale: NDArray[Any], steps: NDArray[Any]) -> bool:
+    """Whether the parts of an effects file are of whole numbers, finite scales and of sizes that fit."""
+    parts = (numbers, lengths, scale, steps)
+    if [part.dtype.kind for part in parts] != ["i", "i", "f", "i"] or any(part.ndim != 1 for part in parts):
+        return False
+    alike = len(numbers) == len(lengths) == len(scale) == len(set(numbers.tolist()))
+    return alike and bool((lengths > 0).all() and lengths.sum() == len(steps) and np.isfinite(scale).all())
 
 
 def effects_content(path: Path, results: Mapping[str, Any]) -> bytes | None:

@@ -113,6 +113,7 @@ def score_embeddings(
             **embeddings.about.get("data", {}),
             **counts,
             "clips_sha256": result_file.data_hash([*embeddings.voice_key, *embeddings.face_key]),
+            "people_sha256": result_file.people_hash(embeddings.voice_key, voices, embeddings.face_key, faces),
             "voices": len(voices),
             "faces": len(faces),
             "similarity": similarity if isinstance(similarity, str) else "matrix",

@@ -1,6 +1,9 @@
 """`voiceface compare` as a user types it."""
 
 import json
+import os
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +16,7 @@ from voiceface.__main__ import main
 from voiceface.compare.reading import reference_results
 from voiceface.compare.words import FORMATS, STUDIES
 from voiceface.recipes import list_recipes
+from voiceface.results import write_results
 
 
 @pytest.fixture(scope="module")
@@ -66,12 +70,17 @@ def test_the_format_is_what_the_file_ends_in(files: list[str], tmp_path: Path, c
     assert odd.read_text() == (tmp_path / "deep/board.csv").read_text()
 
 
-def test_tasks_protocols_and_levels(files: list[str], capsys: pytest.CaptureFixture[str]):
+def test_tasks_protocols_and_levels(files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     _, said, _ = run(capsys, *files, "--tasks", "mAP/v2f", "--format", "csv")
     assert {line.split(",")[1] for line in said.splitlines()} & {"mAP/U/v2f"} or "mAP/U/v2f" in said
     assert "1:2" not in said
-    _, said, _ = run(capsys, *files, "--protocol", "clip_weighted", "--format", "csv")
+    _, said, _ = run(capsys, *files, "--protocol", "exact, clip_weighted", "--format", "csv")
     assert "clip_weighted" in said
+    twin = str(write(tmp_path / "twin.json", "twin", 1.0, 1))
+    for level, shown in (((), "5"), (("--level", "0.99"), "1")):
+        _, said, _ = run(capsys, files[0], twin, "--tasks", "1:2/v2f", *level)
+        assert re.findall(r"not significant at (\S+) %", said) == [shown]
+        assert re.findall(r"half the (\S+) % interval", said) == ["95"]
 
 
 def test_broken_files_are_named_and_the_rest_is_compared(
@@ -88,6 +97,52 @@ def test_broken_files_are_named_and_the_rest_is_compared(
     assert status == 2
     assert len(said.splitlines()) == 1
     assert "edited.json" in said
+
+
+def test_a_leaderboard_replaces_no_result(files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    mine = Path(shutil.copy(files[0], tmp_path / "mine.json"))
+    before = mine.read_bytes()
+    status, _, said = run(capsys, *files, "--out", str(mine))
+    assert status == 2
+    assert "mine.json: is a result, which the leaderboard would replace" in said
+    assert mine.read_bytes() == before
+
+
+def test_signs_reach_a_terminal_whose_locale_has_none(files: list[str]):
+    program = "import sys; from voiceface.__main__ import main; sys.exit(main(['compare', *sys.argv[1:]]))"
+    done = subprocess.run(
+        [sys.executable, "-c", program, *files], capture_output=True, env=os.environ | {"PYTHONIOENCODING": "ascii"}
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert "v→f" in done.stdout.decode()
+
+
+def test_a_pipe_or_a_device_is_not_replaced(files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    pipe = tmp_path / "pipe.csv"
+    os.mkfifo(pipe)
+    status, _, said = run(capsys, *files, "--out", str(pipe))
+    assert status == 2
+    assert "pipe.csv: cannot be written" in said
+    assert pipe.is_fifo()
+
+
+def test_a_link_is_written_through(files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    link = tmp_path / "latest.csv"
+    link.symlink_to(tmp_path / "board.csv")
+    assert run(capsys, *files, "--out", str(link))[0] == 0
+    assert link.is_symlink()
+    assert "good" in (tmp_path / "board.csv").read_text()
+
+
+def test_a_result_without_a_score_is_named(files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    empty = tmp_path / "empty.json"
+    write_results(empty, result("nothing", 1.0) | {"scores": []})
+    status, said, _ = run(capsys, *files, str(empty))
+    assert status == 0
+    assert "empty.json: no score of protocol exact or sampled" in " ".join(said.split())
+    status, _, said = run(capsys, str(empty))
+    assert status == 2
+    assert "empty.json: holds no score" in said
 
 
 @pytest.mark.parametrize(
@@ -109,6 +164,9 @@ def test_broken_files_are_named_and_the_rest_is_compared(
         (["--models", "trinet", "--", "--data.peple", "3"], "--data.peple: no such option, did you mean people?"),
         (["--tasks", "1:2/X"], "--tasks 1:2/X: no such task"),
         (["--tasks", ""], "the value is empty"),
+        (["--tasks", "AUC,"], "--tasks (empty): no such task"),
+        (["--tasks", "1:\N{SUPERSCRIPT TWO}"], "no such task"),
+        (["--tasks", "R@0"], "--tasks R@0: no such task"),
         (["--protocol", "nonsense"], "--protocol nonsense: in no result; there are: "),
         (["--level", "95"], "--level 95.0: give a fraction between 0 and 1"),
         (["--out", "board"], "--out board: does not say what to write; end it in .txt, .md, .tex, .csv, .json, .html"),

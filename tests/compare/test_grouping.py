@@ -5,17 +5,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from compare_support import result, write
+from compare_support import embeddings, identities, result, write
 
 from voiceface.compare.grouping import compare_results
 from voiceface.compare.reading import Found, find_results
 from voiceface.compare.significance import holm
-from voiceface.compare.table import Group, Row
+from voiceface.compare.table import DRAWN, Group, Row
 from voiceface.errors import UserError
+from voiceface.report.legend import legend
 from voiceface.results import read_results, write_results
 from voiceface.scores.confidence import paired_difference
 from voiceface.scores.matching import count
 from voiceface.scores.similarity import similarity_rows
+from voiceface.scoring import score_embeddings
 
 TRAINED = {"method": "TriNet", "arguments": {"dim": 8}, "training_data": {"corpus": "small", "split": "train"}}
 
@@ -63,8 +65,6 @@ def test_one_table_of_models_in_order_with_the_values_of_their_files(three: list
 
 def test_the_test_against_the_best_is_that_of_the_win_rates(three: list[Path]):
     (group,) = compare_results(found(*three), ["1:2/v2f"]).groups
-    from compare_support import embeddings
-
     tables = []
     for noise in (1.0, 1.5, 6.0):
         made = embeddings(noise)
@@ -179,3 +179,62 @@ def test_the_ideal_observer_closes_the_table(three: list[Path], tmp_path: Path):
     wanted = next(r["value"] for r in made["ideal_observer"] if r["metric"] == "AUC" and r["stratum"] == "U")
     assert value(group.rows[-1], group, "AUC/U") == wanted
     assert not any(cell.best for cell in group.rows[-1].cells)
+
+
+def test_other_protocols_have_their_own_ideal_or_none(tmp_path: Path):
+    made, ideal = result("model", 2.0), result("ideal", 0.5)["scores"]
+    made["scores"] += [{**r, "protocol": "kim", "ci_method": "binomial"} for r in made["scores"] if r["n"] == 2]
+    made["ideal_observer"] = ideal
+    write_results(tmp_path / "model.json", made)
+    (weighted,) = compare_results(found(tmp_path / "model.json"), ["1:2/v2f"], ["clip_weighted"]).groups
+    (wanted,) = (
+        r["value"]
+        for r in ideal
+        if (r["protocol"], r["n"], r["stratum"], r["direction"]) == ("clip_weighted", 2, "U", "v2f")
+    )
+    assert (weighted.rows[-1].name, value(weighted.rows[-1], weighted, "1:2/U/v2f")) == ("ideal observer", wanted)
+    (drawn,) = compare_results(found(tmp_path / "model.json"), protocols=["kim"]).groups
+    assert [row.kind for row in drawn.rows] == ["model", "chance"]  # the ideal observer was not scored so
+    assert (DRAWN in drawn.notes, DRAWN in weighted.notes) == (True, False)
+    assert ["people being the sampling unit" in " ".join(legend([g], "bold")) for g in (drawn, weighted)] == [
+        False,
+        True,
+    ]
+
+
+def test_the_spread_of_subsets_is_no_column(tmp_path: Path):
+    made = result("model", 2.0)
+    one = next(r for r in made["scores"] if (r["n"], r["stratum"], r["direction"]) == (2, "U", "v2f"))
+    subsets = [{**one, "protocol": "trinet_subsets_100", "metric": m} for m in ("accuracy", "accuracy_spread")]
+    made["scores"] = [*made["scores"], *subsets]
+    write_results(tmp_path / "model.json", made)
+    (group,) = compare_results(found(tmp_path / "model.json"), protocols=["trinet_subsets_100"]).groups
+    assert [column.metric for column in group.columns] == ["accuracy"]
+
+
+def renamed(order: list[int]) -> dict[str, dict[str, str]]:
+    """The people of `compare_support` by other names."""
+    return {name: {**row, "identity": f"q{order[i]:02d}"} for i, (name, row) in enumerate(identities().items())}
+
+
+def test_people_by_other_names_are_paired_only_in_the_same_order(three: list[Path], tmp_path: Path):
+    """The same clips and numbers of people and trials: nothing else tells that effects are of others."""
+    for name, order in (("backward", list(range(12))[::-1]), ("forward", list(range(12)))):
+        made = score_embeddings(embeddings(1.5), name, renamed(order), note=lambda line: None)
+        write_results(tmp_path / f"{name}.json", made)
+    cells = {}
+    for name in ("backward", "forward"):
+        (group,) = compare_results(found(three[0], tmp_path / f"{name}.json"), ["1:2/v2f"]).groups
+        cells[name] = group.rows[1].cells[0]
+    (group,) = compare_results(found(*three[:2]), ["1:2/v2f"]).groups
+    assert cells["forward"].p_value == group.rows[1].cells[0].p_value is not None
+    assert cells["backward"].value == cells["forward"].value
+    assert cells["backward"].p_value is None
+
+
+def test_clips_that_are_said_to_be_of_fewer_people_make_another_table(three: list[Path], tmp_path: Path):
+    pairs = score_embeddings(embeddings(1.0), "pairs", renamed([i // 2 for i in range(12)]), note=lambda line: None)
+    write_results(tmp_path / "pairs.json", pairs)
+    comparison = compare_results(found(three[0], tmp_path / "pairs.json"))
+    assert [group.data["identities"] for group in comparison.groups] == [12, 6]
+    assert "or people" in comparison.notes[0]

@@ -207,6 +207,7 @@ def test_a_run_shows_its_bar_on_the_terminal_of_the_comparison(
         (["kim"], {"data": "nowhere"}, "--data nowhere: no such folder"),
         (["kim"], {"words": ["--trainer.max_step", "3"]}, "--trainer.max_step: no such option, did you mean max_steps"),
         (["trinet", "svhf"], {"words": ["--model.margin=2"]}, "--model.margin: no such option"),
+        (["kim"], {"words": ["--data.root=x"]}, "-- --data.root: the comparison decides it for each run; give --data"),
         (["kim"], {"words": ["--out", "x"]}, "-- --out: the comparison decides it for each run; give --runs"),
         (["kim"], {"words": ["--ckpt_path=last"]}, "-- --ckpt_path: the comparison decides it for each run; leave it"),
     ],

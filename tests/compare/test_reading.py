@@ -38,7 +38,7 @@ def made(path: Path, seed: int = 0, **model: Any) -> Path:
     records = score(None, OWNER, None, OWNER, similarity=similarity, strata=["U"], candidates=())
     about = {"recipe": f"m{seed}", "method": "embeddings", **dict.fromkeys(("arguments", "parameters"))}
     about |= {"checkpoint": f"{seed:064d}", "training_data": None, **model}
-    counts = dict.fromkeys(("identities", "voices", "faces", "skipped"), 0)
+    counts = {"identities": 8, "voices": 16, "faces": 16, "skipped": 0}
     data = dict.fromkeys(DATA) | counts | {"clips_sha256": "ab"}
     sections = {"schema": 2, "model": about, "data": data, "environment": {}, "scores": records}
     write_results(path, sections)
@@ -167,6 +167,9 @@ def test_what_cannot_be_read_is_named(tmp_path: Path):
         file.truncate(200 * 2**20 + 1)
     assert "over 200 MiB" in one_bad(huge, good)
     huge.unlink()
+    loop = tmp_path / "loop.json"
+    loop.symlink_to(loop)
+    assert "cannot be read (" in one_bad(loop, good)
     with pytest.raises(UserError, match=r"no result to compare: .*none\.json: no such result file \(and 1 more\)"):
         find_results([tmp_path / "none.json", tmp_path / "empty"])
     with pytest.raises(UserError, match="no file or folder is named"):

@@ -9,7 +9,7 @@ from leaderboard_support import COLUMNS, comparisons, measured, naive, published
 from rich.cells import cell_len
 from rich.console import Console
 
-from voiceface.compare.table import Cell, Comparison, Group, Row
+from voiceface.compare.table import EMPTY, Cell, Comparison, Group, Row
 from voiceface.report.blocks import SIGMA
 from voiceface.report.leaderboard import leaderboard, plain_leaderboard, print_leaderboard
 
@@ -103,7 +103,18 @@ def test_a_difference_that_was_not_tested_is_not_taken_for_a_real_one():
     assert all(word.endswith(("?", "★")) for word in values_of(text, "dimnet_ig")[: len(COLUMNS)])
     assert "?: not tested" in text
     none = tuple(replace(row, cells=tuple(replace(c, same=None) for c in row.cells)) for row in group.rows)
-    assert "?" not in plain_leaderboard(Comparison((replace(group, rows=none),)), 100)
+    text = plain_leaderboard(Comparison((replace(group, rows=none),)), 100)
+    assert all(word.endswith(("?", "★")) for word in values_of(text, "dimnet_ig")[: len(COLUMNS)])
+    assert "≈:" not in text
+    assert "?" not in plain_leaderboard(Comparison((replace(group, rows=none, kind="published"),)), 100)
+
+
+def test_columns_in_which_nobody_has_a_value_are_no_table():
+    group = measured(models=2)
+    nothing = tuple(replace(row, cells=(EMPTY,) * len(row.cells)) for row in group.rows if row.kind != "model")
+    text = plain_leaderboard(Comparison((replace(group, rows=nothing, notes=("nothing is here",)),)), 100)
+    assert "nothing is here" in text
+    assert "AUC" not in text
 
 
 def test_spread_over_seeds_stands_below_the_mean():

@@ -1,5 +1,7 @@
 """The run behind `voiceface compare`."""
 
+import codecs
+import io
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
@@ -13,6 +15,7 @@ from voiceface.compare.table import Comparison, columns_of
 from voiceface.compare.words import FORMATS
 from voiceface.errors import UserError
 from voiceface.files import check_writable, write_for_user
+from voiceface.results import read_results
 
 TRAINING = ("data", "preset", "encoders", "gpus", "steps", "runs")
 
@@ -75,6 +78,7 @@ def _check(options: Namespace) -> str:
         return options.format or "table"
     out = Path(options.out)
     check_writable(out)
+    _refuse_result(out)
     ending = out.suffix.lstrip(".").lower()
     found = next((form for form, suffix in FORMATS.items() if suffix == ending), None)
     if options.format is None and found is None:
@@ -82,6 +86,16 @@ def _check(options: Namespace) -> str:
             f"--out {out}: does not say what to write; end it in .{', .'.join(FORMATS.values())}, or --format"
         )
     return str(options.format or found)
+
+
+def _refuse_result(out: Path) -> None:
+    """Refuse to write a leaderboard over a result."""
+    if out.is_file():
+        try:
+            read_results(out)
+        except UserError:
+            return
+        raise UserError(f"--out {out}: is a result, which the leaderboard would replace; choose another name")
 
 
 def _of_files(paths: Sequence[Path], options: Namespace) -> Comparison:
@@ -102,11 +116,16 @@ def _compare(found: Sequence[Found], left_out: Sequence[tuple[object, str]], opt
         from voiceface.compare.against import paper_tasks
 
         tasks = paper_tasks(str(one.results["model"]["recipe"]) for one in found) or None
-    protocols = options.protocol.split(",") if options.protocol else (EXACT, SAMPLED)
+    protocols = [word.strip() for word in options.protocol.split(",")] if options.protocol else [EXACT, SAMPLED]
     comparison = compare_results(found, tasks, protocols, options.level)
+    names = sorted({r["protocol"] for one in found for r in one.results["scores"] if r["value"] is not None})
+    if not names:
+        raise UserError(f"{found[0].path}: holds no score; test the model on more people")
     if not comparison.groups:
-        names = sorted({r["protocol"] for one in found for r in one.results["scores"] if r["value"] is not None})
         raise UserError(f"--protocol {','.join(protocols)}: in no result; there are: {', '.join(names)}")
+    shown = {path for group in comparison.groups for runs in group.results.values() for path, _ in runs}
+    unscored = [(str(one.path), f"no score of protocol {' or '.join(protocols)}") for one in found]
+    left_out = [*left_out, *(pair for pair in unscored if pair[0] not in shown)]
     return replace(comparison, left_out=(*comparison.left_out, *((str(path), why) for path, why in left_out)))
 
 
@@ -137,6 +156,8 @@ def _training(options: Namespace) -> dict[str, Any]:
 
 
 def _show(comparison: Comparison, form: str, out: str | None) -> None:
+    if isinstance(sys.stdout, io.TextIOWrapper) and codecs.lookup(sys.stdout.encoding).name != "utf-8":
+        sys.stdout.reconfigure(encoding="utf-8")  # an ASCII locale has no sign of the tables, and `?` is one of them
     if form == "table" and out is None:
         from voiceface.report.leaderboard import print_leaderboard
 

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from voiceface.compare.reading import Found
 from voiceface.compare.significance import paired_tests
-from voiceface.compare.table import EMPTY, Cell, Column, Comparison, Group, Row, columns_of
+from voiceface.compare.table import DRAWN, EMPTY, Cell, Column, Comparison, Group, Row, columns_of
+from voiceface.report.blocks import clean
 from voiceface.report.cells import DIRECTIONS
 from voiceface.scores.confidence import rate_interval, student_interval
 
@@ -26,6 +27,8 @@ DEFAULT = (
 EXACT, SAMPLED = "exact", "sampled"
 WITHIN = {EXACT: ("exact", "whole_split")}  # what the protocol `exact` of a table is called in the records
 TASKS = ("matching", "verification", "retrieval")
+ABOUT_PEOPLE = ("identity", "jackknife")  # methods of intervals
+SPREAD = "accuracy_spread"  # of a single subset of the people: it stands beside the mean of the subsets
 
 SAMPLED_NOTE = (
     "These models only compare candidates with each other: they are scored on seeded trials, where the others of these "
@@ -41,7 +44,8 @@ class Scored:
         self.found, self.results = found, found.results
         self._numbers: dict[Column, int] = {}
         for number, record in enumerate(self.results["scores"]):
-            if record["protocol"] in WITHIN.get(protocol, (protocol,)) and record["task"] in TASKS:
+            wanted = record["task"] in TASKS and record["metric"] != SPREAD
+            if wanted and record["protocol"] in WITHIN.get(protocol, (protocol,)):
                 self._numbers.setdefault(column_of(record), number)
 
     @property
@@ -69,7 +73,7 @@ class Scored:
     @property
     def name(self) -> str:
         """What it is called."""
-        return str(self.results["model"]["recipe"] or self.results["model"]["method"])
+        return clean(str(self.results["model"]["recipe"] or self.results["model"]["method"])) or "(no name)"
 
     @property
     def seed(self) -> int | None:
@@ -119,15 +123,22 @@ class Line:
         """The effect of each person on the mean."""
         found = [run.effects(column) for run in self.runs]
         known = [effects for effects in found if effects is not None]
-        if len(known) < len(found) or len({len(effects) for effects in known}) != 1:
+        if len(known) < len(found) or len({len(effects) for effects in known}) != 1 or len(self.people) > 1:
             return None
         mean: NDArray[np.float64] = np.mean(known, axis=0)
         return mean
 
-    def sample(self, column: Column) -> tuple[int, int]:
-        """People and trials of the score, the same for models on the same people; how many are drawn may differ."""
-        record = self.runs[0].record(column)
-        return record["identities"], 0 if record["protocol"] == SAMPLED else record["trials"]
+    @cached_property
+    def people(self) -> frozenset[str]:
+        """Who the people are whose effects are known, and their order (`voiceface.results.people_hash`)."""
+        known = (run.results["data"].get("people_sha256") for run in self.runs)
+        return frozenset(str(one) for one in known if one)  # the first files of schema 2 do not say it
+
+    def same_sample(self, other: "Line", column: Column) -> bool:
+        """Whether the scores of both are of the same people and trials, of which some draw more."""
+        first, second = (line.runs[0].record(column) for line in (self, other))
+        what = ("identities",) if first["protocol"] == SAMPLED else ("identities", "trials")
+        return len(self.people | other.people) < 2 and all(first[name] == second[name] for name in what)
 
 
 def compare_results(
@@ -155,13 +166,14 @@ def compare_results(
         UserError: A task is none.
     """
     asked = None if tasks is None else [column for word in tasks for column in columns_of(word)]
-    by_clips: dict[tuple[str, str], list[Scored]] = {}
+    by_clips: dict[tuple[str, int, str], list[Scored]] = {}
     for protocol in protocols:
         for one in found:
             run = Scored(one, protocol)
             if run.columns:
-                by_clips.setdefault((one.results["data"]["clips_sha256"], protocol), []).append(run)
-    groups = [_group(runs, protocol, asked, level) for (_, protocol), runs in by_clips.items()]
+                data = one.results["data"]  # the same clips may be said to be of more or fewer people
+                by_clips.setdefault((data["clips_sha256"], data["identities"], protocol), []).append(run)
+    groups = [_group(runs, protocol, asked, level) for (*_, protocol), runs in by_clips.items()]
     groups.sort(key=lambda group: (group.protocol == SAMPLED, -len(group.rows)))
     return Comparison(tuple(groups), notes=_why_apart(groups))
 
@@ -178,14 +190,17 @@ def _group(runs: Sequence[Scored], protocol: str, asked: Sequence[Column] | None
     columns = tuple(column for column in wanted if column in there)
     rows = [_row(line, columns) for line in lines]
     rows = _marked(rows, lines, columns, level)
-    rows = [*_ordered(rows, columns), *_measures(runs, columns)]
+    rows = [*_ordered(rows, columns), *_measures(runs, columns, protocol)]
     data = runs[0].results["data"]
-    levels = {run.record(c)["ci_level"] for run in runs for c in run.columns if c in columns} - {None}
+    shown = [run.record(c) for run in runs for c in run.columns if c in columns]
+    levels = {record["ci_level"] for record in shown} - {None}
     notes = [SAMPLED_NOTE] if protocol == SAMPLED else []
     if len(levels) > 1:
         notes.append(f"The intervals are of different levels: {', '.join(f'{100 * x:g} %' for x in sorted(levels))}.")
     if len(lines) > 1 and any(run.results["model"]["training_data"] for run in runs):
         notes += [ONE_RUN] if all(len(line.runs) == 1 for line in lines) else []
+    if not {record["ci_method"] for record in shown} <= {*ABOUT_PEOPLE, None}:
+        notes.append(DRAWN)
     absent = [column.name for column in wanted if column not in there] if asked is not None else []
     if absent:
         notes.append(f"No model was scored in {', '.join(absent)}.")
@@ -197,7 +212,7 @@ def _group(runs: Sequence[Scored], protocol: str, asked: Sequence[Column] | None
         protocol,
         columns,
         tuple(rows),
-        {key: value for key, value in data.items() if key != "leaking_identities"},
+        {key: value for key, value in data.items() if key != "leaking_identities"} | {"test_level": level},
         tuple(notes),
         max(levels, default=level),
         {line.name: tuple((str(run.found.path), run.results) for run in line.runs) for line in lines},
@@ -279,8 +294,7 @@ def _marked(rows: Sequence[Row], lines: Sequence[Line], columns: Sequence[Column
             continue
         values = {i: float(rows[i].cells[place].value or 0.0) for i in ranked}
         best = (min if column.lower_is_better else max)(ranked, key=values.__getitem__)
-        sample = lines[best].sample(column)
-        effects = [lines[i].effects(column) if lines[i].sample(column) == sample else None for i in ranked]
+        effects = [lines[i].effects(column) if lines[i].same_sample(lines[best], column) else None for i in ranked]
         tests = paired_tests([values[i] for i in ranked], effects, ranked.index(best), level)
         for i, test in zip(ranked, tests, strict=True):
             cell = replace(cells[i][place], best=values[i] == values[best])
@@ -307,7 +321,7 @@ def _ordered(rows: Iterable[Row], columns: Sequence[Column]) -> list[Row]:
     return sorted(rows, key=place)
 
 
-def _measures(runs: Sequence[Scored], columns: Sequence[Column]) -> list[Row]:
+def _measures(runs: Sequence[Scored], columns: Sequence[Column], protocol: str) -> list[Row]:
     """What a model that knows nothing scores, and the best that anything can."""
     chances = []
     for column in columns:
@@ -316,19 +330,22 @@ def _measures(runs: Sequence[Scored], columns: Sequence[Column]) -> list[Row]:
     rows = [Row("chance", tuple(chances), kind="chance", ranked=False)]
     best = next((run.results["ideal_observer"] for run in runs if run.results.get("ideal_observer")), None)
     if best is not None:
-        ideal = {column_of(r): r for r in reversed(best) if r["protocol"] in WITHIN[EXACT] and r["task"] in TASKS}
+        # Trials that are drawn estimate what the exact scores are; any other protocol asks for something else.
+        same = WITHIN.get(EXACT if protocol == SAMPLED else protocol, (protocol,))
+        ideal = {column_of(r): r for r in reversed(best) if r["protocol"] in same and r["task"] in TASKS}
         cells = [
             Cell(ideal[c]["value"], ideal[c]["ci_low"], ideal[c]["ci_high"]) if c in ideal else EMPTY for c in columns
         ]
-        rows.append(Row("ideal observer", tuple(cells), kind="ideal", ranked=False))
+        if any(cell.value is not None for cell in cells):
+            rows.append(Row("ideal observer", tuple(cells), kind="ideal", ranked=False))
     return rows
 
 
 def _why_apart(groups: Sequence[Group]) -> tuple[str, ...]:
     """Why there are several tables."""
-    if len({group.data["clips_sha256"] for group in groups}) < 2:
+    if len({(group.data["clips_sha256"], group.data["identities"]) for group in groups}) < 2:
         return ()
     return (
-        "Tables of different clips are not ranked with each other: a split with other people, or with more of them in "
-        "its galleries, is easier or harder for every model.",
+        "Tables of different clips or people are not ranked with each other: a split with other people, or with more "
+        "of them in its galleries, is easier or harder for every model.",
     )

@@ -25,6 +25,7 @@ SCHEMA = 1
 OURS = {
     "model": "--models",
     "data": "--data",
+    "data.root": "--data",
     "preset": "--preset",
     "encoders": "--encoders",
     "gpus": "--gpus",

@@ -5,6 +5,7 @@ What cannot be compared is named with its reason and left out; the rest is compa
 
 import importlib.util
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
@@ -15,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voiceface.errors import UserError
-from voiceface.results import effects_content, parse_results, read_content, read_effects, read_results
+from voiceface.results import parse_results, read_content, read_effects, read_results
 
 CHECKPOINTS = "voiceface.checkpoints"  # entry points: name of a checkpoint = package that holds its results.json
 REFERENCE = Path(__file__).parent / "reference"
@@ -107,16 +108,17 @@ def reference_results() -> list[Found]:
 def _read(paths: Sequence[Path]) -> tuple[list[Found], LeftOut]:
     """Read each result once; of two that are the same, that which can be paired."""
     found: dict[Any, Found] = {}
-    places: dict[Path, Path] = {}
+    places: dict[str, Path] = {}
     left_out: LeftOut = []
     for named in paths:
         number = len(left_out), len(places)
         for path in _files(named, left_out):
             try:
-                if path.resolve() in places:
-                    left_out.append((str(path), f"named twice: it is {places[path.resolve()]}"))
+                real = os.path.realpath(path)  # unlike `Path.resolve`, of a link that leads to itself too
+                if real in places:
+                    left_out.append((str(path), f"named twice: it is {places[real]}"))
                     continue
-                places[path.resolve()] = path
+                places[real] = path
                 one = _found(path)
             except UserError as error:
                 left_out.append((str(path), str(error).removeprefix(f"{path}: ")))
@@ -137,7 +139,7 @@ def _found(path: Path) -> Found:
     if results["schema"] == 1:
         return Found(path, results, "its file is of schema 1, which kept no effects of people; test the model again")
     try:
-        effects_content(path, results)
+        read_effects(path, results)
     except UserError as error:
         return Found(path, results, str(error))
     return Found(path, results)

@@ -11,6 +11,8 @@ from voiceface.compare.table import ARROWS, EMPTY, Cell, Column, Row
 from voiceface.report.cells import STRATA
 
 NOT_TRAINED = "not trained"
+DRAWS = ("binomial", "subsets", "repeats", "trials")  # methods of intervals that are not about other people
+OF_DRAWS = "± speaks of what is drawn from these people, not of other people"
 
 
 def cell_of(
@@ -44,10 +46,11 @@ def mean_of(known: Sequence[Record]) -> Cell:
     """Mean over trainings. Of each the same people are the sample, so its interval is about as wide as one's."""
     values = [record["value"] for record in known]
     spread = statistics.stdev(values) if len(values) > 1 else None
+    mark = OF_DRAWS if any(record["ci_method"] in DRAWS for record in known) else ""
     if any(record["ci_low"] is None for record in known):
         return Cell(statistics.fmean(values), spread=spread)
     low, high = (statistics.fmean(record[end] for record in known) for end in ("ci_low", "ci_high"))
-    return Cell(statistics.fmean(values), low, high, spread)
+    return Cell(statistics.fmean(values), low, high, spread, mark=mark)
 
 
 def _reason(trainings: Sequence[Scored], column: Column, protocols: Sequence[str]) -> str:

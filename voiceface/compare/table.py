@@ -3,6 +3,7 @@
 Everything that shows one (terminal, Markdown, LaTeX, CSV, JSON, HTML, loggers) takes a `Comparison` and nothing else.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
@@ -70,13 +71,14 @@ def columns_of(word: str) -> list[Column]:
     what, *rest = word.strip().split("/")
     direction = rest.pop() if rest and rest[-1] in ("v2f", "f2v") else None
     stratum = rest.pop() if rest else "U"
-    n = int(what[2:]) if what.startswith("1:") and what[2:].isdigit() else 0
+    n = int(what[2:]) if re.fullmatch(r"1:[1-9][0-9]{0,5}", what) else 0
     metric = "accuracy" if n else what
-    known = n >= 2 or metric in ("AUC", "EER", "mAP", "median_rank") or (metric[:2] == "R@" and metric[2:].isdigit())
+    known = n >= 2 or re.fullmatch(r"AUC|EER|mAP|median_rank|R@[1-9][0-9]{0,5}", metric)
     fits = stratum in ("U", "male", "female") or (stratum and stratum == "".join(s for s in STRATA if s in stratum))
     if rest or not known or not fits:
         examples = ("1:2", "1:2/G/v2f", "1:10", "AUC/GNA", "EER", "mAP", "R@10/U/f2v", "median_rank")
-        raise UserError(f"--tasks {word}: no such task{nearest(word, examples)}; give such as {', '.join(examples)}")
+        near = nearest(word, examples)
+        raise UserError(f"--tasks {word.strip() or '(empty)'}: no such task{near}; give such as {', '.join(examples)}")
     if metric in ("AUC", "EER"):
         if direction:
             raise UserError(f"--tasks {word}: verification has no direction; give {metric}/{stratum}")
@@ -114,6 +116,7 @@ class Cell:
 
 
 EMPTY = Cell(None)
+DRAWN = "Intervals here are about what is drawn from these clips, not about other people."
 
 
 @dataclass(frozen=True)
@@ -158,7 +161,8 @@ class Group:
         protocol: `exact` (every pair of the split), `sampled`, or the name of a sampling or a trial list.
         columns: The tasks.
         rows: Models in order, then chance, then the ideal observer.
-        data: What is known of the clips: corpus, version, split, identities, voices, faces, clips_sha256, synthetic;
+        data: What is known of the clips: corpus, version, split, identities, voices, faces, clips_sha256, synthetic,
+            and `test_level`, the confidence level of the tests;
             of published numbers: split, identities, gallery.
         notes: Said once below the table.
         level: Confidence level of the intervals.

@@ -128,6 +128,7 @@ def pack(parts: Sequence[Block], width: int, label: int) -> list[Block]:
                 packed[-1] = both
             else:
                 packed.append(part)
+    packed = [block for block in packed if block.shown]
     return [replace(packed[0], title="")] if len(packed) == 1 else packed
 
 
@@ -188,7 +189,7 @@ def sign_of(row: Row, number: int, group: Group) -> str:
     if own.best:
         return BEST
     if own.same is None:
-        return UNTESTED if any(c.same is not None for r in group.rows for c in r.cells) else ""
+        return UNTESTED if group.kind == "measured" else ""
     return SAME if own.same else ""
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from voiceface.compare.table import Comparison, Group
+from voiceface.compare.table import DRAWN, Comparison, Group
 from voiceface.report.blocks import BEST, SAME, SIGMA, UNTESTED, clean, mark_symbols, sign_of
 
 PROTOCOLS = {"exact": "scored on every pair of the split", "sampled": "scored on seeded trials"}
@@ -41,14 +41,15 @@ def legend(groups: Iterable[Group], best: str) -> list[str]:
         lines.append(f"{' and '.join(lower)}: lower is better.")
     if BEST in signs:
         lines.append(f"{best}: the best of its column.")
-    if SAME in signs or UNTESTED in signs:
-        level = min(g.level for g in groups if any(c.same is not None for r in g.rows for c in r.cells))
+    tested = [g for g in groups if any(c.same is not None for r in g.rows for c in r.cells)]
+    if tested and (SAME in signs or UNTESTED in signs):
+        level = min(g.data.get("test_level", g.level) for g in tested)
         lines.append(
             f"{SAME}: the difference to the best is not significant at {100 * (1 - level):.3g} % (paired test over "
             "people, corrected by Holm's method for all pairs of models in the column)."
         )
     if UNTESTED in signs:
-        lines.append(f"{UNTESTED}: not tested against the best, for the effects of people are not known.")
+        lines.append(f"{UNTESTED}: not tested against the best: the effects of people on one of the two are not known.")
     lines += _intervals(groups)
     if any(c.spread is not None for _, _, c in cells):
         lines.append(
@@ -83,11 +84,15 @@ def left_out_lines(comparison: Comparison) -> list[str]:
 
 def _intervals(groups: list[Group]) -> list[str]:
     with_ends = [g for g in groups if any(c.low is not None for r in g.rows for c in r.cells)]
-    levels = sorted({g.level for g in with_ends if g.kind != "published"})
+    own = [g for g in with_ends if g.kind != "published"]
+    levels = sorted({g.level for g in own})
+    drawn = sum(DRAWN in g.notes for g in own)
     words = []
     if levels:
         wide = " or ".join(f"{100 * level:g} %" for level in levels)
-        words.append(f"half the {wide} interval, people being the sampling unit")
+        words.append(f"half the {wide} interval")
+        if drawn < len(own):
+            words[-1] += f", people being the sampling unit{' where no note says otherwise' if drawn else ''}"
     if any(g.kind == "published" for g in with_ends):
         words.append("in published numbers as printed there")
     return [f"±: {'; '.join(words)}. Of a lopsided interval both ends are given (a-b)."] if words else []

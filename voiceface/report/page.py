@@ -9,6 +9,7 @@ from typing import Any
 from voiceface import __version__
 from voiceface.compare.examples import Faces, embeddings_picture, faces_of
 from voiceface.compare.table import Cell, Column, Comparison, Group, Row
+from voiceface.report.blocks import SAME, UNTESTED, sign_of
 from voiceface.report.cells import cell as written
 from voiceface.report.cells import percent, plain
 from voiceface.report.legend import about, left_out_lines, legend
@@ -45,6 +46,7 @@ def to_html(comparison: Comparison, faces: Faces | None = None) -> str:
     style += f":root{{{light}}}@media (prefers-color-scheme: dark){{:root{{{dark}}}}}"
     template = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(page)
     return template.render(
+        signs={SAME: "not significantly different from the best", UNTESTED: "not tested against the best"},
         title=TITLE,
         script=Markup(script),
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
@@ -138,7 +140,8 @@ def _row(row: Row, group: Group, extra: Sequence[tuple[str, str]], footnotes: Se
     }
     cells: list[dict[str, Any]] = [{"value": row.name, "sort": row.name}]
     cells += [
-        _cell(column, cell, group.level, footnotes) for column, cell in zip(group.columns, row.cells, strict=True)
+        _cell(column, cell, group.level, footnotes) | {"sign": sign_of(row, number, group)}
+        for number, (column, cell) in enumerate(zip(group.columns, row.cells, strict=True))
     ]
     for what, kind in extra:
         text, value = about[what]
@@ -159,7 +162,6 @@ def _cell(column: Column, cell: Cell, level: float, footnotes: Sequence[str]) ->
         "kind": "number",
         "block": column.what,
         "best": cell.best,
-        "same": cell.same and not cell.best,
         "paper": "" if cell.paper is None else (plain if column.metric == "median_rank" else percent)(cell.paper),
         "footnotes": [footnotes.index(cell.mark) + 1] if cell.mark else [],
         "title": _said(column, cell, level),
