@@ -7,6 +7,7 @@ voiceface compare --tasks 1:2,1:2/G,AUC,mAP --out docs/images/leaderboard.svg   
 
 import argparse
 import gzip
+import json
 import re
 import shutil
 import subprocess
@@ -16,6 +17,7 @@ from pathlib import Path
 from voiceface.compare.grouping import compare_results
 from voiceface.compare.reading import REFERENCE, find_results
 from voiceface.report.documents import to_markdown
+from voiceface.results import read_results
 
 PAGE = Path(__file__).parents[1] / "docs/leaderboard.md"
 
@@ -27,7 +29,8 @@ def main() -> None:
     for checkpoint in sorted(runs.glob("*/checkpoint/config.json")):
         name = checkpoint.parts[-3]
         out = Path("tested", name, "results.json")
-        if not (runs / out).exists():
+        weights = json.loads(checkpoint.read_text())["sha256"]
+        if not (runs / out).exists() or read_results(runs / out)["model"]["checkpoint"] != weights:
             words = ["-m", "voiceface", "test", f"{name}/checkpoint", "--out", str(out)]
             words += ["--sampled", "100000"] if name == "svhf_nway" else []  # it chooses among ten: slow
             subprocess.run([sys.executable, *words], cwd=runs, check=True, stdout=subprocess.DEVNULL)

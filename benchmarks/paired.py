@@ -17,7 +17,7 @@ from interval_models import DIMENSIONS, SEES
 from interval_population import SEED, draw, genders
 from machine import describe
 
-from voiceface.compare.grouping import column_of
+from voiceface.compare.scored import column_of
 from voiceface.compare.significance import pair_p_values
 from voiceface.scores import score
 

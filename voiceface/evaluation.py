@@ -14,12 +14,12 @@ import torch.distributed as dist
 from numpy.typing import NDArray
 
 from voiceface import results as result_file
-from voiceface.compare.examples import method_examples
 from voiceface.data.feature_rows import key_numbers
 from voiceface.data.leaks import leaking_identities
 from voiceface.data.shards import Corpus
 from voiceface.data.synthetic import log_likelihood_ratio
 from voiceface.errors import UserError
+from voiceface.examples import method_examples
 from voiceface.method import Method
 from voiceface.metric import CrossModalScores
 from voiceface.network_scores import network_records

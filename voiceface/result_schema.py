@@ -120,7 +120,7 @@ def _is_roc(curves: Any) -> bool:
 
 
 def _are_examples(examples: Any) -> bool:
-    """Whether it is what `voiceface.compare.examples` gives."""
+    """Whether it is what `voiceface.examples` gives."""
     if not isinstance(examples, list) or not all(_has(example, EXAMPLE) for example in examples):
         return False
     known = all(example["direction"] in DIRECTIONS[:2] for example in examples)
@@ -154,6 +154,8 @@ def _check_record(path: Path, record: Mapping[str, Any]) -> None:
     ends = record["ci_low"], record["ci_high"], record["ci_level"]
     if not (ends == (None, None, None) or (None not in ends and _is_number(ends[2]) and 0.0 < ends[2] < 1.0)):
         raise UserError(f"{path}: a {record['metric']} has no whole interval and level; make the result anew")
+    if not isinstance(record["ci_method"], str | None):
+        raise UserError(f"{path}: a {record['metric']} has the ci_method {record['ci_method']!r}; make the result anew")
 
 
 def _is_number(value: Any) -> bool:

@@ -159,7 +159,7 @@ class _Run:
         )
 
     def examples(self) -> Records:
-        from voiceface.compare.examples import embedding_rows, matrix_rows, ranked_examples
+        from voiceface.examples import embedding_rows, matrix_rows, ranked_examples
 
         voices, voice_people, faces, face_people = self.tables
         if isinstance(self.similarity, np.ndarray):

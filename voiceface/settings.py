@@ -66,8 +66,9 @@ def of_training(config: Mapping[str, Any]) -> dict[str, Any]:
     Returns:
         Option name: value. Two runs with the same are two draws of one training.
     """
-    data = {f"data.{name}": value for name, value in dict(config["data"]).items() if name not in OWN}
-    return {**{k: v for k, v in settings(config).items() if k != "seed_everything"}, **data}
+    found = {name: value for name, value in settings(config).items() if name != "seed_everything"}
+    found["trainer.val_check_interval"] = config["trainer"]["val_check_interval"]  # which weights can be the best
+    return found | {f"data.{name}": value for name, value in dict(config["data"]).items() if name not in OWN}
 
 
 def refuse_other(saved: Mapping[str, Any], mine: Mapping[str, Any]) -> None:

@@ -9,8 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from voiceface.compare.grouping import EXACT, SAMPLED, compare_results
+from voiceface.compare.grouping import compare_results
 from voiceface.compare.reading import Found, find_results, installed_results, reference_results
+from voiceface.compare.scored import EXACT, SAMPLED
 from voiceface.compare.table import Comparison, columns_of
 from voiceface.compare.words import FORMATS
 from voiceface.errors import UserError

@@ -7,8 +7,8 @@ from importlib.resources import files
 from typing import Any
 
 from voiceface import __version__
-from voiceface.compare.examples import Faces, embeddings_picture, faces_of
 from voiceface.compare.table import Cell, Column, Comparison, Group, Row
+from voiceface.examples import Faces, embeddings_picture, faces_of
 from voiceface.report.blocks import SAME, UNTESTED, sign_of
 from voiceface.report.cells import cell as written
 from voiceface.report.cells import percent, plain
@@ -32,7 +32,7 @@ def to_html(comparison: Comparison, faces: Faces | None = None) -> str:
     Args:
         comparison: The leaderboard.
         faces: From a clip's key to its JPEG, or None where it may not be shown; asked for groups of synthetic clips
-            alone. None: the built-in corpus' faces where they are at hand (`voiceface.compare.examples.faces_of`).
+            alone. None: the built-in corpus' faces where they are at hand (`voiceface.examples.faces_of`).
 
     Returns:
         HTML, light and dark as its reader's system is.
