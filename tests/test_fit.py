@@ -72,6 +72,7 @@ def test_a_run_leaves_all_its_files_and_prints_its_table(run: Path, corpus: Path
         "last.ckpt",
         "best.ckpt",
         "results.json",
+        "results.effects.npz",
         "embeddings.png",
         "checkpoint",
     }

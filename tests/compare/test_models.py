@@ -4,6 +4,7 @@ import fcntl
 import json
 import os
 import pty
+import select
 import signal
 import subprocess
 import sys
@@ -188,7 +189,10 @@ def test_a_run_shows_its_bar_on_the_terminal_of_the_comparison(
     with progress("climbing", 3) as advance:
         print("kept")
         advance(3)
-    assert "climbing" in os.read(ours, 100_000).decode()
+    shown = b""
+    while b"climbing" not in shown:  # a terminal hands over what was written piece by piece
+        assert select.select([ours], [], [], 30)[0], shown
+        shown += os.read(ours, 100_000)
     assert capsys.readouterr() == ("kept\n", "")
     os.close(ours)
     os.close(theirs)
