@@ -238,6 +238,15 @@ def test_cut_face_takes_the_middle_at_the_right_scale(stored, stored_margin, siz
     assert np.abs(found - edges).max() < 3 + 210 * 1.5 / min(stored, size)
 
 
+def test_cut_face_takes_the_whole_picture_where_the_margins_are_the_same():
+    # 224 * 1.36 / 1.36 is a little more than 224 in floating point, and no pixel lies beyond the edge.
+    data = encode_jpeg(np.random.default_rng(0).integers(0, 256, (224, 224, 3), np.uint8))
+    whole = np.asarray(Image.open(io.BytesIO(data)))
+    for margin in np.arange(100, 251) / 100:
+        assert (cut_face(data, 224, margin, 224, margin) == whole).all()
+        assert cut_face(data, 224, margin, 112, margin).shape == (112, 112, 3)
+
+
 def test_cut_face_without_scaling_gives_the_stored_pixels():
     picture = np.random.default_rng(0).integers(0, 255, (140, 140, 3), dtype=np.uint8)
     data = encode_jpeg(picture)

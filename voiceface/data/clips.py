@@ -28,7 +28,8 @@ def cut_face(data: bytes, stored_size: int, stored_margin: float, size: int, mar
         whole = round(size * stored_margin / margin)
         image.draft("RGB", (whole, whole))
         picture = image.convert("RGB")
-    side = picture.width * margin / stored_margin
+    # Not by the ratio where there is none: 224 * 1.36 / 1.36 is more than 224 in floating point.
+    side = picture.width if margin == stored_margin else picture.width * margin / stored_margin
     edge = (picture.width - side) / 2
     if side != size or edge != int(edge):
         picture = picture.resize((size, size), Image.Resampling.BICUBIC, box=(edge, edge, edge + side, edge + side))
