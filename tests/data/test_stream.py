@@ -10,7 +10,7 @@ import soundfile
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from voiceface.data.bundles import encode_flac, encode_jpeg
 from voiceface.data.clips import cut_face, cut_voice
@@ -245,6 +245,14 @@ def test_cut_face_takes_the_whole_picture_where_the_margins_are_the_same():
     for margin in np.arange(100, 251) / 100:
         assert (cut_face(data, 224, margin, 224, margin) == whole).all()
         assert cut_face(data, 224, margin, 112, margin).shape == (112, 112, 3)
+
+
+@pytest.mark.parametrize("form", ["PNG", "EPS", "GIF"])
+def test_cut_face_reads_jpeg_alone(form: str):
+    picture = io.BytesIO()
+    Image.new("RGB", (64, 64), "red").save(picture, form)
+    with pytest.raises(UnidentifiedImageError):
+        cut_face(picture.getvalue(), 64, 1.0, 64, 1.0)
 
 
 def test_cut_face_without_scaling_gives_the_stored_pixels():
