@@ -47,7 +47,7 @@ def test_the_demo_preset_trains_and_tests_it(copy: Path, tmp_path: Path):
     (config,) = (tmp_path / "run").rglob("config.json")
     assert json.loads(config.read_text())["recipe"] == "x"
     text = (config.parent / "README.md").read_text()
-    assert "# x\n\nX: cross entropy over the voices and faces of a batch.\n" in text
+    assert "# x-tones\n\nX: cross entropy over the voices and faces of a batch.\n" in text
     assert '["Title of the paper"](https://example.org/x), 2024' in text
     assert "- `data.voices`: one voice per person (inferred: reading of equation 3)" in text
 

@@ -11,7 +11,9 @@ import torch
 import yaml
 from torch import Tensor
 
-from voiceface.card import UNVERIFIED, card, count, read_facts
+from voiceface.card import UNVERIFIED, card_of, count, read_facts
+from voiceface.card import card as card_from
+from voiceface.checkpoint_method import config_of
 from voiceface.errors import UserError
 from voiceface.method import Method
 from voiceface.methods.dimnet import DIMNet
@@ -19,9 +21,11 @@ from voiceface.methods.drl import DRL
 from voiceface.methods.svhf import SVHF
 from voiceface.methods.trinet import TriNet
 from voiceface.recipes import list_recipes, merged, title
-from voiceface.weights import load_checkpoint, save_checkpoint
+from voiceface.results import read_results, seal
+from voiceface.weights import save_checkpoint
 
 SMALL = {"face_encoder": "face_small", "voice_encoder": "voice_small"}
+GOLDEN = Path(__file__).parent / "golden" / "results"
 SYNTHETIC = {"corpus": "synthetic", "version": "abc", "split": "train"}
 REAL = {"corpus": "voices of a village", "version": "def", "split": "train"}
 
@@ -44,6 +48,12 @@ class Own(Method):
         return voices.sum() + faces.sum(), {}
 
 
+def card(method: Method, recipe: str, data: dict[str, Any], results: dict[str, Any] | None = None) -> str:
+    """The card of a checkpoint that would be written of a method; as JSON, for that is what is read."""
+    config = config_of(method, recipe, data, "0" * 64)
+    return card_from(json.loads(json.dumps(config)), results)
+
+
 def front(text: str) -> dict[str, Any]:
     found = re.match(r"---\n(.*?)\n---\n\n# ", text, re.S)
     assert found
@@ -55,11 +65,16 @@ def test_a_checkpoint_has_its_card(tmp_path: Path):
     save_checkpoint(method, tmp_path, "trinet_s1", SYNTHETIC)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["README.md", "config.json", "model.safetensors"]
     text = (tmp_path / "README.md").read_text()
-    assert text == card(load_checkpoint(tmp_path), "trinet_s1", SYNTHETIC)
+    assert text == card_of(tmp_path)
     assert front(text)["license"] == "apache-2.0"
     assert front(text)["library_name"] == "voiceface"
     assert "voice-face-association" in front(text)["tags"]
-    assert "\n# trinet_s1\n" in text
+    assert (
+        "\n# trinet_s1-synthetic\n\n**Trained on synthetic voices and faces: no number here is one about people.**\n"
+        in text
+    )
+    assert "Not tested yet" in text
+    assert "No calibration: scores are given without probabilities." in text
     assert (
         '["Voice-face cross-modal matching and retrieval: a benchmark"](https://arxiv.org/abs/1911.09338), 2021' in text
     )
@@ -136,7 +151,7 @@ def test_all_that_is_unverified_is_named(name: str):
 @pytest.mark.parametrize("recipe", list_recipes())
 def test_a_card_has_no_fragments(recipe: str):
     text = card(of_preset(recipe, **SMALL, face_options=None, voice_options=None), recipe, REAL)
-    assert f"\n# {recipe}\n\n{title(recipe)}.\n\nA model of voice-face association: " in text
+    assert f"\n# {recipe}-voices-of-a-village\n\n{title(recipe)}.\n\nA model of voice-face association: " in text
     assert "chosen: nothing" not in section(text)
     assert not re.search(r"\((\w+): \1|: the same \(|: \((port|inferred|recalled)|\(\)|- none", section(text))
 
@@ -167,7 +182,7 @@ def test_facts_are_of_this_recipe_and_of_its_values():
 def test_a_users_own_method(tmp_path: Path):
     save_checkpoint(Own(), tmp_path, "", REAL)
     text = (tmp_path / "README.md").read_text()
-    assert "\n# Own\n" in text
+    assert "\n# own-voices-of-a-village\n" in text
     assert "| recipe | none |" in text
     assert "| paper | none named |" in text
     assert "Nothing is recorded of how this method's settings relate to its paper." in text
@@ -175,7 +190,7 @@ def test_a_users_own_method(tmp_path: Path):
 
 def test_a_users_method_that_is_called_as_one_of_ours_has_not_its_title():
     text = card(Own(), "kim", REAL)
-    assert "\n# kim\n" in text
+    assert "\n# kim-voices-of-a-village\n" in text
     assert title("kim") not in text
 
 
@@ -184,3 +199,91 @@ def test_a_card_that_cannot_be_written_leaves_no_half_of_one(tmp_path: Path):
     with pytest.raises(UserError, match=r"README\.md: cannot be written"):
         save_checkpoint(Own(), tmp_path, "", REAL)
     assert not list(tmp_path.glob("*.tmp"))
+
+
+def record(task: str, metric: str, way: str, stratum: str, n: int, value: float, protocol: str) -> dict[str, Any]:
+    ends = {"ci_low": value - 0.02, "ci_high": value + 0.02, "ci_level": 0.95, "ci_method": "identity"}
+    counts = {"identities": 8, "trials": 100, "ties": 0, "error_bound": 0.0}
+    what = {"task": task, "direction": way, "stratum": stratum, "n": n, "metric": metric, "value": value}
+    return {**what, **ends, **counts, "chance": 0.5 if n == 2 else 0.1, "protocol": protocol}
+
+
+def result(scores: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
+    data = {"corpus": "synthetic", "version": "v1", "split": "test", "identities": 1_200, "voices": 16, "faces": 17}
+    return {"data": {**data, "leaking_identities": 0}, "scores": scores, **more}
+
+
+SCORES = [
+    record("matching", "accuracy", "v2f", "U", 2, 0.801, "exact"),
+    record("matching", "accuracy", "f2v", "U", 2, 0.752, "exact"),
+    record("matching", "accuracy", "v2f", "G", 2, 0.603, "exact"),
+    record("matching", "accuracy", "v2f", "U", 5, 0.999, "exact"),
+    record("matching", "accuracy", "v2f", "U", 2, 0.998, "clip_weighted"),
+    record("verification", "AUC", "both", "U", 1, 0.854, "exact"),
+    record("retrieval", "mAP", "v2f", "U", 900, 0.0456, "whole_split"),
+    record("retrieval", "R@10", "v2f", "U", 900, 0.157, "whole_split"),
+    record("retrieval", "mAP", "v2f", "G", 450, 0.997, "whole_split"),
+]
+
+
+def scores_section(text: str) -> str:
+    return text.split("## Scores\n\n")[1].split("\n\n## ")[0]
+
+
+def test_the_scores_stand_with_interval_and_chance():
+    method = TriNet(**SMALL, freeze_voice=False)
+    said = scores_section(card(method, "trinet", SYNTHETIC, result(SCORES)))
+    assert "1,200 people, 16 voices, 17 faces. In per cent, with intervals of 95% confidence" in said
+    assert "| anybody | 80.1 [78.1, 82.1] (50.0) | 75.2 [73.2, 77.2] (50.0) | 85.4 [83.4, 87.4] (10.0) |" in said
+    assert "| same gender | 60.3 [58.3, 62.3] (50.0) | - | - |" in said
+    assert "| voice to face, among 900 | 4.6 [2.6, 6.6] (10.0) | 15.7 [13.7, 17.7] (10.0) |" in said
+    assert "99." not in said, "1:5, clip-weighted and strata of retrieval are in results.json"
+    assert "ideal" not in said
+
+
+def test_the_ideal_observer_stands_beside_where_it_is_known():
+    best = [{**one, "value": 0.91} for one in SCORES]
+    said = scores_section(card(TriNet(**SMALL), "trinet", SYNTHETIC, result(SCORES, ideal_observer=best)))
+    assert "| people to tell apart | 1:2 voice to face | ideal | 1:2 face to voice | ideal |" in said
+    assert "| anybody | 80.1 [78.1, 82.1] (50.0) | 91.0 | 75.2" in said
+
+
+def test_a_method_of_one_direction_has_no_empty_columns():
+    method = SVHF(**SMALL, width=32, hidden=(16, 8))
+    only = [{**SCORES[0], "protocol": "sampled"}, {**SCORES[2], "protocol": "sampled"}]
+    said = scores_section(card(method, "svhf", SYNTHETIC, result(only)))
+    assert "| people to tell apart | 1:2 voice to face |\n| --- | --- |\n| anybody | 80.1" in said
+    assert "retrieval" not in said
+
+
+def test_a_card_says_who_was_trained_on():
+    method = TriNet(**SMALL)
+    for people, words in ((3, "trained on 3 of these people"), (None, "is not known"), (0, None)):
+        found = result(SCORES)
+        found["data"]["leaking_identities"] = people
+        said = scores_section(card(method, "trinet", SYNTHETIC, found))
+        assert words in said if words else "trained on" not in said
+
+
+def test_the_calibration_and_its_error_are_said():
+    config = config_of(TriNet(**SMALL), "trinet", SYNTHETIC, "0" * 64)
+    fitted = {"slope": 10.158, "intercept": 0.0, "error": None}
+    config["calibration"] = {"v2f": fitted}
+    said = scores_section(card_from(config, None))
+    assert "voice to face slope 10.16. Its error on test people is not measured yet." in said
+    config["calibration"] = {"v2f": {**fitted, "error": 0.0312}, "f2v": {**fitted, "error": 0.04}}
+    said = scores_section(card_from(config, result(SCORES)))
+    assert "Expected calibration error on the test people, in per cent: voice to face 3.1, face to voice 4.0." in said
+
+
+def test_a_card_is_made_again_from_the_folder_alone(tmp_path: Path):
+    save_checkpoint(TriNet(**SMALL), tmp_path, "trinet", SYNTHETIC)
+    (tmp_path / "model.safetensors").unlink()
+    assert card_of(tmp_path) == (tmp_path / "README.md").read_text()
+    content = read_results(GOLDEN / "schema1.json")
+    (tmp_path / "results.json").write_text(json.dumps(content))
+    with pytest.raises(UserError, match=r"results\.json: scores of other weights"):
+        card_of(tmp_path)
+    content["model"]["checkpoint"] = json.loads((tmp_path / "config.json").read_text())["sha256"]
+    (tmp_path / "results.json").write_text(json.dumps({**content, "sha256": seal(content)}))
+    assert "| anybody | " in scores_section(card_of(tmp_path))

@@ -81,8 +81,17 @@ def test_a_run_leaves_all_its_files_and_prints_its_table(run: Path, corpus: Path
         "config.json",
         "identities.txt",
         "training.json",
+        "results.json",
+        "results.effects.npz",
         "README.md",
     }
+    results = read_results(run / "results.json")
+    assert read_results(run / "checkpoint" / "results.json") == results
+    calibration = json.loads((run / "checkpoint" / "config.json").read_text())["calibration"]
+    assert calibration == results["calibration"]
+    assert calibration.keys() == {"v2f", "f2v"}
+    assert all(one["slope"] >= 0 and 0 <= one["error"] <= 1 for one in calibration.values())
+    assert "Expected calibration error on the test people" in (run / "checkpoint" / "README.md").read_text()
     table = (run / "stdout.txt").read_text()
     for words in (
         "trinet on synthetic",
@@ -236,7 +245,7 @@ def test_checkpoints_that_do_not_fit_are_refused_in_one_line(run: Path, corpus: 
     (foreign / "config.json").write_text(json.dumps(config))
     for folder, message in (
         (damaged, "damaged (its sha256"),
-        (wider, "face_fc.weight has shape (128, 128), the model wants (64, 128)"),
+        (wider, "config.json says parameters"),
         (foreign, "method 'os' is not in this version"),
         (tmp_path / "none", "not a checkpoint folder"),
     ):

@@ -1,6 +1,49 @@
 """voiceface: a model zoo and benchmark for voice-face association.
 
-Importing the package imports neither torch nor Lightning.
+    import voiceface
+    model = voiceface.load("trinet-synthetic")
+    model.match("voice.wav", ["a.jpg", "b.jpg"])
+
+Importing the package imports neither torch nor Lightning; `load` does.
 """
 
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from voiceface.inference.model import Model
+
+__all__ = ["list_checkpoints", "list_recipes", "load"]
 __version__ = "0.1.0"
+
+
+def load(name: str | Path, device: str = "cpu") -> Model:
+    """Load a checkpoint to embed, match and retrieve with. No code of the checkpoint runs.
+
+    Args:
+        name: An installed checkpoint (see `list_checkpoints`), a checkpoint folder, or `hf://owner/name[@revision]`.
+        device: `cpu`, `cuda`, `cuda:1`.
+
+    Raises:
+        voiceface.errors.UserError: There is none, it was damaged, or there is no such device.
+    """
+    from voiceface.checkpoints import find_checkpoint
+    from voiceface.inference.model import Model
+
+    return Model(find_checkpoint(name), device)
+
+
+def list_checkpoints() -> list[Any]:
+    """The checkpoints that are installed; see `voiceface.checkpoints.list_checkpoints`."""
+    from voiceface.checkpoints import list_checkpoints
+
+    return list(list_checkpoints())
+
+
+def list_recipes() -> list[str]:
+    """Names that `voiceface fit --model` takes."""
+    from voiceface.recipes import list_recipes
+
+    return list_recipes()

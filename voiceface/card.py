@@ -1,16 +1,22 @@
 """The model card that lies in each checkpoint folder, and what is known of each method's settings."""
 
-import inspect
+import ast
+import contextlib
 import json
 import re
-import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import yaml
 
+from voiceface.card_scores import scores_text
+from voiceface.checkpoint_config import SCHEMA, read_config
+from voiceface.errors import UserError
 from voiceface.listing import Parameters, read_paper
-from voiceface.recipes import FOLDER, list_recipes, merged, title
+from voiceface.recipes import FOLDER, list_methods, list_recipes, merged, title
+from voiceface.results import read_results
+from voiceface.words import constructor
 
 if TYPE_CHECKING:
     from voiceface.method import Method
@@ -62,22 +68,22 @@ def count(method: "Method") -> Parameters:
     return Parameters(face, voice, method.count_parameters() - face - voice)
 
 
-def card(method: "Method", recipe: str, data: Mapping[str, Any]) -> str:
-    """Write the model card of a checkpoint: what it is, what is unverified, what it was trained on, its limits.
+def card(config: Mapping[str, Any], results: Mapping[str, Any] | None) -> str:
+    """Write the model card of a checkpoint: what it is and is for, its training data, scores, limits and licence.
 
     Args:
-        method: The trained method.
-        recipe: Name of the recipe; empty: that of the method's class.
-        data: What it was trained on: `corpus`, `version`, `split`.
+        config: Content of `config.json`, of this version's schema.
+        results: Content of `results.json`; None: not tested yet.
 
     Returns:
         Markdown with the front matter that the Hugging Face hub reads; the same for the same arguments.
     """
-    synthetic, started = data.get("corpus") == SYNTHETIC, _started(method)
+    data, recipe = config["data"], config["recipe"]
+    synthetic, started = data.get("corpus") == SYNTHETIC, _started(config)
     ours = synthetic and not started
-    paper = read_paper(_docstring(method))
-    size = count(method)
-    name = recipe or type(method).__name__
+    paper = read_paper(_docstring(config))
+    face, voice = config["encoders"]["face"], config["encoders"]["voice"]
+    rest = config["parameters"] - face["parameters"] - voice["parameters"]
     # Others' data and weights have terms of their own.
     other = {"license": "other", "license_name": "that-of-the-training-data"}
     front = {
@@ -87,28 +93,34 @@ def card(method: "Method", recipe: str, data: Mapping[str, Any]) -> str:
     }
     parts = [
         f"---\n{yaml.safe_dump(front, sort_keys=False)}---",
-        f"# {name}",
-        _title(method, recipe)
+        f"# {config['name']}",
+        ("**Trained on synthetic voices and faces: no number here is one about people.**\n\n" if synthetic else "")
+        + _title(config)
         + "A model of voice-face association: given a voice, which of some faces fits it best, or the reverse.",
         _table(
             {
                 "recipe": f"`{recipe}`" if recipe else "none",
-                "method": f"`{type(method).__name__}`",
+                "method": f"`{config['class']}`",
                 "paper": f'["{paper.title}"]({paper.link}), {paper.year}' if paper else "none named",
-                "score": SCORES[method.space],
-                "face network": f"`{_argument(method, 'face_encoder')}`, {size.face:,} parameters",
-                "voice network": f"`{_argument(method, 'voice_encoder')}`, {size.voice:,} parameters",
-                "rest": f"{size.rest:,} parameters",
-                "weights": "`model.safetensors`; every setting is in `config.json`",
+                "score": SCORES[config["space"]],
+                "face network": f"`{face['name']}`, {face['parameters']:,} parameters",
+                "voice network": f"`{voice['name']}`, {voice['parameters']:,} parameters",
+                "rest": f"{rest:,} parameters",
+                "weights": f"`model.safetensors`, {config['dtype']}; every setting is in `config.json`",
+                "voiceface": f"`{config['requires']}`",
             }
         ),
+        "## Intended use\n\nResearch on the statistical agreement between voices and faces, and comparison of methods "
+        "for finding it.",
         "## Trained on\n\n" + _trained_on(data, synthetic, started),
-        "## Use\n\n" + _use(method),
-        "## What is unverified\n\n" + _unverified(method, recipe),
-        "## Intended use and limits\n\nResearch on the statistical agreement between voices and faces, and comparison "
-        "of methods for finding it. Voice-face association does not identify people and must not be used to identify "
-        "or screen them. Much of what such models use is gender, age and origin; read scores within strata, such as "
-        "among people of the same gender, beside the overall ones.",
+        "## Scores\n\n" + scores_text(config, results),
+        "## Use\n\n" + _use(config),
+        "## What is unverified\n\n" + _unverified(config),
+        "## Limits and ethics\n\nVoice-face association does not identify people and must not be used to identify or "
+        "screen them: not in hiring, lending, policing, border control or any decision about a person. Much of what "
+        "such models use is gender, age and origin; read scores within strata, such as among people of the same "
+        "gender, beside the overall ones. Scores hold for people and recordings like those of the test; of others "
+        "nothing is known.",
         "## Licence\n\nThe code of voiceface is under Apache-2.0. "
         + (
             "So is the synthetic corpus; these weights may be used likewise."
@@ -120,27 +132,52 @@ def card(method: "Method", recipe: str, data: Mapping[str, Any]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _docstring(method: "Method") -> str:
-    return sys.modules[type(method).__module__].__doc__ or ""
+def card_of(folder: Path) -> str:
+    """The card of a checkpoint folder, from its `config.json` and its `results.json`, if there is one, alone.
+
+    Args:
+        folder: Checkpoint folder.
+
+    Raises:
+        UserError: It is no checkpoint of this version's schema, or the result is of other weights.
+    """
+    config, path = read_config(folder), folder / "results.json"
+    if config["schema"] != SCHEMA:
+        raise UserError(
+            f"{folder}: of checkpoint schema {config['schema']}, whose config.json says too little for a "
+            "card; load it and save it again"
+        )
+    results = read_results(path) if path.exists() else None
+    if results is not None and results["model"]["checkpoint"] != config["sha256"]:
+        raise UserError(f"{path}: scores of other weights than those in {folder}; test this checkpoint")
+    return card(config, results)
 
 
-def _title(method: "Method", recipe: str) -> str:
+def _ours(config: Mapping[str, Any]) -> bool:
+    """Whether the method is one of voiceface's own, of which files say more."""
+    return config["method"] in list_methods()
+
+
+def _docstring(config: Mapping[str, Any]) -> str:
+    """What a method's file says of it; it is read and not run."""
+    if not _ours(config):
+        return ""
+    return ast.get_docstring(ast.parse((FOLDER / f"{config['method']}.py").read_text())) or ""
+
+
+def _title(config: Mapping[str, Any]) -> str:
     """What the recipe is; of a recipe or a method that is not ours, what the docstring says."""
-    said = title(recipe) if _preset(method, recipe) else (_docstring(method).splitlines() or [""])[0]
+    said = title(config["recipe"]) if _preset(config) else (_docstring(config).splitlines() or [""])[0]
     return f"{said.rstrip('.')}.\n\n" if said else ""
-
-
-def _argument(method: "Method", name: str) -> str:
-    return str(method.hparams.get(name, type(getattr(method, name)).__name__))
 
 
 def _table(rows: Mapping[str, str]) -> str:
     return "\n".join(["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows.items())])
 
 
-def _started(method: "Method") -> list[str]:
+def _started(config: Mapping[str, Any]) -> list[str]:
     """Parts of the method that started from pretrained weights."""
-    return [part for name, part in WEIGHTS.items() if isinstance(method.hparams.get(name), str)]
+    return [part for name, part in WEIGHTS.items() if isinstance(config["arguments"].get(name), str)]
 
 
 def _trained_on(data: Mapping[str, Any], synthetic: bool, started: list[str]) -> str:
@@ -149,8 +186,10 @@ def _trained_on(data: Mapping[str, Any], synthetic: bool, started: list[str]) ->
     if synthetic:
         text = (
             f"**Synthetic voices and faces**: {named}. They are rendered from shared traits, not recorded: no number "
-            "on them is one about people."
+            "on them is one about people. The corpus is made by voiceface and under its licence, Apache-2.0."
         )
+    else:
+        text += " Its licence is that of its recordings and pictures; the checkpoint does not change it."
     return text + (f" Pretrained weights started {' and '.join(started)}." if started else "")
 
 
@@ -158,26 +197,38 @@ def _plain(value: Any) -> str:
     return f"`{value}`" if isinstance(value, str) else json.dumps(value)
 
 
-def _use(method: "Method") -> str:
-    lines = ["voiceface test CHECKPOINT --data CORPUS                  # its scores on the test people of a corpus"]
-    if method.space != "relative":
+def _use(config: Mapping[str, Any]) -> str:
+    lines = [
+        "voiceface match CHECKPOINT VOICE FACE FACE               # which of two faces fits a voice best",
+        "voiceface test CHECKPOINT --data CORPUS                  # its scores on the test people of a corpus",
+    ]
+    if config["space"] != "relative":
         lines.append("voiceface embed CHECKPOINT --data CORPUS --out emb.npz   # embeddings of its voices and faces")
     return "\n".join(["```bash", *lines, "```", "", "`CHECKPOINT` is this folder."])
 
 
-def _preset(method: "Method", recipe: str) -> dict[str, Any]:
+def _preset(config: Mapping[str, Any]) -> dict[str, Any]:
     """The model's settings in the paper preset; empty where there is no such recipe of this method's class."""
+    recipe = config["recipe"]
     found = merged(recipe, "paper").get("model", {}) if recipe in list_recipes() else {}
-    ours = found.get("class_path") == f"{type(method).__module__}.{type(method).__name__}"
+    ours = found.get("class_path") == f"voiceface.methods.{config['method']}.{config['class']}"
     return found if ours else {}
 
 
-def _changed(method: "Method", recipe: str) -> list[str]:
+def _defaults(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The constructor's defaults as far as they are plain, read from the method's file."""
+    found = {}
+    for name, default in constructor(FOLDER / f"{config['method']}.py", config["class"]).items():
+        with contextlib.suppress(ValueError):
+            found[name] = ast.literal_eval(default)
+    return found
+
+
+def _changed(config: Mapping[str, Any]) -> list[str]:
     """Options of the model, `model.NAME`, whose value is not that of the recipe's paper preset. Files are no values."""
-    preset = {name: argument.default for name, argument in inspect.signature(type(method).__init__).parameters.items()}
-    preset |= _preset(method, recipe)
+    preset = _defaults(config) | _preset(config)
     changed = []
-    for name, value in method.hparams.items():
+    for name, value in config["arguments"].items():
         wanted = preset.get(name, value)
         filled_in = wanted is None and isinstance(value, (list, tuple))  # by the constructor
         if name not in WEIGHTS and not filled_in and _as_list(value) != _as_list(wanted):
@@ -207,13 +258,12 @@ def _line(fact: Fact) -> str:
     return f"- {said} ({known})"
 
 
-def _unverified(method: "Method", recipe: str) -> str:
-    module = type(method).__module__
-    facts = read_facts(module.removeprefix("voiceface.methods.")) if module.startswith("voiceface.methods.") else []
+def _unverified(config: Mapping[str, Any]) -> str:
+    facts = read_facts(config["method"]) if _ours(config) else []
     if not facts:
         return "Nothing is recorded of how this method's settings relate to its paper."
-    changed = _changed(method, recipe)
-    facts = [fact for fact in facts if fact.option not in changed and not _of_others(fact, recipe)]
+    changed = _changed(config)
+    facts = [fact for fact in facts if fact.option not in changed and not _of_others(fact, config["recipe"])]
     lines = [_line(fact) for fact in facts if fact.mark in UNVERIFIED]
     chosen = [f"`{f.option}`" if "." in f.option else f.option for f in facts if f.mark == "not stated"]
     parts = ["This card claims no published number. The settings of this checkpoint are in `config.json`."]

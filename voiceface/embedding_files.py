@@ -1,5 +1,6 @@
 """The files that embeddings come in: `.npz`, `.npy` with a CSV beside it, Parquet. Read as they are, checked later."""
 
+import tokenize
 import zipfile
 import zlib
 from pathlib import Path
@@ -11,6 +12,9 @@ from numpy.typing import NDArray
 from voiceface.errors import UserError
 from voiceface.prepare.tables import rows
 
+# What numpy and zipfile raise where a file is damaged, or lies about its size, its type or its compression.
+DAMAGED: tuple[type[Exception], ...] = (OSError, ValueError, EOFError, RuntimeError, MemoryError, SyntaxError)
+DAMAGED += (zlib.error, zipfile.BadZipFile, tokenize.TokenError)
 LARGE = 1 << 30  # bytes of a similarity matrix that must lie in a file of its own
 
 
@@ -45,14 +49,14 @@ def _npz(path: Path) -> dict[str, Any]:
             )
         arrays = np.load(path, allow_pickle=False)
         return {name: _array(path, arrays, name) for name in there}
-    except (OSError, EOFError, zipfile.BadZipFile) as error:
+    except (OSError, EOFError, zipfile.BadZipFile, NotImplementedError) as error:
         raise UserError(f"{path}: cannot be read as .npz ({_brief(error)}); write it with np.savez") from None
 
 
 def _array(path: Path, arrays: Any, name: str) -> NDArray[Any]:
     try:
         return np.asarray(arrays[name])
-    except (ValueError, zlib.error, zipfile.BadZipFile, EOFError) as error:
+    except DAMAGED as error:
         raise UserError(f"{path}: {name} {_unreadable(error)}") from None
 
 
@@ -107,7 +111,7 @@ def read_matrix(path: Path) -> NDArray[Any]:
         return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
-    except (OSError, ValueError, EOFError) as error:
+    except DAMAGED as error:
         raise UserError(f"{path}: {_unreadable(error)}") from None
 
 

@@ -246,7 +246,7 @@ def _about(text: Any, source: str) -> dict[str, Any]:
         people = list(about.get("identities", {}).values())
         sound = all(isinstance(part, dict) for part in [*about.values(), *people])
         sound &= all(isinstance(value, str) for person in people for value in person.values())
-    except (ValueError, AttributeError):  # no JSON, or no object where one should be
+    except (ValueError, AttributeError, RecursionError):  # no JSON, or no object where one should be
         sound = False
     if not sound:
         raise UserError(f"{source}: about is not what `voiceface embed` writes there; leave it out")

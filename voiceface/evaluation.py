@@ -14,6 +14,7 @@ import torch.distributed as dist
 from numpy.typing import NDArray
 
 from voiceface import results as result_file
+from voiceface.calibration import measure_calibration
 from voiceface.data.feature_rows import key_numbers
 from voiceface.data.leaks import leaking_identities
 from voiceface.data.shards import Corpus
@@ -172,8 +173,9 @@ class CrossModalMetrics(pl.Callback):
         """Score, log, write the result file."""
         assert isinstance(pl_module, Method)
         scores = self._score(trainer, pl_module, "test")
-        has_rows = pl_module.space != "relative"
-        gathered = self.table.gather() if has_rows else self.table.gather_clips()  # all processes take part
+        has_rows, calibration = pl_module.space != "relative", pl_module.calibration
+        # All processes take part.
+        gathered = self.table.gather() if has_rows or calibration else self.table.gather_clips()
         corpus: Corpus = trainer.datamodule.corpus  # type: ignore[attr-defined]
         split = trainer.datamodule.test_split  # type: ignore[attr-defined]
         self.results = describe(pl_module, self.recipe, corpus, split, gathered, scores, self.training)
@@ -184,6 +186,8 @@ class CrossModalMetrics(pl.Callback):
         self.results["data"]["people_sha256"] = result_file.people_hash(
             gathered["voice_keys"], voice_people, gathered["face_keys"], face_people
         )
+        if calibration:
+            self.results["calibration"] = measure_calibration(pl_module, gathered, calibration)
         if has_rows:
             self.results["examples"] = method_examples(pl_module, gathered, names)
         ideal = ideal_observer(corpus, gathered, names, self.level)

@@ -201,8 +201,11 @@ def shrunk(picture: bytes, side: int, form: str = "JPEG", quality: int = 80) -> 
     """
     from PIL import Image
 
-    with Image.open(io.BytesIO(picture)) as image:
-        small = image.convert("RGB")
+    try:
+        with Image.open(io.BytesIO(picture), formats=("JPEG", "PNG")) as image:
+            small = image.convert("RGB")
+    except (SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise OSError(f"no picture ({error})") from None
     small.thumbnail((side, side))
     buffer = io.BytesIO()
     small.save(buffer, form, quality=quality)

@@ -27,7 +27,7 @@ def features_of(root: str) -> dict[str, Any] | None:
     else:
         try:
             features = json.loads((Path(root) / "corpus.json").read_text()).get("features")
-        except (OSError, ValueError, AttributeError):
+        except (OSError, ValueError, AttributeError, RecursionError):
             return None
     if features is None:
         return None

@@ -18,6 +18,7 @@ from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
 from voiceface.bar import RunBar
 from voiceface.batchnorm import BatchNormSync
+from voiceface.calibration import fit_calibration
 from voiceface.data.leaks import identities_of
 from voiceface.data.module import VoxVGGDataModule
 from voiceface.errors import UserError
@@ -30,12 +31,13 @@ from voiceface.picture import picture
 from voiceface.preemption import Preemption
 from voiceface.recipes import twin
 from voiceface.report import print_table
+from voiceface.results import write_results
 from voiceface.run_folder import LAUNCHED, leave_nothing, let_go, resume_from, run_folder
 from voiceface.saving import LastCheckpoint
 from voiceface.settings import of_training, settings
 from voiceface.speed import check_precision, compile_encoders, keep_channels_last
 from voiceface.watch import Watch
-from voiceface.weights import save_checkpoint
+from voiceface.weights import add_results, save_checkpoint
 from voiceface.words import expand
 
 MONITOR = "val/accuracy"
@@ -159,8 +161,8 @@ class FitCLI(LightningCLI):
             super()._run_subcommand(subcommand)
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
-        """Hand over where to resume from."""
-        return {**super()._prepare_subcommand_kwargs(subcommand), "ckpt_path": self.resumed}
+        """Hand over where to resume from; nothing but tensors and plain values is read there."""
+        return {**super()._prepare_subcommand_kwargs(subcommand), "ckpt_path": self.resumed, "weights_only": True}
 
     def before_fit(self) -> None:
         """Look at all splits before the hours of work, not after."""
@@ -202,6 +204,7 @@ class FitCLI(LightningCLI):
         corpus = self.datamodule.corpus
         self.model.training_data = {"corpus": corpus.name, "version": corpus.version, "split": "train"}
         self.model.training_identities = frozenset(identities_of(corpus, "train"))
+        self.model.calibration = self._calibration()
         if self.trainer.is_global_zero:
             self.model.checkpoint_hash = save_checkpoint(
                 self.model,
@@ -210,13 +213,24 @@ class FitCLI(LightningCLI):
                 self.model.training_data,
                 self.model.training_identities,
                 self.metrics.training,
+                self.model.calibration,
             )
         self.trainer.test(self.model, datamodule=self.datamodule, verbose=False)
         picture(self.trainer, self.model, self.metrics.table.metric, self.loggers, self.out, self.chosen["recipe"])
         if self.trainer.is_global_zero:
             if self.metrics.results is not None:
+                result = self.out / "checkpoint" / "results.json"
+                write_results(result, self.metrics.results)
+                add_results(result.parent, result)
                 print_table(self.metrics.results)
             print(f"scores: {self.out / 'results.json'}   checkpoint: {self.out / 'checkpoint'}")
+
+    def _calibration(self) -> dict[str, dict[str, Any]] | None:
+        """Embed the validation people once more, with the weights that are kept, and fit the calibration on them."""
+        self.datamodule.test_split, tested = "val", self.datamodule.test_split
+        self.trainer.predict(self.model, datamodule=self.datamodule, return_predictions=False)
+        self.datamodule.test_split = tested
+        return fit_calibration(self.model, self.metrics.table.gather())
 
 
 def quiet() -> None:

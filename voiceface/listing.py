@@ -1,4 +1,4 @@
-"""What `voiceface list` prints: methods with their papers, recipes, encoders. Read from the sources, without torch."""
+"""What `voiceface list` prints: methods with their papers, recipes, installed checkpoints, encoders; without torch."""
 
 import ast
 import re
@@ -10,6 +10,7 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.text import Text
 
+from voiceface.checkpoints import Installed, list_checkpoints
 from voiceface.encoders import list_encoders
 from voiceface.recipes import FOLDER, list_methods, list_recipes, title
 from voiceface.words import source_of
@@ -88,7 +89,7 @@ def shortened(recipe: str, name: str) -> str:
 
 
 def print_list(console: Console) -> None:
-    """Print all recipes by method, then the encoders.
+    """Print all recipes by method, then the installed checkpoints and the encoders.
 
     Args:
         console: Where to; texts are folded to its width, names and numbers are not. Below 100 columns the texts stand
@@ -107,6 +108,7 @@ def print_list(console: Console) -> None:
             size = " + ".join(n.rjust(w) for n, w in zip(sizes[name], widths, strict=False))
             rows.append((f"{name:{longest}}  {size:{sum(widths) + 6}}", shortened(name, paper.name if paper else "")))
         _section(console, heading, rows)
+    _checkpoints(console, list_checkpoints())
     folder = Path(__file__).parent / "encoders"
     encoders = list_encoders()
     longest = max(len(name) for group in encoders.values() for name in group)
@@ -114,6 +116,30 @@ def print_list(console: Console) -> None:
         lines = ((folder / f"{name}.py").read_text().splitlines()[0].strip('" ') for name in names)
         heading = f"{kind.title()} encoders (--model.{kind}_encoder)"
         _section(console, heading, [(f"{name:{longest}}", line) for name, line in zip(names, lines, strict=True)])
+
+
+def _checkpoints(console: Console, installed: Sequence[Installed]) -> None:
+    """Print what is installed: names with versions and, beside or below them, what they are; or why one cannot load."""
+    if not installed:
+        _section(console, "Checkpoints: none is installed (`pip install` of a wheel that `voiceface pack` makes)", [])
+        return
+    heading = "Checkpoints, with their 1:2 matching of voice to face and of face to voice, on their test people"
+    rows: list[tuple[str, str]] = []
+    names = [f"{one.name} {one.version}" for one in installed]
+    longest = max(map(len, names))
+    for name, one in zip(names, installed, strict=True):
+        scores = [f"{100 * one.matching[way]:.1f}" if way in one.matching else "-" for way in ("v2f", "f2v")]
+        tested = f"1:2 {' / '.join(scores)} %" if one.matching else "not tested"
+        text = f"{tested}, {one.recipe or 'no recipe'} on {one.corpus}, {one.licence or 'no licence'}"
+        if one.problem:
+            text = f"cannot be loaded ({one.distribution}): {one.problem}"
+        rows.append((_printable(f"{name:{longest}}"), _printable(text)))
+    _section(console, heading, rows)
+
+
+def _printable(text: str) -> str:
+    """A text of others with what steers a terminal shown as a question mark."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def _section(console: Console, heading: str, rows: Sequence[tuple[str, str]]) -> None:

@@ -59,6 +59,8 @@ class Method(pl.LightningModule, ABC):
     """Corpus, hash and split that the weights were trained on."""
     training_identities: frozenset[str] | None = None
     """Who the weights were trained on (`voiceface.data.leaks.person_names`), where that is known."""
+    calibration: Mapping[str, Mapping[str, Any]] | None = None
+    """Of 1:2 matching (`voiceface.calibration.fit_calibration`), once it is fitted."""
 
     _starts: Sequence[tuple[str, nn.Module, str | None, bool]] = ()
 

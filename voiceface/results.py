@@ -11,6 +11,7 @@ import json
 import os
 import platform
 import sys
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -35,7 +36,8 @@ STEPS = 2**15 - 1  # of a person's effect, to either side, in the effects file
 MOST_MIB = 200  # of a result file, and of its effects unpacked; that of 1,251 people has 1
 
 # What numpy and zipfile raise where a file is no archive of arrays.
-NO_ARCHIVE = (ValueError, KeyError, OSError, EOFError, RuntimeError, MemoryError, zlib.error, zipfile.BadZipFile)
+NO_ARCHIVE: tuple[type[Exception], ...] = (ValueError, KeyError, OSError, EOFError, RuntimeError, MemoryError)
+NO_ARCHIVE += (SyntaxError, zlib.error, zipfile.BadZipFile, tokenize.TokenError)
 
 Floats = NDArray[np.float64]
 

@@ -52,12 +52,12 @@ def check_readable(path: Path) -> int:
         raise UserError(f"--ckpt_path {path}: no such file; leave --ckpt_path out to start from the beginning")
     try:
         state = torch.load(path, map_location="meta", weights_only=True)
-        whole = {"state_dict", "loops", "optimizer_states"} <= state.keys()
+        step = int(state["global_step"]) if {"state_dict", "loops", "optimizer_states"} <= state.keys() else None
     except Exception:
-        whole = False
-    if not whole:
+        step = None
+    if step is None:
         raise UserError(f"--ckpt_path {path}: not a training state, or damaged; give the last.ckpt of a run")
-    return int(state["global_step"])
+    return step
 
 
 def run_folder(chosen: dict[str, str], resumed: str | None) -> Path:

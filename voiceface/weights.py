@@ -1,27 +1,34 @@
-"""Checkpoints: `model.safetensors`, `config.json` and a card in a folder. Reading one runs no code from it."""
+"""Checkpoints: `model.safetensors`, `config.json`, card and result in a folder. Reading one runs no code from it."""
 
 import hashlib
-import importlib
 import json
+import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from voiceface import __version__
-from voiceface.card import card
+from voiceface.card import card, card_of
+from voiceface.checkpoint_config import CONFIG, DTYPES, SCHEMA, check_version
+from voiceface.checkpoint_config import read_config as read_config
+from voiceface.checkpoint_method import build_method, config_of, method_class
 from voiceface.data.leaks import IDENTITIES, read_training_identities
 from voiceface.errors import UserError
 from voiceface.files import write_for_user
+from voiceface.results import effects_content, read_results, seal
 
 if TYPE_CHECKING:
     from voiceface.method import Method
 
-SCHEMA = 1
+WEIGHTS = "model.safetensors"
 TRAINING = "training.json"
+RESULTS = "results.json"
+EFFECTS = "results.effects.npz"
+CARD = "README.md"
 
 
 def save_checkpoint(
@@ -31,35 +38,36 @@ def save_checkpoint(
     data: Mapping[str, Any],
     identities: Iterable[str] | None = None,
     training: Mapping[str, Any] | None = None,
+    calibration: Mapping[str, Any] | None = None,
+    dtype: str = "float32",
+    name: str = "",
 ) -> str:
     """Write a method's weights, without what only training needs, what is needed to build it again, and a card.
 
     Args:
         method: The trained method.
-        folder: Made if it is not there; files in it are replaced, each whole or not at all.
+        folder: Made if it is not there; files in it are replaced, each whole or not at all. A result in it is removed:
+            it was that of other weights.
         recipe: Name of the recipe.
         data: What it was trained on: corpus name, hash, split.
         identities: Who it was trained on (`voiceface.data.leaks.person_names`), so that a test on them is recognised;
             None: not known.
         training: What the training took (`voiceface.watch.Watch.summary`); None: not known.
+        calibration: From `voiceface.calibration.fit_calibration`; None: not known.
+        dtype: float32, or float16 for half the bytes; `load_checkpoint` gives float32 either way.
+        name: Under which it is installed, of a-z, 0-9 and `._-`; empty: recipe and corpus.
 
     Returns:
         The sha256 of the weights.
+
+    Raises:
+        UserError: A file cannot be written, or a weight is too large for float16.
     """
-    state = {n: t for n, t in method.state_dict().items() if not n.startswith(method.training_only)}
-    weights = save({name: tensor.detach().cpu().contiguous() for name, tensor in state.items()})
-    config = {
-        "schema": SCHEMA,
-        "voiceface": __version__,
-        "recipe": recipe,
-        "method": type(method).__module__.removeprefix("voiceface.methods."),
-        "class": type(method).__name__,
-        "arguments": dict(method.hparams),
-        "parameters": method.count_parameters(),
-        "sha256": hashlib.sha256(weights).hexdigest(),
-        "data": dict(data),
-    }
-    write_for_user(folder / "model.safetensors", weights)
+    weights = save(_stored(method, dtype))
+    config = config_of(method, recipe, data, hashlib.sha256(weights).hexdigest(), calibration, dtype, name)
+    for old in (RESULTS, EFFECTS):
+        (folder / old).unlink(missing_ok=True)
+    write_for_user(folder / WEIGHTS, weights)
     if identities is None:
         (folder / IDENTITIES).unlink(missing_ok=True)
     else:
@@ -68,30 +76,57 @@ def save_checkpoint(
         (folder / TRAINING).unlink(missing_ok=True)
     else:
         write_for_user(folder / TRAINING, json.dumps(training, indent=1).encode())
-    write_for_user(folder / "config.json", json.dumps(config, indent=1).encode())
-    write_for_user(folder / "README.md", card(method, recipe, data).encode())
+    _write_config(folder, config)
+    write_for_user(folder / CARD, card(config, None).encode())
     return str(config["sha256"])
 
 
-def read_config(folder: Path) -> dict[str, Any]:
-    """Read a checkpoint's `config.json`.
+def add_results(folder: Path, results: Path) -> None:
+    """Put a test's result into a checkpoint folder and write its card anew, with the scores.
+
+    Args:
+        folder: Checkpoint folder of this version's schema.
+        results: What `voiceface fit` or `voiceface test` wrote of these weights; its effects lie beside it.
 
     Raises:
-        UserError: There is none, or it is of another schema.
+        UserError: One of both is none, or the result is of other weights.
     """
-    path = folder / "config.json"
-    if not path.exists():
-        raise UserError(
-            f"{folder}: not a checkpoint folder (no config.json); give the `checkpoint` folder that "
-            "`voiceface fit` writes"
-        )
-    try:
-        config: dict[str, Any] = json.loads(path.read_text())
-    except ValueError as error:
-        raise UserError(f"{path}: not readable as JSON ({error})") from None
-    if config.get("schema") != SCHEMA:
-        raise UserError(f"{path}: checkpoint schema {config.get('schema')}, this version reads {SCHEMA}")
-    return config
+    config, content = read_config(folder), read_results(results)
+    if content["model"]["checkpoint"] != config["sha256"]:
+        raise UserError(f"{results}: scores of other weights than those in {folder}; test this checkpoint")
+    effects = effects_content(results, content)
+    if effects is None:
+        (folder / EFFECTS).unlink(missing_ok=True)
+    else:
+        write_for_user(folder / EFFECTS, effects)
+        content["effects"] = {**content["effects"], "file": EFFECTS}
+    if content["schema"] > 1:
+        content["sha256"] = seal(content)
+    write_for_user(folder / RESULTS, json.dumps(content, indent=1, allow_nan=False).encode())
+    measured = content.get("calibration") or {}
+    if config["calibration"] and measured:
+        errors = {way: {**one, "error": measured.get(way, one)["error"]} for way, one in config["calibration"].items()}
+        _write_config(folder, {**config, "calibration": errors})
+    write_for_user(folder / CARD, card_of(folder).encode())
+
+
+def halve(folder: Path, out: Path) -> None:
+    """Write a checkpoint again in half precision, without its result: it is to be tested anew.
+
+    Args:
+        folder: Checkpoint folder.
+        out: Another folder.
+
+    Raises:
+        UserError: It is no checkpoint, `out` is the same folder, or a weight is too large for float16.
+    """
+    if folder.resolve() == out.resolve():
+        raise UserError(f"{out}: the same folder; the checkpoint would be lost, name another one")
+    method, config = load_checkpoint(folder), read_config(folder)
+    fitted = config["calibration"]
+    calibration = fitted and {way: {**values, "error": None} for way, values in fitted.items()}
+    known = method.training_identities, read_training(folder)
+    save_checkpoint(method, out, config["recipe"], config["data"], *known, calibration, "float16", config["name"])
 
 
 def read_training(folder: Path) -> dict[str, Any] | None:
@@ -105,40 +140,45 @@ def read_training(folder: Path) -> dict[str, Any] | None:
         training: dict[str, Any] = json.loads(path.read_text())
     except FileNotFoundError:
         return None
-    except ValueError as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: not readable as JSON ({error})") from None
     return training
 
 
 def load_checkpoint(folder: Path) -> "Method":
-    """Build a method from a checkpoint folder, in eval mode.
+    """Build a method from a checkpoint folder, in eval mode and float32.
 
-    Only classes of `voiceface.methods` are built, and only tensors are read.
+    Only classes of `voiceface.methods` are built, and only tensors are read; files that the arguments name, such as
+    pretrained weights, are not opened.
 
     Args:
         folder: Folder with `model.safetensors` and `config.json`.
 
     Raises:
-        UserError: It is not a checkpoint, was damaged, or its weights do not fit the method.
+        UserError: It is not a checkpoint, is for other versions, was damaged, or its weights do not fit the method.
     """
-    from voiceface.recipes import list_methods
-
-    config = read_config(folder)
-    if config["method"] not in list_methods():
-        raise UserError(
-            f"{folder}: method {config['method']!r} is not in this version of voiceface ({', '.join(list_methods())})"
-        )
-    module = importlib.import_module(f"voiceface.methods.{config['method']}")
+    config, path = read_config(folder), folder / WEIGHTS
+    check_version(folder, config)
+    owner = method_class(folder, config["method"], config["class"])
     try:
-        method: Method = getattr(module, config["class"])(**config["arguments"])
-    except (AttributeError, TypeError) as error:
-        raise UserError(f"{folder}: config.json does not fit this version of voiceface ({error})") from None
-    path = folder / "model.safetensors"
-    if path.exists() and hashlib.sha256(path.read_bytes()).hexdigest() != config["sha256"]:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{folder}: {WEIGHTS} cannot be read ({(error.strerror or str(error)).lower()})") from None
+    if hashlib.sha256(content).hexdigest() != config["sha256"]:
         raise UserError(f"{path}: damaged (its sha256 is not that of config.json); copy or train it again")
-    load_into(method, path, str(folder))
+    method = build_method(folder, owner, config["arguments"])
+    if config["schema"] == SCHEMA:
+        built = config_of(method, config["recipe"], config["data"], config["sha256"])
+        for key in ("encoders", "space", "directions", "parameters"):
+            if config[key] != built[key]:
+                raise UserError(
+                    f"{folder}: config.json says {key} {json.dumps(config[key])}, but its arguments make "
+                    f"{json.dumps(built[key])}; copy or train it again"
+                )
+    _fill(method, content, path, str(folder), config["dtype"] if config["schema"] == SCHEMA else None)
     method.checkpoint_hash, method.training_data = config["sha256"], config["data"]
     method.training_identities = read_training_identities(folder)
+    method.calibration = config["calibration"]
     return method.eval()
 
 
@@ -153,15 +193,25 @@ def load_into(module: nn.Module, path: Path, what: str) -> None:
     Raises:
         UserError: The file is missing, is not safetensors, or does not fit.
     """
-    if not path.exists():
+    if not path.is_file():
         raise UserError(f"{what}: no file {path}")
+    _fill(module, path.read_bytes(), path, what)
+
+
+def _fill(module: nn.Module, content: bytes, path: Path, what: str, dtype: str | None = None) -> None:
+    """Read the content of a safetensors file into a module; floats must be of the dtype, where one is given."""
     try:
-        tensors = load_file(path)
-    except SafetensorError as error:
+        tensors = load(content)
+    except (SafetensorError, KeyError, ValueError, RuntimeError) as error:
         raise UserError(f"{what}: {path} is not a safetensors file ({error})") from None
     problem = misfit(module.state_dict(), tensors)
     if problem:
         raise UserError(f"{what}: {path} does not fit {type(module).__name__}: {problem}")
+    for name, tensor in tensors.items() if dtype is not None else ():
+        own = module.state_dict()[name].dtype
+        wanted = dtype if own.is_floating_point else str(own).removeprefix("torch.")
+        if str(tensor.dtype) != f"torch.{wanted}":
+            raise UserError(f"{what}: {name} is of {str(tensor.dtype).removeprefix('torch.')}, not {wanted}")
     module.load_state_dict(tensors)
 
 
@@ -176,3 +226,24 @@ def misfit(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:
         if tensor.shape != found[name].shape:
             return f"{name} has shape {tuple(found[name].shape)}, the model wants {tuple(tensor.shape)}"
     return ""
+
+
+def _stored(method: "Method", dtype: str) -> dict[str, Tensor]:
+    """The weights as they are written."""
+    if dtype not in DTYPES:
+        raise UserError(f"dtype {dtype!r}: weights are written in {' or '.join(DTYPES)}")
+    state, kind = {}, getattr(torch, dtype)
+    for name, tensor in method.state_dict().items():
+        if name.startswith(method.training_only):
+            continue
+        tensor = tensor.detach().cpu().contiguous()
+        stored = tensor.to(kind) if tensor.is_floating_point() else tensor
+        if stored.dtype != tensor.dtype and (stored.isfinite() != tensor.isfinite()).any():
+            most = math.floor(torch.finfo(kind).max)
+            raise UserError(f"{name}: a weight over {most:,}, too large for {dtype}; keep float32")
+        state[name] = stored
+    return state
+
+
+def _write_config(folder: Path, config: Mapping[str, Any]) -> None:
+    write_for_user(folder / CONFIG, json.dumps(config, indent=1, allow_nan=False).encode())

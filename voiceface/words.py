@@ -219,7 +219,7 @@ def _model_arguments(file: Path) -> dict[str, Any]:
     try:
         model = yaml.safe_load(file.read_text())["model"]["init_args"]
         return dict(model)
-    except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError):
+    except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError, RecursionError):
         return {}
 
 

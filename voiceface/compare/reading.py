@@ -171,7 +171,7 @@ def _is_of(result: Path, checkpoint: Path) -> bool:
     try:
         about, results = (json.loads(path.read_bytes()) for path in (checkpoint / "config.json", result))
         return bool(about["sha256"] == results["model"]["checkpoint"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return False
 
 

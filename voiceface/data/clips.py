@@ -25,7 +25,8 @@ def cut_face(data: bytes, stored_size: int, stored_margin: float, size: int, mar
         uint8 of shape (size, size, 3).
 
     Raises:
-        OSError: They are of another format, or damaged.
+        OSError: They are of another format, or damaged; Pillow raises SyntaxError and ValueError for some damages, and
+            DecompressionBombError where the picture has more pixels than a face can have.
     """
     # By default Pillow also opens formats that other programs decode, such as EPS.
     with Image.open(io.BytesIO(data), formats=("JPEG",)) as image:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from voiceface.data.check import StoredClip
 from voiceface.data.shards import Corpus
+from voiceface.errors import UserError
 
 IDENTITIES = "identities.txt"  # of a checkpoint folder: who it was trained on, one per line
 
@@ -61,9 +62,16 @@ def leaking_identities(trained_on: Iterable[str] | None, corpus: Corpus, split: 
 
 
 def read_training_identities(checkpoint: Path) -> frozenset[str] | None:
-    """Who a checkpoint was trained on; None where the folder does not say, as those of version 0.1 do not."""
+    """Who a checkpoint was trained on; None where the folder does not say, as those of version 0.1 do not.
+
+    Raises:
+        UserError: The file is no text.
+    """
     path = checkpoint / IDENTITIES
-    return frozenset(filter(None, path.read_text("utf-8").split("\n"))) if path.exists() else None
+    try:
+        return frozenset(filter(None, path.read_text("utf-8").split("\n"))) if path.exists() else None
+    except (OSError, UnicodeDecodeError):
+        raise UserError(f"{path}: cannot be read as text; copy the checkpoint again") from None
 
 
 def corpus_leaks(here: Corpus, clips: list[StoredClip], there: Corpus, others: list[StoredClip]) -> list[Leak]:

@@ -6,6 +6,7 @@ from typing import Any, Literal
 import numpy as np
 import soundfile
 from numpy.typing import NDArray
+from PIL import Image
 from torch.utils.data import Dataset
 
 from voiceface.data.bundles import seeded
@@ -76,7 +77,7 @@ class Reading(Dataset[Batch]):
         data = self.corpus.read(self.split, bundle, face.offset, face.bytes)
         try:
             image = cut_face(data, self.corpus.face_size, self.corpus.face_margin, s.face_size, s.face_margin)
-        except (OSError, ValueError, SyntaxError) as error:
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
             raise DamagedError(f"{self.split}/{bundle.shard}: face {face.key} is damaged ({error})") from None
         if rng is None:
             return image
@@ -103,7 +104,7 @@ class Reading(Dataset[Batch]):
             if samples is None:
                 return cut_voice(data, None, None)
             return change_speed(cut_voice(data, speed_samples(samples, percent), rng), percent, samples)
-        except (soundfile.SoundFileError, ValueError) as error:
+        except (soundfile.SoundFileError, ValueError, MemoryError) as error:  # a header may promise years of sound
             raise DamagedError(f"{self.split}/{bundle.shard}: voice {voice.key} is damaged ({error})") from None
 
     def _random(self, member: Member, epoch: int, nth: int) -> np.random.Generator | None:

@@ -71,7 +71,7 @@ class Corpus:
             raise UserError(self._what_is_missing()) from None
         except UserError:
             raise
-        except (ValueError, OSError) as error:
+        except (ValueError, OSError, RecursionError) as error:
             raise UserError(f"--data {self.root}: corpus.json cannot be read ({error})".splitlines()[0]) from None
         if not isinstance(described, dict) or "schema" not in described:
             raise UserError(f"--data {self.root}: corpus.json does not describe a corpus; prepare it again")
@@ -85,6 +85,7 @@ class Corpus:
             raise UserError(f"--data {self.root}: corpus.json lacks {', '.join(sorted(missing))}; prepare it again")
         self.description: dict[str, Any] = described
         try:
+            _check_values(described)
             self.files = _described_files(described)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise UserError(f"--data {self.root}: corpus.json is damaged ({error}); prepare it again") from None
@@ -225,7 +226,7 @@ class Corpus:
         start = bundle.offset + offset
         try:
             data = self._bytes(name, start, size)
-        except OSError as error:
+        except (OSError, MemoryError, OverflowError) as error:  # a header may lie about sizes
             raise DamagedError(f"{name}: cannot be read ({error})") from None
         if len(data) < size:
             raise DamagedError(f"{name}: truncated, bundle {bundle.key} needs {start + size} bytes")
@@ -253,14 +254,14 @@ class Corpus:
                 raise ValueError(f"holds identity {described['identity']}")
             offsets, offset = {}, padded(info.size)
             for member in sorted(described["voices"] + described["faces"], key=lambda m: str(m["name"])):
-                if member["bytes"] < 0:
-                    raise ValueError(f"{member['name']} is {member['bytes']} bytes")
+                if type(member["bytes"]) is not int or member["bytes"] < 0:
+                    raise ValueError(f"{member['name']} is {member['bytes']!r} bytes")
                 offsets[member["name"]] = offset + BLOCK
                 offset += padded(member["bytes"])
             if offset != bundle.bytes:
                 raise ValueError(f"is {offset} bytes, not {bundle.bytes}")
             voices, faces = ([_member(m, offsets[m["name"]]) for m in described[kind]] for kind in ("voices", "faces"))
-        except (tarfile.HeaderError, ValueError, KeyError, TypeError) as error:
+        except (tarfile.HeaderError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise DamagedError(f"{split}/{bundle.shard}: bundle {bundle.key} is damaged ({error})") from None
         return voices, faces
 
@@ -294,17 +295,29 @@ def _described_files(described: Mapping[str, Any]) -> dict[str, tuple[str, int |
     return files
 
 
+def _check_values(described: Mapping[str, Any]) -> None:
+    """Refuse a name that is no text, and sizes that no picture has."""
+    name, size, margin = (described[key] for key in ("name", "face_size", "face_margin"))
+    if not isinstance(name, str):
+        raise ValueError("its name is no text")
+    if type(size) is not int or not 0 < size < 2**16 or type(margin) not in (int, float) or not 0 < margin < 100:
+        raise ValueError(f"its faces have {size!r} pixels and the margin {margin!r}")
+
+
 def _member(described: Mapping[str, Any], offset: int) -> Member:
     get = described.get
     observed, landmarks = get("observed"), get("landmarks")
+    key, name, video, source = described["key"], described["name"], get("video", ""), get("source", "")
+    if not (isinstance(key, str) and isinstance(name, str) and isinstance(video, str) and isinstance(source, str)):
+        raise TypeError(f"{key!r} has a name, a video or a source that is no text")
     return Member(
-        described["key"],
-        described["name"],
+        key,
+        name,
         described["bytes"],
         offset,
-        get("video", ""),
+        video,
         get("time"),
-        get("source", ""),
+        source,
         None if observed is None else tuple(observed),
         None if landmarks is None else tuple(landmarks),
     )

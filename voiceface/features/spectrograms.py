@@ -144,9 +144,11 @@ def _pre_emphasise(waveforms: Tensor) -> Tensor:
     return torch.cat([waveforms[:, :1], waveforms[:, 1:] - 0.97 * waveforms[:, :-1]], dim=1)
 
 
+@functools.cache
 def _hamming(device: torch.device) -> Tensor:
     """The 25 ms window of MATLAB and numpy, symmetric: (400,)."""
-    return torch.hamming_window(400, periodic=False, device=device)
+    with torch.inference_mode(False):  # cached, as the filters are
+        return torch.hamming_window(400, periodic=False, device=device)
 
 
 def _spectrum(waveforms: Tensor, window: Tensor, hop: int, points: int) -> Tensor:

@@ -40,6 +40,9 @@ def prepare_waveforms(waveforms: Tensor, lengths: Tensor | None, minimum: int) -
     """
     scaled = waveforms.float() / 32768 if waveforms.dtype == torch.int16 else waveforms.float()
     total = scaled.shape[1]
+    if torch.compiler.is_exporting() and lengths is not None:  # a graph cannot look at values: the general way, always
+        width: int = torch.sym_max(total, minimum)  # type: ignore[no-untyped-call]
+        return _repeat(scaled, lengths, width, minimum)
     if lengths is None:
         shortest = longest = total
     else:
@@ -52,12 +55,19 @@ def prepare_waveforms(waveforms: Tensor, lengths: Tensor | None, minimum: int) -
         lengths = None
     if shortest >= minimum:
         return scaled, lengths
-    positions = torch.arange(max(longest, minimum), device=scaled.device).unsqueeze(0)
     if lengths is None:
+        positions = torch.arange(minimum, device=scaled.device).unsqueeze(0)
         return _take(scaled, positions % longest), None
+    repeated, full = _repeat(scaled, lengths, max(longest, minimum), minimum)
+    return repeated, None if longest <= minimum else full
+
+
+def _repeat(waveforms: Tensor, lengths: Tensor, width: int, minimum: int) -> tuple[Tensor, Tensor]:
+    """Repeats those of (B, N) with fewer than `minimum` samples until they have that many: (B, width), and lengths."""
+    positions = torch.arange(width, device=waveforms.device).unsqueeze(0)
+    repeated = _take(waveforms, torch.where(lengths[:, None] < minimum, positions % lengths[:, None], positions))
     full = lengths.clamp(min=minimum)
-    repeated = _take(scaled, torch.where(lengths[:, None] < minimum, positions % lengths[:, None], positions))
-    return zero_beyond(repeated, full), None if longest <= minimum else full
+    return zero_beyond(repeated, full), full
 
 
 def append_reversed(waveforms: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor | None]:
@@ -125,7 +135,8 @@ def zero_beyond(values: Tensor, lengths: Tensor | None) -> Tensor:
     if lengths is None:
         return values
     beyond = torch.arange(values.shape[-1], device=values.device) >= lengths[:, None]
-    return values.masked_fill(beyond.view(len(values), *[1] * (values.ndim - 2), -1), 0)
+    shape = (values.shape[0], *[1] * (values.ndim - 2), values.shape[-1])  # of -1 and len() export makes constants
+    return values.masked_fill(beyond.view(shape), 0)
 
 
 def _ends(waveforms: Tensor, lengths: Tensor | None) -> Tensor:
@@ -136,4 +147,4 @@ def _ends(waveforms: Tensor, lengths: Tensor | None) -> Tensor:
 def _take(waveforms: Tensor, positions: Tensor) -> Tensor:
     """Samples at `positions`, (B, M), or (1, M) for the same in every row; positions beyond the ends are clamped."""
     positions = positions.clamp(0, waveforms.shape[1] - 1)
-    return waveforms[:, positions[0]] if len(positions) == 1 else waveforms.gather(1, positions)
+    return waveforms[:, positions[0]] if positions.shape[0] == 1 else waveforms.gather(1, positions)

@@ -35,6 +35,8 @@ def read_keras(path: Path) -> dict[str, np.ndarray]:
                 array = group[layer].get(weight)
                 if not isinstance(array, h5py.Dataset):
                     raise UserError(f"{path}: damaged, {layer} lacks {weight}; fetch it again")
+                if array.file != file or array.external or array.is_virtual:
+                    raise UserError(f"{path}: refused, {weight} lies in another file; give the file that holds it")
                 owner, _, part = weight.split(":")[0].rpartition("/")
                 # Layers of a model inside the model keep their own names; a layer's own variables carry the layer's.
                 nested = bool(owner) and layer not in owner

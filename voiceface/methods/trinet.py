@@ -148,7 +148,8 @@ def middle(waveforms: Tensor, lengths: Tensor | None, samples: int) -> tuple[Ten
     if lengths is None:
         lengths = torch.full((len(waveforms),), waveforms.shape[1], device=waveforms.device)
     start = (lengths - samples).clamp_min(0) // 2
-    position = start[:, None] + torch.arange(min(samples, waveforms.shape[1]), device=waveforms.device)
+    width: int = torch.sym_min(samples, waveforms.shape[1])  # type: ignore[no-untyped-call]  # free when exported
+    position = start[:, None] + torch.arange(width, device=waveforms.device)
     kept = lengths.clamp_max(samples)
     cut = waveforms.gather(1, position.clamp_max(waveforms.shape[1] - 1))
     return cut.masked_fill(torch.arange(cut.shape[1], device=cut.device) >= kept[:, None], 0), kept

@@ -1,0 +1,45 @@
+"""A small real checkpoint with a result, made in this process."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from voiceface.methods.trinet import TriNet
+from voiceface.weights import save_checkpoint
+
+SYNTHETIC = {"corpus": "synthetic", "version": "abc", "split": "train"}
+
+
+def save(folder: Path, recipe: str = "trinet", data: dict[str, Any] = SYNTHETIC, seed: int = 0) -> Path:
+    """An untrained TriNet with the small encoders."""
+    torch.manual_seed(seed)
+    method = TriNet(face_encoder="face_small", voice_encoder="voice_small", freeze_voice=False)
+    sha256 = save_checkpoint(method, folder, recipe, data)
+    scores = [
+        {
+            "task": "matching",
+            "direction": direction,
+            "stratum": stratum,
+            "n": n,
+            "metric": "accuracy",
+            "value": value,
+            "protocol": protocol,
+        }
+        for direction, stratum, n, value, protocol in (
+            ("v2f", "U", 2, 0.812, "exact"),
+            ("f2v", "U", 2, 0.798, "exact"),
+            ("v2f", "G", 2, 0.611, "exact"),
+            ("v2f", "U", 10, 0.401, "exact"),
+            ("v2f", "U", 2, 0.999, "trinet"),
+        )
+    ]
+    (folder / "results.json").write_text(json.dumps({"model": {"checkpoint": sha256}, "scores": scores}))
+    return folder
+
+
+def change_config(folder: Path, **changed: Any) -> None:
+    """Change keys of a checkpoint's config file."""
+    path = folder / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changed}))

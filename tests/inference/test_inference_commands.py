@@ -1,0 +1,144 @@
+"""`voiceface match`, `retrieve`, `index` and `embed` of files, as they are typed."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from inference_support import make, words, write_face, write_voice
+
+from voiceface.embeddings import read_embeddings
+from voiceface.errors import UserError
+from voiceface.inference import commands
+from voiceface.inference.model import Model
+
+RUN = {
+    "match": commands.run_match,
+    "retrieve": commands.run_retrieve,
+    "index": commands.run_index,
+    "embed": commands.run_embed_files,
+}
+
+
+def run(*given: object) -> None:
+    options = words(*given)
+    assert RUN[options.command](options) == 0
+
+
+@pytest.fixture(scope="module")
+def there(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint, and the clips of three people as `voiceface prepare folder` wants them."""
+    folder = tmp_path_factory.mktemp("inference")
+    make("cosine", folder / "checkpoint")
+    for i in range(3):
+        write_voice(folder / f"people/p{i}/voice/[bold]{i}.wav", i)
+        for k in range(2):
+            write_face(folder / f"people/p{i}/face/{k}.png", 2 * i + k)
+    return folder
+
+
+def test_match(there: Path, capsys: pytest.CaptureFixture[str]):
+    model = Model(there / "checkpoint")
+    voice, *faces = there / "people/p0/voice/[bold]0.wav", *sorted(there.glob("people/*/face/0.png"))
+    found = model.match(voice, faces, detect=False)
+    run("match", there / "checkpoint", voice, *faces, "--asis")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["face", "similarity"]
+    expected = [[str(faces[match.place]), f"{match.similarity:.4f}"] for match in found]
+    assert [line.split() for line in lines[1:]] == expected
+    run("match", there / "checkpoint", voice, *faces, "--asis", "--json")
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["query"] == str(voice)
+    assert [one["face"] for one in printed["found"]] == [row[0] for row in expected]
+    assert "probability" not in printed["found"][0]
+    voices = sorted(there.glob("people/*/voice/*.wav"))
+    run("match", there / "checkpoint", faces[1], *voices, "--asis", "--json")
+    printed = json.loads(capsys.readouterr().out)
+    backwards = model.match(faces[1], voices, "f2v", detect=False)
+    assert [one["voice"] for one in printed["found"]] == [str(voices[match.place]) for match in backwards]
+
+
+def test_match_of_a_csv(there: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    source = there / "people/pairs.csv"
+    source.write_text("voice,face,face2\np0/voice/[bold]0.wav,p0/face/0.png,p1/face/0.png\nnone.wav,a.png,b.png\n")
+    run("match", there / "checkpoint", "--csv", source, "--out", tmp_path / "scores.csv", "--asis")
+    assert capsys.readouterr().out == f"{tmp_path}/scores.csv: 2 rows, 1 with an error\n"
+    source.unlink()
+
+
+def test_retrieve_finds_the_same_with_and_without_an_index(
+    there: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    voice, gallery = there / "people/p1/voice/[bold]1.wav", there / "people"
+    run("retrieve", there / "checkpoint", voice, gallery, "--top", 4, "--asis", "--json")
+    direct = json.loads(capsys.readouterr().out)
+    run("index", there / "checkpoint", gallery, tmp_path / "faces", "--asis")
+    assert capsys.readouterr().out == f"{tmp_path}/faces: 6 faces, 16 dimensions\n"
+    run("retrieve", there / "checkpoint", voice, "--index", tmp_path / "faces", "--top", 4, "--json")
+    assert json.loads(capsys.readouterr().out) == direct
+    matched = Model(there / "checkpoint").match(voice, sorted(gallery.glob("*/face/*.png")), detect=False)
+    expected = [match.similarity for match in matched[:4]]
+    assert [one["similarity"] for one in direct["found"]] == pytest.approx(expected, abs=1e-5)
+    run("index", there / "checkpoint", gallery, tmp_path / "voices", "--kind", "voice", "--dtype", "float16")
+    face = gallery / "p0/face/0.png"
+    run("retrieve", there / "checkpoint", face, "--index", tmp_path / "voices", "--asis")
+    assert len(capsys.readouterr().out.splitlines()) == 1 + 1 + 3
+    with pytest.raises(UserError, match=r"a face, and .*faces holds faces; give a voice"):
+        run("retrieve", there / "checkpoint", face, "--index", tmp_path / "faces", "--asis")
+
+
+def test_embed_writes_what_score_reads(there: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    out = tmp_path / "emb.npz"
+    run("embed", there / "checkpoint", there / "people", "--out", out, "--asis")
+    assert capsys.readouterr().out == f"{out}: 3 voices and 6 faces\n"
+    read = read_embeddings(out)
+    assert read.voice_identity.tolist() == ["p0", "p1", "p2"]
+    assert read.face_identity.tolist() == ["p0", "p0", "p1", "p1", "p2", "p2"]
+    assert read.face_key.tolist()[:2] == ["p0/face/0.png", "p0/face/1.png"]
+    model = Model(there / "checkpoint")
+    files = [there / "people" / key for key in read.face_key.tolist()]
+    np.testing.assert_allclose(read.faces, model.embed_face(files, detect=False).numpy(), atol=1e-5)
+    run("embed", there / "checkpoint", files[0], "--out", out, "--asis")
+    arrays = np.load(out)
+    assert arrays["face_key"].tolist() == ["0.png"]
+    assert "voices" not in arrays
+
+
+def test_embed_leaves_out_what_cannot_be_used(there: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    write_face(tmp_path / "raw/a.png", 0)
+    (tmp_path / "raw/b.png").touch()
+    run("embed", there / "checkpoint", tmp_path / "raw", "--out", tmp_path / "e.npz", "--asis")
+    printed = capsys.readouterr()
+    assert printed.out == f"{tmp_path}/e.npz: 1 faces; 1 left out\n"
+    assert printed.err == "voiceface: left out b.png: empty file\n"
+
+
+def test_words_that_make_no_sense(there: Path, tmp_path: Path):
+    checkpoint, people = there / "checkpoint", there / "people"
+    voice, face = people / "p0/voice/[bold]0.wav", people / "p0/face/0.png"
+    (tmp_path / "empty").mkdir()
+    for given, said in (
+        (["match", checkpoint], "give a query and its candidates"),
+        (["match", checkpoint, voice], "no candidates"),
+        (["match", checkpoint, voice, face, voice], r"\[bold\]0\.wav: a voice, as the first file is"),
+        (["match", checkpoint, voice, tmp_path / "none.png", "--asis"], r"none\.png: no such file"),
+        (["match", checkpoint, tmp_path / "none.wav", face, "--asis"], r"none\.wav: no such file"),
+        (["match", checkpoint, "--csv", "pairs.csv"], "--csv FILE and --out FILE"),
+        (["match", checkpoint, voice, face, "--margin", "1.5"], "give --asis too"),
+        (["match", checkpoint, voice, face, "--device", "abacus"], "no such device"),
+        (["match", tmp_path, voice, face], r"config\.json|checkpoint"),
+        (["retrieve", checkpoint, voice], "give a folder GALLERY, or --index"),
+        (["retrieve", checkpoint, voice, people, "--top", "0"], "--top 0: give 1 or more"),
+        (["retrieve", checkpoint, voice, tmp_path / "empty"], "no faces in it"),
+        (["retrieve", checkpoint, voice, tmp_path / "nowhere"], "no such folder"),
+        (["retrieve", checkpoint, voice, "--index", people], "no index"),
+        (["index", checkpoint, face, tmp_path / "out"], "no such folder"),
+        (["embed", checkpoint, tmp_path / "empty", "--out", tmp_path / "e.npz"], "no voices and no faces in it"),
+        (
+            ["embed", checkpoint, people, people / "p0", face, tmp_path / "p0/0.png", "--out", "e.npz"],
+            "is called 0.png",
+        ),
+    ):
+        with pytest.raises(UserError, match=said) as error:
+            run(*given)
+        assert "\n" not in str(error.value)

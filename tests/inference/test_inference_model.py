@@ -1,0 +1,223 @@
+"""`voiceface.load` and what it gives: the same embeddings for files and arrays, in batches of any size."""
+
+import json
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from inference_support import make, picture, rendered, wave, write_face, write_voice
+from PIL import Image
+
+import voiceface
+from voiceface.__main__ import build_parser
+from voiceface.data.module import VoxVGGDataModule
+from voiceface.data.sampling import Sampling
+from voiceface.data.stream import EvaluationBatches
+from voiceface.errors import UserError
+from voiceface.inference.media import by_length
+from voiceface.inference.model import Model
+from voiceface.method import Method
+from voiceface.prepare.commands import run_prepare
+from voiceface.prepare.rejected import Rejected
+
+detector = pytest.mark.skipif(find_spec("mtcnn") is None, reason="the extra `prepare` is not installed")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    return make("cosine", tmp_path_factory.mktemp("checkpoint"))
+
+
+def test_importing_the_package_imports_no_torch():
+    code = "import sys, voiceface; voiceface.list_recipes(); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_what_is_loaded_is_the_checkpoint(model: Model):
+    assert isinstance(model.method, Method)
+    assert not model.method.training
+    assert model.config == json.loads((model.folder / "config.json").read_text())
+    with pytest.raises(UserError, match="no such device"):
+        voiceface.load(model.folder, "cuda:99")
+
+
+def test_voices_do_not_depend_on_the_batch_or_their_neighbours(model: Model):
+    waves = [wave(seed, seconds) for seed, seconds in enumerate([0.3, 4.0, 1.0, 2.5, 1.0, 7.3, 0.9, 130.0])]
+    alone = torch.cat([model.method.embed_voice(torch.from_numpy(one)[None]) for one in waves]).detach()
+    for batch in (1, 3, 64):
+        embedded = model.embed_voice(waves, batch=batch)
+        assert embedded.dtype == torch.float32
+        torch.testing.assert_close(embedded, alone, atol=1e-4, rtol=0)
+    assert (alone[0] - alone[1]).abs().max() > 1e-3  # voices differ by more than what is allowed
+
+
+def test_faces_do_not_depend_on_the_batch(model: Model):
+    pictures = [picture(seed, 64 + 7 * seed) for seed in range(9)]
+    one = model.embed_face(pictures, detect=False, batch=1)
+    torch.testing.assert_close(model.embed_face(pictures, detect=False, batch=5), one, atol=1e-4, rtol=0)
+    assert (one[0] - one[1]).abs().max() > 1e-3
+
+
+def test_every_way_to_give_a_voice(model: Model, tmp_path: Path):
+    samples = wave(1, 1.5)
+    path = tmp_path / "voice.wav"
+    soundfile.write(path, samples, 16_000)
+    expected = model.embed_voice(samples)
+    assert expected.shape == (1, 16)
+    for given in (path, str(path), [path], samples / 32768, torch.from_numpy(samples), (samples, 16_000), [samples]):
+        torch.testing.assert_close(model.embed_voice(given), expected, atol=1e-5, rtol=0)
+    twice = model.embed_voice([path, samples])
+    torch.testing.assert_close(twice, expected.expand(2, -1), atol=1e-5, rtol=0)
+
+
+def test_an_array_of_another_rate_is_resampled_as_a_file_is(model: Model, tmp_path: Path):
+    path = tmp_path / "voice.wav"
+    soundfile.write(path, wave(2, 2.0), 22_050)
+    torch.testing.assert_close(model.embed_voice((wave(2, 2.0), 22_050)), model.embed_voice(path), atol=1e-4, rtol=0)
+    assert (model.embed_voice(path) - model.embed_voice(wave(2, 2.0))).abs().max() > 1e-3
+
+
+def test_every_way_to_give_a_face(model: Model, tmp_path: Path):
+    pixels = picture(3)
+    path = tmp_path / "face.png"
+    Image.fromarray(pixels).save(path)
+    expected = model.embed_face(pixels, detect=False)
+    for given in (path, str(path), [path], Image.fromarray(pixels), torch.from_numpy(pixels.copy()), pixels[None]):
+        torch.testing.assert_close(model.embed_face(given, detect=False), expected)
+
+
+def test_crops_of_the_networks_own_size_are_given_to_it_as_they_are(model: Model):
+    crops = [picture(seed, model.method.face_encoder.size) for seed in range(3)]
+    with torch.no_grad():
+        expected = model.method.embed_face(torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2))
+    torch.testing.assert_close(model.embed_face(crops, detect=False), expected)
+    mixed = model.embed_face([picture(9, 90), crops[1]], detect=False)
+    torch.testing.assert_close(mixed[1:], expected[1:2])
+    torch.testing.assert_close(mixed[:1], model.embed_face(picture(9, 90), detect=False))
+
+
+@detector
+def test_a_file_is_embedded_as_a_prepared_corpus_of_it(model: Model, tmp_path: Path):
+    """The whole way of training and testing - prepare, shards, data module - is the independent reference."""
+    raw, seen, heard = tmp_path / "raw", {}, {}
+    for number in range(3):
+        for kind in ("voice", "face"):
+            (raw / f"p{number}" / kind).mkdir(parents=True)
+        seen[f"p{number}"] = raw / f"p{number}/face/a.png"
+        heard[f"p{number}"] = write_voice(raw / f"p{number}/voice/a.flac", number, 1.0 + number)
+        Image.fromarray(rendered(number)).save(seen[f"p{number}"])
+    (raw / "identities.csv").write_text("identity,split\np0,test\np1,test\np2,test\n")
+    words = f"prepare folder {raw} {tmp_path}/corpus --faces detect --workers 1"
+    run_prepare(build_parser().parse_args(words.split()))
+    data = VoxVGGDataModule(str(tmp_path / "corpus"))
+    sampling = Sampling(2, 1, 1, 1.0, model.method.face_encoder.size, 1.0, False, 0)
+    batch = EvaluationBatches(data.corpus, "test", data.bundles("test"), sampling, "stop", 8)[0]
+    with torch.no_grad():
+        voices = model.method.embed_voice(batch["voices"], batch["voice_lengths"])
+        faces = model.method.embed_face(batch["faces"])
+    names = [key.split("/")[0] for key in batch["face_keys"]]
+    torch.testing.assert_close(model.embed_face([seen[name] for name in names]), faces)
+    names = [key.split("/")[0] for key in batch["voice_keys"]]
+    torch.testing.assert_close(model.embed_voice([heard[name] for name in names]), voices, atol=1e-5, rtol=0)
+
+
+def test_the_margin_of_crops(tmp_path: Path):
+    """A network that wants 1.36 times the box is given the middle of crops that show twice the box."""
+    model = make("cosine", tmp_path, face_margin=1.36)
+    wide = picture(5, 400)
+    side = round(400 * 1.36 / 2)
+    edge = (400 - side) // 2
+    middle = wide[edge : edge + side, edge : edge + side]
+    cut, whole = (model.embed_face(p, detect=False, margin=m) for p, m in ((wide, 2.0), (middle, None)))
+    assert (cut - whole).norm() < 0.1 * (model.embed_face(wide, detect=False) - whole).norm()
+    with pytest.raises(UserError, match=r"wants 1\.36 times the face box"):
+        model.embed_face(wide, detect=False, margin=1.2)
+
+
+def test_what_cannot_be_used_is_named(model: Model, tmp_path: Path):
+    voice, face = write_voice(tmp_path / "v.wav", 0), write_face(tmp_path / "f.png", 0)
+    (tmp_path / "empty.wav").touch()
+    soundfile.write(tmp_path / "short.wav", wave(0, 0.2), 16_000)
+    soundfile.write(tmp_path / "silent.wav", np.zeros(16_000, np.int16), 16_000)
+    for given, said in (
+        (tmp_path / "missing.wav", r"missing\.wav: no such file"),
+        (tmp_path, "a folder, where a file is wanted"),
+        (face, r"f\.png: a picture, where a voice is wanted"),
+        (tmp_path / "empty.wav", "empty file"),
+        (tmp_path / "short.wav", r"shorter than 0\.5 s"),
+        (tmp_path / "silent.wav", "silent"),
+        ([voice, np.full(16_000, np.nan, np.float32)], "voice 1: values that are not finite"),
+        (np.zeros((2, 16_000), np.int16), r"shape \(2, 16000\) is no voice"),
+        (np.zeros(16_000, np.int64), "samples of type int64"),
+        ((wave(0, 1.0), 100), "sample rate 100"),
+        ([np.zeros(0, np.int16)], r"an array of shape \(0,\)"),
+        ([], "no voices to embed"),
+    ):
+        with pytest.raises(UserError, match=said) as error:
+            model.embed_voice(given)
+        assert "\n" not in str(error.value)
+    for given, said in (
+        (tmp_path / "missing.png", r"missing\.png: no such file"),
+        (voice, r"v\.wav: no picture, where a face is wanted"),
+        ([face, np.zeros((9, 9, 3), np.uint8)], "face 1: smaller than 32 px"),
+        (np.zeros((64, 64, 3)), "face 0: float64 of shape"),
+    ):
+        with pytest.raises(UserError, match=said):
+            model.embed_face(given, detect=False)
+
+
+@detector
+def test_a_picture_without_a_face(model: Model, tmp_path: Path):
+    with pytest.raises(UserError, match=r"f\.png: no face"):
+        model.embed_face(write_face(tmp_path / "f.png", 0))
+
+
+def test_without_the_detector(model: Model, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "mtcnn", None)
+    with pytest.raises(UserError, match=r"pip install 'voiceface\[prepare\]'.*--asis") as error:
+        model.embed_face(picture(0))
+    assert "\n" not in str(error.value)
+    assert model.embed_face(picture(0), detect=False).shape == (1, 16)
+
+
+def test_each_goes_on_past_what_cannot_be_used(model: Model, tmp_path: Path):
+    good = [write_voice(tmp_path / f"{i}.wav", i) for i in range(3)]
+    rows = list(model.embed_each("voice", [good[0], tmp_path / "none.wav", *good[1:], tmp_path / "no.wav"]))
+    assert [isinstance(row, Rejected) for row in rows] == [False, True, False, False, True]
+    torch.testing.assert_close(torch.stack([rows[0], rows[2], rows[3]]), model.embed_voice(good), atol=1e-5, rtol=0)
+
+
+def test_batches_by_length():
+    lengths = [5, 1, 9, 9, 2, 100, 3]
+    batches = list(by_length(lengths, 3, 20))
+    assert sorted(place for places in batches for place in places) == list(range(7))
+    for places in batches:
+        assert len(places) <= 3
+        assert len(places) == 1 or len(places) * max(lengths[p] for p in places) <= 20
+    assert [5] in batches
+
+
+MEDIA = Path(os.environ.get("VOICEFACE_TEST_DATA", ""), "media")
+
+
+@detector
+@pytest.mark.skipif("VOICEFACE_TEST_DATA" not in os.environ, reason="VOICEFACE_TEST_DATA is not set")
+def test_every_format(model: Model):
+    """One speech in many formats gives nearly one embedding, whatever the container; likewise one face."""
+    for kind, folder, same in (
+        ("voice", "audio", (".aac", ".m4a", ".mp3", ".opus", "16k_mono.wav", "48k_stereo.flac", "f32.wav", "s24.wav")),
+        ("face", "img", (".webp", "_rgb.jpg", "_rgb16.png", "_prog.jpg", "_cmyk.jpg")),
+    ):
+        files = sorted((MEDIA / folder).iterdir())
+        rows = dict(zip(files, model.embed_each(kind, files), strict=True))  # type: ignore[arg-type]
+        alike = torch.stack([row for f, row in rows.items() if f.name.endswith(same) and "truncated" not in f.name])  # type: ignore[misc]
+        assert len(alike) == len(same)
+        assert (torch.nn.functional.normalize(alike) @ torch.nn.functional.normalize(alike).T).min() > 0.98
+        refused = {f.name: row.reason for f, row in rows.items() if isinstance(row, Rejected)}
+        assert refused["zero_bytes.wav" if kind == "voice" else "zero_bytes.jpg"] == "empty file"

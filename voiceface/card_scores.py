@@ -1,0 +1,119 @@
+"""The scores of a checkpoint in its card: Markdown from a result and the calibration, and from nothing else."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from voiceface.report.cells import stratum_name
+
+WAYS = {"v2f": "voice to face", "f2v": "face to voice"}
+MATCHING = ("exact", "sampled")
+RETRIEVAL = ("mAP", "R@10")
+
+Record = Mapping[str, Any]
+
+
+def scores_text(config: Mapping[str, Any], results: Mapping[str, Any] | None) -> str:
+    """The card's section on scores.
+
+    Args:
+        config: Content of `config.json`.
+        results: Content of `results.json`; None: not tested yet.
+
+    Returns:
+        Markdown: 1:2 matching both ways and AUC by stratum, retrieval, each with its interval and chance, the ideal
+        observer's where it is known, and the calibration's error.
+    """
+    if results is None:
+        return "Not tested yet; `voiceface test CHECKPOINT --data CORPUS` tests it.\n\n" + _calibration(config)
+    data, scores, ideal = results["data"], results["scores"], results.get("ideal_observer") or []
+    levels = [record["ci_level"] for record in scores if record["ci_level"] is not None]
+    said = (
+        f"On split `{data['split']}` of corpus `{data['corpus']}`, version `{data['version']}`: {data['identities']:,} "
+        f"people, {data['voices']:,} voices, {data['faces']:,} faces. In per cent"
+        + (f", with intervals of {levels[0]:.0%} confidence" if levels else "")
+        + ("; chance is in parentheses." if scores else ".")
+    )
+    leaking = data.get("leaking_identities")
+    if leaking:
+        said += f" **The model was trained on {leaking:,} of these people.**"
+    elif leaking is None:
+        said += " Whether it was trained on any of these people is not known."
+    return "\n\n".join(filter(None, (said, _matching(scores, ideal), _retrieval(scores, ideal), _calibration(config))))
+
+
+def _matching(scores: Sequence[Record], ideal: Sequence[Record]) -> str:
+    """1:2 matching and AUC by stratum; `ideal` is the best that can be had."""
+    columns: dict[str, dict[str, Any]] = {
+        f"1:2 {words}": {"task": "matching", "metric": "accuracy", "direction": way, "n": 2}
+        for way, words in WAYS.items()
+    }
+    columns["AUC of pairs"] = {"task": "verification", "metric": "AUC"}
+    main = [r for r in scores if r["protocol"] in MATCHING and r["value"] is not None]
+    strata = list(dict.fromkeys(r["stratum"] for r in main if r["task"] == "matching" and r["n"] == 2))
+    rows = []
+    for stratum in strata:
+        row = [stratum_name(stratum)]
+        for wanted in columns.values():
+            row += [_cell(_find(main, stratum, wanted)), *([_short(_find(ideal, stratum, wanted))] if ideal else [])]
+        rows.append(row)
+    heads = [head for name in columns for head in ([name, "ideal"] if ideal else [name])]
+    return _drawn(["people to tell apart", *heads], rows)
+
+
+def _retrieval(scores: Sequence[Record], ideal: Sequence[Record]) -> str:
+    """Tabulate mAP and R@10 over the whole split."""
+    rows = []
+    whole = [r for r in scores if r["protocol"] == "whole_split" and r["value"] is not None]
+    for way, words in WAYS.items():
+        found = [_find(whole, "U", {"task": "retrieval", "metric": m, "direction": way}) for m in RETRIEVAL]
+        best = [_find(ideal, "U", {"task": "retrieval", "metric": m, "direction": way}) for m in RETRIEVAL]
+        if any(found):
+            cells = [[_cell(one), *([_short(of)] if ideal else [])] for one, of in zip(found, best, strict=True)]
+            rows.append([f"{words}, among {next(r['n'] for r in found if r):,}", *cells[0], *cells[1]])
+    heads = [head for name in RETRIEVAL for head in ([name, "ideal"] if ideal else [name])]
+    return _drawn(["retrieval", *heads], rows)
+
+
+def _calibration(config: Mapping[str, Any]) -> str:
+    """What the probability of a match is worth."""
+    fitted = config["calibration"] or {}
+    if not fitted:
+        return "No calibration: scores are given without probabilities."
+    known = [f"{WAYS[way]} {100 * one['error']:.1f}" for way, one in fitted.items() if one["error"] is not None]
+    text = (
+        "The probability that the first of two candidates is the right one is sigmoid(slope x difference of their "
+        "scores), fitted on validation people: "
+        + ", ".join(f"{WAYS[way]} slope {one['slope']:.4g}" for way, one in fitted.items())
+        + ". "
+    )
+    error = f"Expected calibration error on the test people, in per cent: {', '.join(known)}." if known else ""
+    strangers = " It is of two people drawn at random; of two of one gender, who are more alike, it promises too much."
+    return text + (error or "Its error on test people is not measured yet.") + strangers
+
+
+def _find(records: Iterable[Record], stratum: str, wanted: Mapping[str, Any]) -> Record | None:
+    """The first record of a stratum that fits."""
+    for record in records:
+        if record["stratum"] == stratum and all(record[key] == value for key, value in wanted.items()):
+            return record
+    return None
+
+
+def _cell(record: Record | None) -> str:
+    """Value, interval and chance."""
+    if record is None:
+        return "-"
+    ends = "" if record["ci_low"] is None else f" [{100 * record['ci_low']:.1f}, {100 * record['ci_high']:.1f}]"
+    chance = "" if record["chance"] is None else f" ({100 * record['chance']:.1f})"
+    return f"{_short(record)}{ends}{chance}"
+
+
+def _short(record: Record | None) -> str:
+    return "-" if record is None or record["value"] is None else f"{100 * record['value']:.1f}"
+
+
+def _drawn(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table without the columns that say nothing; empty where it has no rows."""
+    kept = [i for i in range(len(heads)) if i == 0 or any(row[i] != "-" for row in rows)]
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join("| " + " | ".join(line[i] for i in kept) + " |" for line in lines) if rows else ""

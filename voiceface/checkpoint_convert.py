@@ -1,0 +1,93 @@
+"""`voiceface convert`: a checkpoint folder from what Lightning wrote, `last.ckpt` or `best.ckpt`."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from torch import Tensor
+
+from voiceface.checkpoint_method import build_method, method_class
+from voiceface.errors import UserError
+from voiceface.recipes import list_recipes, merged, nearest
+from voiceface.weights import misfit, save_checkpoint
+
+PACKAGE = "voiceface.methods."
+
+
+def convert(ckpt: Path, out: Path, model: str | None = None, dtype: str = "float32") -> str:
+    """Write a checkpoint folder from a Lightning state.
+
+    Only tensors and plain values are read of it (`torch.load` with `weights_only=True`), and only classes of
+    `voiceface.methods` are built. What it does not hold is not known afterwards: the corpus's name, who was trained
+    on, what the training took, a calibration.
+
+    Args:
+        ckpt: `last.ckpt` or `best.ckpt` of a run.
+        out: Checkpoint folder to write.
+        model: Recipe, or class path such as `voiceface.methods.kim.Kim`; None: what `config.yaml` beside it says.
+        dtype: float32, or float16 for half the bytes.
+
+    Returns:
+        The sha256 of the weights.
+
+    Raises:
+        UserError: It is no such state, or holds anything but tensors and plain values; or its method is not known, is
+            not one of voiceface's, or does not fit it.
+    """
+    state = _read(ckpt)
+    recipe = model if model in list_recipes() else ""
+    path = merged(recipe, "paper")["model"]["class_path"] if recipe else model or _class_path(ckpt)
+    module, _, name = str(path).removeprefix(PACKAGE).rpartition(".")
+    if not str(path).startswith(PACKAGE):
+        near = nearest(str(path), list_recipes())
+        raise UserError(f"{path}: neither a recipe{near} nor a class of voiceface.methods; name the run's with --model")
+    owner = method_class(ckpt, module, name)
+    method = build_method(ckpt, owner, state["hyper_parameters"])
+    weights = {n: t for n, t in state["state_dict"].items() if not n.startswith(method.training_only)}
+    problem = misfit(method.state_dict(), weights)
+    if problem:
+        raise UserError(f"{ckpt}: does not fit {owner.__name__}: {problem}")
+    method.load_state_dict(weights)
+    trained = state.get("VoxVGGDataModule")
+    version = trained.get("root") if isinstance(trained, dict) else None  # the hash of the corpus
+    data = {"corpus": None, "version": version, "split": "train"} if isinstance(version, str) else {}
+    return save_checkpoint(method, out, recipe, data, dtype=dtype)
+
+
+def _read(ckpt: Path) -> dict[str, Any]:
+    """A Lightning state with weights and arguments, both plain."""
+    if not ckpt.is_file():
+        raise UserError(f"{ckpt}: no such file; give the last.ckpt or best.ckpt of a run")
+    try:
+        state = torch.load(ckpt, map_location="cpu", weights_only=True)
+    except Exception:  # each kind of damage, and of code in it, fails in its own way
+        raise UserError(
+            f"{ckpt}: damaged, or it holds more than tensors and plain values, which could run code; nothing was run"
+        ) from None
+    arguments = state.get("hyper_parameters") if isinstance(state, dict) else None
+    weights = state.get("state_dict") if isinstance(state, dict) else None
+    if not isinstance(arguments, dict) or not isinstance(weights, Mapping):
+        raise UserError(f"{ckpt}: not a state that Lightning wrote of a method (no state_dict and hyper_parameters)")
+    if not all(isinstance(n, str) and isinstance(t, Tensor) for n, t in weights.items()):
+        raise UserError(f"{ckpt}: its state_dict holds more than tensors")
+    plain = {name: value for name, value in arguments.items() if not str(name).startswith("_")}
+    try:
+        state["hyper_parameters"] = json.loads(json.dumps(plain, allow_nan=False))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise UserError(f"{ckpt}: its hyper_parameters are not plain values ({error})") from None
+    return dict(state)
+
+
+def _class_path(ckpt: Path) -> str:
+    """The class that the run's own config.yaml names."""
+    config = ckpt.with_name("config.yaml")
+    try:
+        path = yaml.safe_load(config.read_text())["model"]["class_path"]
+        if isinstance(path, str):
+            return path
+        raise TypeError("no text")
+    except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError, RecursionError):
+        raise UserError(f"{ckpt}: no config.yaml beside it says which method it is; name it with --model") from None

@@ -1,0 +1,114 @@
+"""What a checkpoint's `config.json` says of a method, and the method that is built from it."""
+
+import importlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from voiceface import __version__
+from voiceface.checkpoint_config import SCHEMA, check_arguments, compatible, default_name
+from voiceface.errors import UserError
+from voiceface.recipes import list_methods
+
+if TYPE_CHECKING:
+    from voiceface.method import Method
+
+
+def config_of(
+    method: "Method",
+    recipe: str,
+    data: Mapping[str, Any],
+    sha256: str,
+    calibration: Mapping[str, Any] | None = None,
+    dtype: str = "float32",
+    name: str = "",
+) -> dict[str, Any]:
+    """The content of `config.json`.
+
+    Args:
+        method: The trained method.
+        recipe: Name of the recipe.
+        data: What it was trained on.
+        sha256: Of the weights' file.
+        calibration: From `voiceface.calibration.fit_calibration`; None: not known.
+        dtype: Of the weights in their file.
+        name: Of the checkpoint; empty: recipe and corpus.
+    """
+    face, voice = method.face_encoder, method.voice_encoder
+    return {
+        "schema": SCHEMA,
+        "voiceface": __version__,
+        "requires": compatible(__version__),
+        "name": name or default_name(recipe or type(method).__name__, str(data.get("corpus") or "")),
+        "recipe": recipe,
+        "method": type(method).__module__.removeprefix("voiceface.methods."),
+        "class": type(method).__name__,
+        "arguments": dict(method.hparams),
+        "encoders": {
+            "face": {
+                "name": _encoder_name(method, "face"),
+                "size": face.size,
+                "margin": face.margin,
+                "dim": face.dim,
+                "parameters": sum(p.numel() for p in face.parameters()),
+            },
+            "voice": {
+                "name": _encoder_name(method, "voice"),
+                "sample_rate": voice.sample_rate,
+                "dim": voice.dim,
+                "parameters": sum(p.numel() for p in voice.parameters()),
+            },
+        },
+        "space": method.space,
+        "directions": list(method.directions),
+        "parameters": method.count_parameters(),
+        "sha256": sha256,
+        "dtype": dtype,
+        "data": dict(data),
+        "calibration": None if calibration is None else {way: dict(fitted) for way, fitted in calibration.items()},
+    }
+
+
+def method_class(what: object, method: str, name: str) -> "type[Method]":
+    """A class of `voiceface.methods`, by its file and its name, and nothing else.
+
+    Args:
+        what: File or folder that names it, for the message.
+        method: The file's name without `.py`.
+        name: The class.
+
+    Raises:
+        UserError: There is none.
+    """
+    from voiceface.method import Method
+
+    if method not in list_methods():
+        raise UserError(f"{what}: method {method!r} is not in this version of voiceface ({', '.join(list_methods())})")
+    module = importlib.import_module(f"voiceface.methods.{method}")
+    owner = getattr(module, name, None)
+    if not (isinstance(owner, type) and issubclass(owner, Method) and owner.__module__ == module.__name__):
+        raise UserError(f"{what}: the class {name!r} is no method of voiceface.methods.{method}")
+    return owner
+
+
+def build_method(what: object, owner: "type[Method]", arguments: Mapping[str, Any]) -> "Method":
+    """Build a method with fresh weights from plain arguments.
+
+    Args:
+        what: File or folder that names them, for the message.
+        owner: From `method_class`.
+        arguments: Of its constructor.
+
+    Raises:
+        UserError: It does not take them.
+    """
+    check_arguments(what, owner, arguments)
+    try:
+        return owner(**arguments)
+    except (AttributeError, TypeError, ValueError, ArithmeticError, RuntimeError, LookupError, MemoryError) as error:
+        said = " ".join(str(error).split())
+        raise UserError(f"{what}: {owner.__name__} cannot be built from its arguments ({said})") from None
+
+
+def _encoder_name(method: "Method", kind: str) -> str:
+    encoder = getattr(method, f"{kind}_encoder")
+    return str(method.hparams.get(f"{kind}_encoder") or encoder.built[0] or type(encoder).__name__)

@@ -1,0 +1,245 @@
+"""Finding checkpoints: a folder, an installed name or one on the Hugging Face hub. No code of theirs is run.
+
+A distribution that brings a checkpoint has an entry point of the group `voiceface.checkpoints`: its name is that of the
+checkpoint, its value the package that holds the files of the checkpoint folder. `voiceface pack` makes such ones.
+"""
+
+import base64
+import hashlib
+import importlib.util
+import json
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import partial
+from importlib.metadata import Distribution, EntryPoint, entry_points
+from pathlib import Path
+from typing import Any
+
+from voiceface.checkpoint_config import check_version, read_config
+from voiceface.errors import UserError
+from voiceface.recipes import nearest
+
+GROUP = "voiceface.checkpoints"
+HUB = "hf://"
+REQUIRED = ("config.json", "model.safetensors")
+FILES = (*REQUIRED, "README.md", "results.json", "results.effects.npz", "training.json", "identities.txt")
+"""All that a checkpoint folder may hold; nothing else is packed, pushed or fetched."""
+
+
+@dataclass(frozen=True)
+class Installed:
+    """An installed checkpoint.
+
+    Attributes:
+        name: What `voiceface.load` takes.
+        version: Of the distribution that brings it.
+        distribution: That distribution's name.
+        folder: Where its files are; None where there is a problem.
+        recipe: The recipe that trained it.
+        corpus: What it was trained on.
+        matching: Accuracy of 1:2 matching by direction, `v2f` and `f2v`, in [0, 1]; empty: it brings no result.
+        licence: Licence expression of the distribution; empty: not stated.
+        problem: Why it cannot be used, in a line; empty: it can.
+    """
+
+    name: str
+    version: str
+    distribution: str
+    folder: Path | None = None
+    recipe: str = ""
+    corpus: str = ""
+    matching: dict[str, float] = field(default_factory=dict)
+    licence: str = ""
+    problem: str = ""
+
+
+def canonical(name: str) -> str:
+    """The one spelling of a name among those that are the same to package installers (PEP 503): `A_b` is `a-b`."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def find_checkpoint(name: str | Path) -> Path:
+    """Find a checkpoint's folder.
+
+    Args:
+        name: A checkpoint folder, the name of an installed checkpoint, or `hf://owner/name[@revision]`. A folder goes
+            before an installed checkpoint of the same name.
+
+    Returns:
+        The folder. What is in it is not checked yet.
+
+    Raises:
+        UserError: There is no such checkpoint, its installation is broken, or two distributions claim its name.
+    """
+    text = str(name)
+    if text.startswith(HUB):
+        from voiceface.hub import download
+
+        return download(text)
+    folder = Path(name)
+    if os.path.isfile(folder / "config.json"):
+        return folder
+    claims = [] if len(folder.parts) != 1 else _claims().get(canonical(text), [])
+    if claims:
+        _one_claim(text, claims)
+        try:
+            return _folder(claims[0])
+        except UserError as error:
+            raise UserError(f"checkpoint {text}, of {_distribution(claims[0])}: {error}") from None
+    if os.path.exists(folder):
+        inner = folder / "checkpoint"
+        wanted = inner if os.path.isfile(inner / "config.json") else "the one that `voiceface fit` writes, `checkpoint`"
+        raise UserError(f"{folder}: not a checkpoint folder (no config.json); give {wanted}")
+    if isinstance(name, Path) or len(folder.parts) != 1:
+        raise UserError(f"{text}: no such folder; give a checkpoint folder, an installed name or {HUB}owner/name")
+    known = sorted(_claims())
+    there = f"installed: {', '.join(known)}" if known else "none is installed"
+    raise UserError(
+        f"{text}: no such folder, and no checkpoint of this name is installed{nearest(canonical(text), known)}; {there}"
+    )
+
+
+def list_checkpoints() -> list[Installed]:
+    """The installed checkpoints by name; those that cannot be used say why in `problem`."""
+    return [_about(entry, claims) for _, claims in sorted(_claims().items()) for entry in claims]
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON file that holds an object.
+
+    Raises:
+        UserError: It cannot be read, or holds something else; the message does not name its folder.
+    """
+    try:
+        content = json.loads(path.read_bytes())
+    except OSError as error:
+        raise UserError(f"{path.name} cannot be read ({(error.strerror or str(error)).lower()})") from None
+    except (ValueError, RecursionError):
+        raise UserError(f"{path.name} is not readable as JSON") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path.name} holds no object")
+    return content
+
+
+def matching_scores(results: dict[str, Any]) -> dict[str, float]:
+    """Accuracy of 1:2 matching among all people by direction, of a result's scores."""
+    wanted = {"task": "matching", "stratum": "U", "n": 2, "metric": "accuracy"}
+    return {
+        record["direction"]: float(record["value"])
+        for record in results["scores"]
+        if record["protocol"] in ("exact", "sampled") and all(record[key] == value for key, value in wanted.items())
+    }
+
+
+def _claims() -> dict[str, list[EntryPoint]]:
+    """The entry points by the canonical names of their checkpoints; more than one where several claim a name."""
+    found: dict[str, list[EntryPoint]] = {}
+    for entry in sorted(entry_points(group=GROUP), key=lambda entry: (_distribution(entry), entry.value)):
+        found.setdefault(canonical(entry.name), []).append(entry)
+    return found
+
+
+def _one_claim(name: str, claims: Iterable[EntryPoint]) -> None:
+    names = [_distribution(entry) for entry in claims]
+    if len(names) > 1:
+        raise UserError(f"checkpoint {name}: claimed by {' and by '.join(names)}; uninstall all but the one you want")
+
+
+def _distribution(entry: EntryPoint) -> str:
+    return (entry.dist.name if entry.dist else None) or "an unnamed distribution"
+
+
+def _about(entry: EntryPoint, claims: list[EntryPoint]) -> Installed:
+    metadata = entry.dist.metadata if entry.dist else None
+    version, licence = (
+        metadata[key] if metadata and key in metadata else "" for key in ("Version", "License-Expression")
+    )
+    broken = partial(Installed, entry.name, version, _distribution(entry))
+    try:
+        _one_claim(entry.name, claims)
+        folder = _folder(entry)
+        config = read_config(folder)
+        check_version(folder, config)
+        scores = matching_scores(read_json(folder / "results.json")) if (folder / "results.json").exists() else {}
+    except UserError as error:
+        return broken(problem=str(error))
+    except (KeyError, TypeError, ValueError):
+        return broken(problem="its results.json does not hold the scores that it should; reinstall it")
+    corpus = str(config["data"].get("corpus") or "unknown data")
+    return Installed(entry.name, version, _distribution(entry), folder, config["recipe"], corpus, scores, licence)
+
+
+def _folder(entry: EntryPoint) -> Path:
+    """The folder of an installed checkpoint; its package is found and not imported, which would run its code.
+
+    Raises:
+        UserError: Files are missing, belong to another distribution, or were changed since they were installed.
+    """
+    package = entry.value.partition(":")[0].strip()
+    parts = package.split(".")
+    if entry.dist is None or not all(part.isidentifier() for part in parts):
+        raise UserError(f"its entry point names no package ({entry.value!r}); reinstall it")
+    folder = _owned(entry.dist, parts) or (_editable(parts) if _may_be_elsewhere(entry.dist) else None)
+    missing = [name for name in REQUIRED if folder is None or not (folder / name).is_file()]
+    if folder is None or missing:
+        raise UserError(f"its package {package} holds no {missing[0]}; reinstall it")
+    _unchanged(entry.dist, parts, folder)
+    said = read_json(folder / "config.json").get("name")  # those of schema 1 have none
+    if said is not None and canonical(str(said)) != canonical(entry.name):
+        raise UserError(f"its config.json says that it is {said}, not {entry.name}; reinstall it")
+    return folder
+
+
+def _owned(dist: Distribution, parts: list[str]) -> Path | None:
+    """The folder of a package, if the distribution says that it brought the config file in it."""
+    files = dist.files
+    if files is not None and not any(file.parts == (*parts, "config.json") for file in files):
+        return None
+    place = dist.locate_file("/".join(parts))
+    if isinstance(place, Path):
+        return place if (place / "config.json").is_file() else None
+    return _unzipped(dist, parts)
+
+
+def _unzipped(dist: Distribution, parts: list[str]) -> Path:
+    """Copy the files of a checkpoint that is imported from a zip archive into the cache, once."""
+    from voiceface.data.remote import cache_folder
+    from voiceface.files import write_for_user
+
+    version = hashlib.sha256((dist.read_text("RECORD") or "").encode()).hexdigest()[:16]
+    folder = cache_folder() / "checkpoints" / f"{parts[-1]}-{version}"
+    for name in reversed(FILES):  # config.json is the last: with it the folder is a checkpoint
+        inside: Any = dist.locate_file("/".join([*parts, name]))
+        if not (folder / "config.json").exists() and inside.exists():
+            write_for_user(folder / name, inside.read_bytes())
+    return folder
+
+
+def _may_be_elsewhere(dist: Distribution) -> bool:
+    """Whether the files of a distribution may lie outside it: in an editable installation, or one without a record."""
+    if dist.files is None:
+        return True
+    try:
+        return bool(json.loads(dist.read_text("direct_url.json") or "{}")["dir_info"]["editable"])
+    except (ValueError, KeyError, TypeError):
+        return False
+
+
+def _editable(parts: list[str]) -> Path | None:
+    try:
+        spec = importlib.util.find_spec(parts[0])  # the outermost alone: to look inside it would import it
+    except (ImportError, ValueError):
+        return None
+    folders = (Path(place, *parts[1:]) for place in ((spec.submodule_search_locations or []) if spec else []))
+    return next((folder for folder in folders if (folder / "config.json").is_file()), None)
+
+
+def _unchanged(dist: Distribution, parts: list[str], folder: Path) -> None:
+    """Refuse a config file that is not the installed one; the weights are checked by its hash of them on loading."""
+    for file in dist.files or []:
+        if file.parts == (*parts, "config.json") and file.hash and file.hash.mode == "sha256":
+            found = hashlib.sha256((folder / "config.json").read_bytes()).digest()
+            if base64.urlsafe_b64encode(found).decode().rstrip("=") != file.hash.value:
+                raise UserError("its config.json is not the one that was installed; reinstall it")

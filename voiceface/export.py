@@ -1,0 +1,222 @@
+"""`voiceface export`: the encoders of a checkpoint, heads and preprocessing included, as ONNX or `torch.export` files.
+
+Batch size and length of the audio stay free. A graph cannot look at values: while one is made
+(`torch.compiler.is_exporting()`), `voiceface.features.prepare_waveforms` takes its general way for every batch.
+"""
+
+import copy
+import io
+import json
+import logging
+import warnings
+from argparse import Namespace
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.export import Dim, ExportedProgram
+
+from voiceface import __version__
+from voiceface.errors import UserError
+from voiceface.files import write_for_user
+from voiceface.method import Method
+from voiceface.weights import load_checkpoint, read_config
+
+Format = Literal["onnx", "torch"]
+Part = Literal["voice", "face"]
+
+ENDINGS: Mapping[Format, str] = {"onnx": "onnx", "torch": "pt2"}
+METADATA = "voiceface.json"
+"""Name of the extra file of a `.pt2` that holds what `about` gives."""
+
+
+class Voice(nn.Module):
+    """A method's way from waveforms to embeddings."""
+
+    def __init__(self, method: Method) -> None:
+        super().__init__()
+        self.method = _without(method, "face_encoder")
+
+    def forward(self, voices: Tensor, lengths: Tensor) -> Tensor:
+        """Embeds voices: float32 (B, T) in [-1, 1], 16 kHz, and int64 (B,) samples of each, to float32 (B, D)."""
+        return self.method.embed_voice(voices, lengths)
+
+
+class Face(nn.Module):
+    """A method's way from pictures to embeddings."""
+
+    def __init__(self, method: Method) -> None:
+        super().__init__()
+        self.method = _without(method, "voice_encoder")
+
+    def forward(self, faces: Tensor) -> Tensor:
+        """Embeds faces: uint8 (B, 3, S, S), RGB, to float32 (B, D)."""
+        return self.method.embed_face(faces)
+
+
+def _without(method: Method, encoder: str) -> Method:
+    """A method without one of its encoders, whose weights `torch.export` would store as well."""
+    part = copy.copy(method)
+    part._modules = {name: module for name, module in method._modules.items() if name != encoder}
+    return part
+
+
+def export(
+    checkpoint: Path, out: Path, format: Format = "onnx", parts: Sequence[Part] = ("voice", "face")
+) -> list[Path]:
+    """Write the encoders of a checkpoint, each as one file.
+
+    Args:
+        checkpoint: Checkpoint folder.
+        out: Folder for `voice.onnx` and `face.onnx`, or `voice.pt2` and `face.pt2`; made if it is not there.
+        format: `onnx`, or `torch` for an `ExportedProgram`.
+        parts: What to export.
+
+    Returns:
+        The files, in the order of `parts`.
+
+    Raises:
+        UserError: It is not a checkpoint, an encoder cannot be exported, the extra `export` is missing, or a file
+            cannot be written.
+    """
+    if format == "onnx":
+        _onnx_is_there()
+    config = read_config(checkpoint)
+    method = load_checkpoint(checkpoint)
+    method.voice_encoder.crops = False
+    made = {part: to_bytes(method, part, format, about(config, method, part)) for part in parts}
+    files = []
+    for part, data in made.items():
+        files.append(out / f"{part}.{ENDINGS[format]}")
+        write_for_user(files[-1], data)
+    return files
+
+
+def about(config: Mapping[str, Any], method: Method, part: Part) -> dict[str, str]:
+    """What an exported file says of itself.
+
+    Args:
+        config: The checkpoint's `config.json`.
+        method: The method it built.
+        part: `voice` or `face`.
+
+    Returns:
+        Text by name: name, recipe, part, sha256 (of the checkpoint's weights), space (how embeddings compare), licence
+        (of the data, empty where unknown), voiceface (the version that exported); and of voices sample_rate (Hz, what
+        goes in), of faces size (px) and margin (face box as a multiple of the detected one).
+    """
+    data = config.get("data") or {}
+    said = {
+        "name": str(config.get("name") or config["recipe"]),
+        "recipe": str(config["recipe"]),
+        "part": part,
+        "sha256": str(config["sha256"]),
+        "space": method.space,
+        "corpus": str(data.get("corpus", "")),
+        "licence": str(data.get("licence", "")),
+        "voiceface": __version__,
+    }
+    if part == "voice":
+        return said | {"sample_rate": "16000"}
+    return said | {"size": str(method.face_encoder.size), "margin": str(method.face_encoder.margin)}
+
+
+def to_bytes(method: Method, part: Part, format: Format, metadata: Mapping[str, str]) -> bytes:
+    """Export one encoder with its head.
+
+    Args:
+        method: The method, in eval mode, on the CPU.
+        part: `voice` or `face`.
+        format: `onnx` or `torch`.
+        metadata: What the file says of itself.
+
+    Returns:
+        The file.
+
+    Raises:
+        UserError: The encoder cannot be exported.
+    """
+    encoder = method.voice_encoder if part == "voice" else method.face_encoder
+    with _quiet():
+        try:
+            program, free = _program(method, part)
+            return _onnx(program, free, metadata) if format == "onnx" else _pt2(program, metadata)
+        except (RuntimeError, ValueError, torch.onnx.errors.OnnxExporterError) as error:  # their own errors are these
+            reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+            raise UserError(
+                f"{encoder.built[0] or type(encoder).__name__}: this network cannot be exported to {format} by torch "
+                f"{torch.__version__} ({reason.strip()[:200]}); docs/export.md names those that can"
+            ) from error
+
+
+def _program(method: Method, part: Part) -> tuple[ExportedProgram, Any]:
+    """The graph, and which sizes of its inputs are free, by name."""
+    batch = Dim("batch")
+    network: nn.Module
+    inputs: tuple[Tensor, ...]
+    free: tuple[dict[int, Any], ...]
+    if part == "face":
+        size = method.face_encoder.size
+        network, inputs, free = Face(method), (torch.zeros(3, 3, size, size, dtype=torch.uint8),), ({0: batch},)
+    else:
+        network, inputs = Voice(method), (torch.zeros(3, 40_001), torch.tensor([40_001, 20_000, 9_000]))
+        free = ({0: batch, 1: Dim("samples")}, {0: batch})
+    with torch.inference_mode():
+        network(*inputs)  # constants, such as mel filters, are computed now, not in the graph
+    program = torch.export.export(network, inputs, dynamic_shapes=free)
+    for module in program.graph_module.modules():
+        for node in module.graph.nodes if isinstance(module, torch.fx.GraphModule) else ():
+            node.meta.pop("stack_trace", None)  # it names folders of this machine
+    return program, free
+
+
+def _pt2(program: ExportedProgram, metadata: Mapping[str, str]) -> bytes:
+    stream = io.BytesIO()
+    torch.export.save(program, stream, extra_files={METADATA: json.dumps(metadata, indent=1)})
+    return stream.getvalue()
+
+
+def _onnx(program: ExportedProgram, free: Any, metadata: Mapping[str, str]) -> bytes:
+    made = torch.onnx.export(program, dynamo=True, verbose=False, dynamic_shapes=free, output_names=["embeddings"])
+    assert made is not None  # it is where a file is named
+    made.model.metadata_props.update(metadata)
+    model: bytes = made.model_proto.SerializeToString(deterministic=True)
+    return model
+
+
+def _onnx_is_there() -> None:
+    try:
+        import onnx  # noqa: F401
+        import onnxscript  # noqa: F401
+    except ImportError:
+        raise UserError("--format onnx: needs the extra `export`: pip install 'voiceface[export]'") from None
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what torch prints of its own workings while it exports."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.fx", "torch.export", "onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def run_export(options: Namespace) -> int:
+    """Export a checkpoint's encoders, print the files and how their embeddings compare."""
+    from voiceface.checkpoints import find_checkpoint
+
+    folder = find_checkpoint(options.checkpoint)
+    parts: tuple[Part, ...] = ("voice", "face") if options.part == "both" else (options.part,)
+    for path in export(folder, Path(options.out), options.format, parts):
+        print(f"{path} ({path.stat().st_size / 1e6:.1f} MB)")
+    return 0

@@ -1,0 +1,217 @@
+"""What the commands `match`, `retrieve`, `index` and `embed` do with files."""
+
+import io
+import json
+import sys
+from argparse import Namespace
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from voiceface.errors import UserError
+from voiceface.files import check_writable, write_for_user
+from voiceface.inference.media import OTHER, Kind, files_below, kind_of
+from voiceface.method import Direction
+from voiceface.progress import progress
+
+if TYPE_CHECKING:
+    from voiceface.inference.model import Model
+
+
+def run_match(options: Namespace) -> int:
+    """Print which candidate is the query's, or write a CSV of many such questions."""
+    batch = options.csv is not None
+    if batch != (options.out is not None) or batch == bool(options.files):
+        raise UserError("give a query and its candidates; or --csv FILE and --out FILE")
+    if not batch and len(options.files) < 2:
+        raise UserError(f"{options.files[0]}: no candidates; give one voice and several faces, or the reverse")
+    _check_margin(options)
+    paths = [Path(file) for file in options.files]
+    asking = kind_of(paths[0]) if paths else "voice"
+    for path in paths[1:]:
+        if path.exists() and kind_of(path) == asking:
+            raise UserError(
+                f"{path}: a {asking}, as the first file is; give one voice and several faces, or the reverse"
+            )
+    model = _model(options)
+    if batch:
+        from voiceface.inference.matching import match_csv
+
+        source, out = Path(options.csv), Path(options.out)
+        rows, failed = match_csv(model, source, out, not options.asis, options.margin)
+        print(f"{out}: {rows} rows" + (f", {failed} with an error" if failed else ""))
+        return 0
+    direction: Direction = "v2f" if asking == "voice" else "f2v"
+    matches = model.match(paths[0], paths[1:], direction, not options.asis, options.margin)
+    lines = [(str(paths[1 + match.place]), match.similarity, match.probability) for match in matches]
+    _show(options, OTHER[asking], str(paths[0]), lines)
+    return 0
+
+
+def run_retrieve(options: Namespace) -> int:
+    """Print what of a gallery is most like a query."""
+    from voiceface.inference.gallery import Index, embed_gallery
+    from voiceface.inference.search import nearest, unit
+
+    if (options.gallery is None) == (options.index is None):
+        raise UserError("give a folder GALLERY, or --index DIR of what `voiceface index` wrote")
+    if options.top < 1:
+        raise UserError(f"--top {options.top}: give 1 or more")
+    _check_margin(options)
+    query = Path(options.query)
+    asking = kind_of(query)
+    kind = OTHER[asking]
+    files = [] if options.gallery is None else files_below(Path(options.gallery), kind)
+    model = _model(options)
+    model.check_has_similarity()
+    index = None if options.index is None else Index(Path(options.index), model)
+    if index is not None and index.kind != kind:
+        raise UserError(f"{query}: a {asking}, and {options.index} holds {index.kind}s; give a {kind}")
+    embed = model.embed_voice(query) if asking == "voice" else model.embed_face(query, not options.asis, options.margin)
+    if index is not None:
+        keys = index.keys
+        places, scores = index.search(embed, options.top)
+    else:
+        with progress("embedding", len(files)) as done:
+            keys, rows = embed_gallery(model, kind, files, _refused, not options.asis, options.margin, done)
+        rows = unit(rows) if model.method.space == "cosine" else rows
+        places, scores = nearest(model, embed, kind, rows, options.top)
+    lines = [(keys[p], s, None) for p, s in zip(places[0].tolist(), scores[0].tolist(), strict=True)]
+    _show(options, kind, str(query), lines)
+    return 0
+
+
+def run_index(options: Namespace) -> int:
+    """Embed a gallery and write it as an index."""
+    from voiceface.inference.gallery import build_index
+
+    _check_margin(options)
+    gallery = Path(options.gallery)
+    if not gallery.is_dir():
+        raise UserError(f"{gallery}: no such folder")
+    files = files_below(gallery, options.kind)
+    model, refused = _model(options), _Refusals()
+    with progress("embedding", len(files)) as done:
+        index = build_index(
+            Path(options.out),
+            model,
+            options.kind,
+            files,
+            refused,
+            options.dtype,
+            not options.asis,
+            options.margin,
+            done,
+        )
+    print(f"{options.out}: {len(index.keys)} {options.kind}s, {index.rows.shape[1]} dimensions" + refused.told())
+    return 0
+
+
+def run_embed_files(options: Namespace) -> int:
+    """Embed files, and those of folders, and write one npz file; a file's identity is the folder that it lies in."""
+    from voiceface.inference.gallery import embed_gallery
+
+    out = Path(options.out)
+    check_writable(out)
+    _check_margin(options)
+    files: dict[Kind, dict[str, tuple[str, Path]]] = {"voice": {}, "face": {}}
+    for name in options.files:
+        for kind, key, identity, path in _listed(Path(name)):
+            if files[kind].setdefault(key, (identity, path))[1] != path:
+                raise UserError(f"{path}: another {kind} is called {key} too; give the folder above both")
+    model, refused = _model(options), _Refusals()
+    about = {"model": {"recipe": model.config["recipe"], "checkpoint": model.config["sha256"]}}
+    arrays: dict[str, Any] = {"about": np.array(json.dumps(about))}
+    if model.method.space in ("cosine", "euclidean"):
+        arrays["similarity"] = np.array(model.method.space)
+    for kind, found in files.items():
+        if found:
+            listed = [(key, path) for key, (_, path) in found.items()]
+            with progress(f"embedding {kind}s", len(listed)) as done:
+                keys, arrays[f"{kind}s"] = embed_gallery(
+                    model, kind, listed, refused, not options.asis, options.margin, done
+                )
+            arrays[f"{kind}_key"] = np.array(keys)
+            arrays[f"{kind}_identity"] = np.array([found[key][0] for key in keys])
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    write_for_user(out, buffer.getvalue())
+    counts = " and ".join(f"{len(arrays[f'{kind}s'])} {kind}s" for kind in files if f"{kind}s" in arrays)
+    print(f"{out}: {counts}" + refused.told())
+    return 0
+
+
+def _listed(path: Path) -> list[tuple[Kind, str, str, Path]]:
+    """Kind, key, identity and path of a file, or of each in a folder: identities are its folders."""
+    if not path.is_dir():
+        return [(kind_of(path), path.name, path.resolve().parent.name, path)]
+    listed: list[tuple[Kind, str, str, Path]] = []
+    problem = None
+    for kind in OTHER:
+        try:
+            found = files_below(path, kind)
+        except UserError as error:
+            problem = problem or error
+            continue
+        for key, file in found:
+            first, _, below = key.partition("/")
+            listed.append((kind, key, first if below else path.resolve().name, file))
+    if not listed:
+        raise UserError(f"{path}: no voices and no faces in it") from problem
+    return listed
+
+
+class _Refusals:
+    """Says which files cannot be used, and counts them."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __call__(self, key: str, reason: str) -> None:
+        self.count += 1
+        _refused(key, reason)
+
+    def told(self) -> str:
+        return f"; {self.count} left out" if self.count else ""
+
+
+def _refused(key: str, reason: str) -> None:
+    print(f"voiceface: left out {key}: {reason}", file=sys.stderr)
+
+
+def _check_margin(options: Namespace) -> None:
+    if options.margin is not None and not options.asis:
+        raise UserError(f"--margin {options.margin:g}: says what face crops show; give --asis too")
+
+
+def _model(options: Namespace) -> "Model":
+    import voiceface
+
+    return voiceface.load(options.checkpoint, options.device)
+
+
+def _show(options: Namespace, kind: str, query: str, lines: Sequence[tuple[str, float, float | None]]) -> None:
+    """Print candidates, the most alike first."""
+    known = any(probability is not None for _, _, probability in lines)
+    if options.json:
+        found = [
+            {kind: name, "similarity": score, **({"probability": probability} if known else {})}
+            for name, score, probability in lines
+        ]
+        print(json.dumps({"query": query, "found": found}, indent=1))
+        return
+    table = Table(kind, box=None, pad_edge=False)
+    table.add_column("similarity", justify="right")
+    if known:
+        table.add_column("probability", justify="right")
+    for name, score, probability in lines:
+        shown = name.encode(errors="replace").decode()  # a file name need not be text
+        table.add_row(escape(shown), f"{score:.4f}", *([f"{probability:.3f}"] if known else []))
+    console = Console()
+    console = console if console.is_terminal else Console(width=max(80, *(len(name) + 40 for name, _, _ in lines)))
+    console.print(table)

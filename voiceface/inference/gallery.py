@@ -1,0 +1,232 @@
+"""Galleries: many faces or voices, embedded once and kept in a folder, an index."""
+
+import csv
+import io
+import json
+import os
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from voiceface.embedding_files import read_matrix
+from voiceface.errors import UserError
+from voiceface.files import atomic, check_writable, write_atomic
+from voiceface.inference.media import Kind
+from voiceface.inference.model import Model
+from voiceface.inference.search import Found, nearest, unit
+from voiceface.prepare.rejected import Rejected
+
+SCHEMA = 1
+DTYPES = ("float32", "float16")
+Refused = Callable[[str, str], None]
+
+
+def embed_gallery(
+    model: Model,
+    kind: Kind,
+    files: Sequence[tuple[str, Path]],
+    refused: Refused,
+    detect: bool = True,
+    margin: float | None = None,
+    done: Callable[[], None] = lambda: None,
+) -> tuple[list[str], NDArray[np.float32]]:
+    """Embed files that all fit into memory.
+
+    Args:
+        model: The model.
+        kind: What the files are.
+        files: Name and path of each.
+        refused: Called with the name and the reason of each that cannot be used.
+        detect: See `Model.embed_face`.
+        margin: See `Model.embed_face`.
+        done: Called after each file.
+
+    Returns:
+        Names and embeddings, float32 (n, D), of those that can be used.
+
+    Raises:
+        UserError: None can.
+    """
+    keys: list[str] = []
+    kept: list[NDArray[np.float32]] = []
+    each = model.embed_each(kind, [path for _, path in files], detect, margin)
+    reason = "there is none"
+    for (key, _), row in zip(files, each, strict=True):
+        if isinstance(row, Rejected):
+            reason = row.reason
+            refused(key, reason)
+        else:
+            keys.append(key)
+            kept.append(row.cpu().numpy())
+        done()
+    if not kept:
+        raise UserError(f"no {kind} of {len(files)} can be used (the last one: {reason})")
+    return keys, np.stack(kept)
+
+
+def build_index(
+    out: Path,
+    model: Model,
+    kind: Kind,
+    files: Sequence[tuple[str, Path]],
+    refused: Refused,
+    dtype: str = "float32",
+    detect: bool = True,
+    margin: float | None = None,
+    done: Callable[[], None] = lambda: None,
+) -> "Index":
+    """Embed a gallery and write it as a folder, which appears whole or not at all.
+
+    Args:
+        out: Folder to make: `embeddings.npy` (of length 1 where they compare by cosine), `keys.csv`, `refused.csv` and
+            `index.json`.
+        model: The model.
+        kind: What the files are.
+        files: Name and path of each.
+        refused: Called with the name and the reason of each that cannot be used.
+        dtype: `float32`; or `float16`, half the size, similarities to about 0.001.
+        detect: See `Model.embed_face`.
+        margin: See `Model.embed_face`.
+        done: Called after each file.
+
+    Raises:
+        UserError: `out` is there already or cannot be written, none of the files can be used, or the method only
+            compares candidates with each other.
+    """
+    model.check_has_similarity()
+    if out.exists():
+        raise UserError(f"{out}: is there already; name another folder, or delete it")
+    check_writable(out)
+    temporary = out.with_name(f".{out.name}.tmp{os.getpid()}")
+    try:
+        temporary.mkdir(parents=True)
+        _write(temporary, model, kind, files, refused, dtype, detect, margin, done)
+        os.rename(temporary, out)
+    except OSError as error:
+        raise UserError(
+            f"{out}: cannot be written ({(error.strerror or str(error)).lower()}); choose another place or make room"
+        ) from None
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return Index(out, model)
+
+
+def _write(
+    folder: Path,
+    model: Model,
+    kind: Kind,
+    files: Sequence[tuple[str, Path]],
+    refused: Refused,
+    dtype: str,
+    detect: bool,
+    margin: float | None,
+    done: Callable[[], None],
+) -> None:
+    keys: list[tuple[str]] = []
+    without: list[tuple[str, str]] = []
+    dim = 0
+    each = model.embed_each(kind, [path for _, path in files], detect, margin)
+    with atomic(folder / "embeddings.npy") as file:
+        for (key, _), row in zip(files, each, strict=True):
+            if isinstance(row, Rejected):
+                without.append((key, row.reason))
+                refused(key, row.reason)
+            else:
+                values = row.cpu().numpy()[None]
+                if model.method.space == "cosine":
+                    values = unit(values)
+                if not keys:
+                    dim = values.shape[1]
+                    _header(file, 0, dim, dtype)
+                file.write(values.astype(dtype).tobytes())
+                keys.append((key,))
+            done()
+        if not keys:
+            raise UserError(f"no {kind} of {len(files)} can be used (the last one: {without[-1][1]})")
+        file.seek(0)
+        _header(file, len(keys), dim, dtype)
+    write_atomic(folder / "keys.csv", table(("key",), keys))
+    write_atomic(folder / "refused.csv", table(("key", "reason"), without))
+    about = {
+        "schema": SCHEMA,
+        "checkpoint": model.config["sha256"],
+        "kind": kind,
+        "space": model.method.space,
+        "dim": dim,
+        "count": len(keys),
+        "dtype": dtype,
+    }
+    write_atomic(folder / "index.json", json.dumps(about, indent=1).encode())
+
+
+def _header(file: Any, count: int, dim: int, dtype: str) -> None:
+    """An .npy header; NumPy leaves room in it for a first dimension that grows, so it can be written again."""
+    shape = {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": (count, dim)}
+    np.lib.format.write_array_header_1_0(file, shape)
+
+
+def table(columns: Sequence[str], lines: Sequence[Sequence[Any]]) -> bytes:
+    """A CSV file's bytes, in UTF-8 but for file names that are not."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(lines)
+    return text.getvalue().encode("utf-8", "surrogateescape")
+
+
+def _keys(path: Path) -> list[str]:
+    """The one column of `keys.csv`, exactly: a file name may begin with a space."""
+    try:
+        with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+            return [row[0] for row in csv.reader(file)][1:]
+    except (OSError, csv.Error, IndexError):
+        raise UserError(f"{path}: damaged or missing; make the index again") from None
+
+
+class Index:
+    """A gallery on disk, searched through a memory map.
+
+    Args:
+        folder: What `build_index` wrote.
+        model: The model that embeds the queries.
+
+    Attributes:
+        kind: What the gallery holds, `voice` or `face`.
+        keys: Their names.
+
+    Raises:
+        UserError: The folder is no index, is damaged, or was made with another checkpoint.
+    """
+
+    def __init__(self, folder: Path, model: Model) -> None:
+        path = folder / "index.json"
+        try:
+            about = json.loads(path.read_text())
+            kind, space, shape = about["kind"], about["space"], (int(about["count"]), int(about["dim"]))
+            checkpoint, schema, dtype = about["checkpoint"], about["schema"], about["dtype"]
+        except OSError:
+            raise UserError(f"{folder}: no index (no index.json); make one by `voiceface index`") from None
+        except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+            raise UserError(f"{path}: damaged ({error}); make the index again") from None
+        if schema != SCHEMA:
+            raise UserError(f"{path}: schema {schema}, this version reads {SCHEMA}; make the index again")
+        if checkpoint != model.config["sha256"]:
+            raise UserError(
+                f"{folder}: made with another checkpoint than {model.folder}; give that one, or make the index again"
+            )
+        self.kind: Kind = "voice" if kind == "voice" else "face"
+        self.keys = _keys(folder / "keys.csv")
+        self.rows = read_matrix(folder / "embeddings.npy")
+        whole = self.rows.shape == shape and len(self.keys) == shape[0] and kind in ("voice", "face")
+        if not whole or dtype not in DTYPES or self.rows.dtype != dtype or space != model.method.space:
+            raise UserError(f"{folder}: damaged (its files do not fit index.json); make the index again")
+        self.model = model
+
+    def search(self, queries: Tensor, top: int = 10) -> Found:
+        """The nearest of the gallery; see `nearest`."""
+        return nearest(self.model, queries, self.kind, self.rows, top)

@@ -1,0 +1,120 @@
+"""Matching many rows of a CSV file, each file embedded once."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from voiceface.errors import UserError
+from voiceface.files import check_writable, write_for_user
+from voiceface.inference.gallery import table
+from voiceface.inference.media import Kind
+from voiceface.inference.model import Model
+from voiceface.method import Direction
+from voiceface.prepare.rejected import Rejected
+from voiceface.prepare.tables import rows
+
+
+def match_csv(
+    model: Model,
+    source: Path,
+    out: Path,
+    detect: bool = True,
+    margin: float | None = None,
+    done: Callable[[], None] = lambda: None,
+) -> tuple[int, int]:
+    """Match every row of a CSV file. A row that fails is kept, and says why.
+
+    Args:
+        model: The model.
+        source: CSV with the columns `voice`, `face`, and `face2`, `face3`, ... for more candidates; or `face`, `voice`,
+            `voice2`, ... for the reverse. Paths are relative to its folder. Other columns are kept.
+        out: CSV to write: the same, and `similarity`, `similarity2`, ... of the candidates in their order; `choice`,
+            the column of the most alike; `probability` of that, where there are two candidates and the checkpoint is
+            calibrated; `error`.
+        detect: See `Model.embed_face`.
+        margin: See `Model.embed_face`.
+        done: Called after each file.
+
+    Returns:
+        Number of rows, and of those with an error.
+
+    Raises:
+        UserError: The file has no such columns or no rows, or `out` cannot be written.
+    """
+    check_writable(out)
+    lines = [row for _, row in rows(source, ("voice", "face"))]
+    if not lines:
+        raise UserError(f"{source}: no rows; give one line per voice, with its faces")
+    columns = list(lines[0])
+    faces, voices = ([c for c in columns if c.rstrip("0123456789") == kind] for kind in ("face", "voice"))
+    if len(faces) > 1 and len(voices) > 1:
+        raise UserError(f"{source}: has {voices[1]} and {faces[1]}; give several faces or several voices, not both")
+    backwards = len(voices) > 1
+    direction: Direction = "f2v" if backwards else "v2f"
+    query, candidates = ("face", voices) if backwards else ("voice", faces)
+    embedded = _embed(model, source, lines, voices, "voice", True, None, done)
+    embedded |= _embed(model, source, lines, faces, "face", detect, margin, done)
+    suffixes = ["", *(str(n) for n in range(2, len(candidates) + 1))]
+    added = [*(f"similarity{s}" for s in suffixes), "choice", "probability", "error"]
+    if clash := sorted(set(added) & set(columns)):
+        raise UserError(f"{source}: has a column {clash[0]} already; rename it")
+    written, failed = [], 0
+    for row in lines:
+        new = dict.fromkeys(added, "")
+        try:
+            _match(model, source, row, query, candidates, direction, embedded, new)
+        except UserError as error:
+            new["error"] = str(error)
+            failed += 1
+        written.append([*(row[c] for c in columns), *new.values()])
+    write_for_user(out, table([*columns, *added], written))
+    return len(lines), failed
+
+
+def _match(
+    model: Model,
+    source: Path,
+    row: dict[str, str],
+    query: str,
+    candidates: list[str],
+    direction: Direction,
+    embedded: dict[tuple[str, Path], Tensor | Rejected],
+    new: dict[str, str],
+) -> None:
+    """Fill in the new columns of a row."""
+    given = [column for column in candidates if row[column]]
+    clips = []
+    for column in (query, *given):
+        clip = embedded.get((column.rstrip("0123456789"), source.parent / row[column]))
+        if clip is None or isinstance(clip, Rejected):
+            raise UserError(f"{column}: {'empty' if clip is None else clip.reason}")
+        clips.append(clip)
+    if not given:
+        raise UserError(f"{candidates[0]}: empty")
+    ranked = model.rank(clips[0], torch.stack(clips[1:]), direction)
+    for match in ranked:
+        number = candidates.index(given[match.place]) + 1
+        new["similarity" if number == 1 else f"similarity{number}"] = f"{match.similarity:.6f}"
+    new["choice"] = given[ranked[0].place]
+    new["probability"] = "" if ranked[0].probability is None else f"{ranked[0].probability:.6f}"
+
+
+def _embed(
+    model: Model,
+    source: Path,
+    lines: list[dict[str, str]],
+    columns: list[str],
+    kind: Kind,
+    detect: bool,
+    margin: float | None,
+    done: Callable[[], None],
+) -> dict[tuple[str, Path], Tensor | Rejected]:
+    """Embed every file of some columns once."""
+    paths = list(dict.fromkeys(source.parent / row[column] for row in lines for column in columns if row[column]))
+    embedded: dict[tuple[str, Path], Tensor | Rejected] = {}
+    for path, row in zip(paths, model.embed_each(kind, paths, detect, margin), strict=True):
+        embedded[kind, path] = row
+        done()
+    return embedded

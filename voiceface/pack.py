@@ -1,0 +1,221 @@
+"""A wheel of a checkpoint: its files, `load()`, and an entry point by which `voiceface.load` and `list` find it.
+
+The wheel is built by hatchling from a project that `write_source` writes; the folders of `zoo/` are such projects.
+"""
+
+import hashlib
+import json
+import re
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+from packaging.licenses import InvalidLicenseExpression, canonicalize_license_expression
+from packaging.specifiers import SpecifierSet
+from packaging.version import InvalidVersion, Version
+
+from voiceface.checkpoint_config import NAME, compatible, read_config
+from voiceface.checkpoints import FILES, GROUP, canonical, read_json
+from voiceface.errors import UserError
+from voiceface.pack_templates import MODULE, PROJECT, ZOO
+
+META = "voiceface-zoo"  # the distribution that installs all of a zoo
+
+
+class Package(NamedTuple):
+    """What is packed, under which names."""
+
+    name: str
+    """What `voiceface.load` takes."""
+    version: str
+    requires: str
+    """Versions of voiceface that read it, such as `>=0.1,<0.2`."""
+    licence: str
+    """SPDX expression."""
+    description: str
+
+    @property
+    def distribution(self) -> str:
+        """What `pip install` takes."""
+        return f"voiceface-{canonical(self.name)}"
+
+    @property
+    def package(self) -> str:
+        """What `import` takes."""
+        return self.distribution.replace("-", "_")
+
+
+def pack(folder: Path, out: Path, name: str | None = None, version: str | None = None) -> Path:
+    """Build a wheel of a checkpoint; the same checkpoint gives the same bytes under one version of hatchling.
+
+    Args:
+        folder: Checkpoint folder.
+        out: Folder of the wheel, made if it is not there.
+        name: What `voiceface.load` shall take; None: what config.json says, else recipe and corpus.
+        version: Of the wheel; None: that of the voiceface that wrote the checkpoint.
+
+    Returns:
+        The wheel.
+
+    Raises:
+        UserError: The checkpoint cannot be loaded, its card says no licence, name or version are none, the wheel is
+            there already or cannot be written, or hatchling is not installed.
+    """
+    from voiceface.files import write_for_user
+
+    try:
+        from hatchling.builders.wheel import WheelBuilder
+    except ImportError:
+        raise UserError("building a wheel needs the extra `pack`: pip install 'voiceface[pack]'") from None
+    what = describe(folder, name, version)
+    wheel = out / f"{what.package}-{what.version}-py3-none-any.whl"
+    if wheel.exists():
+        raise UserError(f"{wheel}: is there already; give another --version or --out, or remove it")
+    try:
+        with tempfile.TemporaryDirectory() as temporary:
+            project = Path(temporary, what.name)
+            _write_project(folder, project, what)
+            (built,) = WheelBuilder(str(project)).build(directory=temporary, versions=["standard"])
+            write_for_user(wheel, Path(built).read_bytes())
+    except OSError as error:
+        raise UserError(f"{wheel}: cannot be built ({(error.strerror or str(error)).lower()}); make room") from None
+    return wheel
+
+
+def write_source(folder: Path, zoo: Path, name: str | None = None, version: str | None = None) -> Path:
+    """Write the project of a checkpoint's wheel; where the zoo has `voiceface-zoo`, that depends on it from now on.
+
+    Args:
+        folder: Checkpoint folder.
+        zoo: Folder in which the project's folder is made, named as the checkpoint.
+        name: As of `pack`.
+        version: As of `pack`.
+
+    Returns:
+        The project's folder.
+
+    Raises:
+        UserError: As of `pack`, but for hatchling.
+    """
+    what = describe(folder, name, version)
+    project = zoo / what.name
+    if project.exists():
+        raise UserError(f"{project}: is there already; remove it first, or give another --name")
+    try:
+        zoo.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=zoo, prefix=".") as temporary:
+            _write_project(folder, Path(temporary, what.name), what)
+            Path(temporary, what.name).rename(project)
+    except OSError as error:
+        raise UserError(f"{project}: cannot be written ({(error.strerror or str(error)).lower()})") from None
+    if (zoo / META).is_dir():
+        write_zoo(zoo)
+    return project
+
+
+def write_zoo(zoo: Path) -> Path:
+    """Write the project of the wheel that installs all checkpoints of a zoo.
+
+    Args:
+        zoo: Folder of projects that `write_source` wrote.
+
+    Returns:
+        Its `pyproject.toml`.
+
+    Raises:
+        UserError: It cannot be written.
+    """
+    from voiceface import __version__
+    from voiceface.files import write_for_user
+
+    line = re.compile(r'^(name|version) = "([^"]+)"$', re.MULTILINE)
+    found = [dict(line.findall(path.read_text())) for path in sorted(zoo.glob("*/pyproject.toml"))]
+    ours = [f'    "{each["name"]}=={each["version"]}",\n' for each in found if each["name"] != META]
+    path = zoo / META / "pyproject.toml"
+    content = ZOO.format(distribution=META, version=__version__, dependencies="".join(ours))
+    write_for_user(path, content.encode())
+    return path
+
+
+def describe(folder: Path, name: str | None = None, version: str | None = None) -> Package:
+    """Check a checkpoint, and find what its wheel says of it; see `pack`."""
+    from voiceface.weights import load_checkpoint
+
+    licence = read_licence(folder)
+    load_checkpoint(folder)
+    config = read_config(folder)
+    if (folder / "results.json").exists():
+        tested = read_json(folder / "results.json").get("model")
+        if not isinstance(tested, dict) or tested.get("checkpoint") != config["sha256"]:
+            raise UserError(f"{folder / 'results.json'}: not the result of these weights; test the checkpoint again")
+    given = _name(name or config["name"])
+    corpus = re.sub(r"[^\w .,-]", "", str(config["data"].get("corpus") or "unknown"))
+    return Package(
+        given,
+        _version(version or config["voiceface"]),
+        str(SpecifierSet(config["requires"] or compatible(config["voiceface"]))),
+        licence,
+        f"{given}: a model of voice-face association for voiceface, trained on {corpus} data",
+    )
+
+
+def read_licence(folder: Path) -> str:
+    """The licence of a checkpoint as an SPDX expression, from its card.
+
+    Raises:
+        UserError: There is no card, or it says none.
+    """
+    path = folder / "README.md"
+    try:
+        text = path.read_text("utf-8")
+        found = re.match(r"---\n(.*?)\n---\n", text, re.DOTALL)
+        front: Any = yaml.safe_load(found[1]) if found else None
+        said = front.get("license_name") or front["license"]
+        if not isinstance(said, str):  # of a list within lists the text could be endless
+            raise TypeError("no text")
+    except FileNotFoundError:
+        raise UserError(f"{folder}: no card (README.md), which would say the licence") from None
+    except (OSError, ValueError, yaml.YAMLError, AttributeError, KeyError, TypeError, RecursionError):
+        raise UserError(f"{path}: its front matter names no license; write one, as `license: apache-2.0`") from None
+    try:
+        return canonicalize_license_expression(said)
+    except InvalidLicenseExpression:
+        return "LicenseRef-" + (re.sub(r"[^A-Za-z0-9.]+", "-", said).strip("-") or "unknown")
+
+
+def _write_project(folder: Path, project: Path, what: Package) -> None:
+    """Write the files of a project into a folder that is not there."""
+    package = project / "src" / what.package
+    package.mkdir(parents=True)
+    for file in FILES:
+        if (folder / file).is_file():
+            shutil.copyfile(folder / file, package / file)
+    config = read_json(package / "config.json")
+    if config.get("name", what.name) != what.name:  # those of schema 1 have none
+        (package / "config.json").write_text(json.dumps({**config, "name": what.name}, indent=1))
+        card = (package / "README.md").read_text("utf-8")
+        (package / "README.md").write_text(card.replace(f"# {config['name']}\n", f"# {what.name}\n", 1), "utf-8")
+    words = {**what._asdict(), "distribution": what.distribution, "package": what.package, "group": GROUP}
+    (project / "pyproject.toml").write_text(PROJECT.format(**words), "utf-8")
+    (package / "__init__.py").write_text(MODULE.format(**words), "utf-8")
+    weights = hashlib.sha256((package / "model.safetensors").read_bytes()).hexdigest()
+    if weights != config["sha256"]:
+        raise UserError(f"{folder}: changed while it was packed; pack it again")
+
+
+def _name(given: str) -> str:
+    """Refuse what is no name of a checkpoint, or of no package (PEP 508)."""
+    if not NAME.fullmatch(given) or len(given) > 100:
+        raise UserError(f"--name {given}: not a name; use a-z, 0-9 and single . _ - between them")
+    if f"voiceface-{canonical(given)}" == META:
+        raise UserError(f"--name {given}: {META} is the package of all checkpoints; choose another name")
+    return given
+
+
+def _version(given: str) -> str:
+    try:
+        return str(Version(given))
+    except InvalidVersion:
+        raise UserError(f"--version {given}: not a version (PEP 440), such as 1.0 or 1.0.post1") from None
