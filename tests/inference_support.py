@@ -10,15 +10,14 @@ import torch
 from PIL import Image
 
 import voiceface
+from voiceface.__main__ import build_parser
 from voiceface.data.synthetic import SyntheticOptions, person
 from voiceface.data.synthetic.face import face_clip
 from voiceface.inference.model import Model
-from voiceface.inference_words import add_embed_files, add_inference
 from voiceface.method import Method
 from voiceface.methods.kim import Kim
 from voiceface.methods.svhf import SVHF
 from voiceface.methods.trinet import TriNet
-from voiceface.parser import Parser
 from voiceface.weights import save_checkpoint
 
 SMALL: dict[str, Any] = {"face_encoder": "face_small", "voice_encoder": "voice_small"}
@@ -70,12 +69,5 @@ def write_face(path: Path, seed: int) -> Path:
 
 
 def words(*given: object) -> argparse.Namespace:
-    """Parse words after `voiceface`, as its front door does."""
-    parser = Parser(prog="voiceface", allow_abbrev=False)
-    commands = parser.add_subparsers(dest="command", required=True, parser_class=Parser)
-    add_inference(commands)
-    embed = commands.add_parser("embed", allow_abbrev=False)
-    embed.add_argument("checkpoint")
-    embed.add_argument("--out")
-    add_embed_files(embed)
-    return parser.parse_args([str(word) for word in given])
+    """Parse words after `voiceface`."""
+    return build_parser().parse_args([str(word) for word in given])

@@ -1,6 +1,5 @@
 """From what Lightning writes to a checkpoint folder, and nothing of what else such a file can hold."""
 
-import argparse
 import os
 import pickle
 from pathlib import Path
@@ -11,10 +10,9 @@ import torch
 from recipe_support import Fixed, build, eight_people, met, trainer
 from safetensors.torch import load_file
 
+from voiceface.__main__ import main
 from voiceface.checkpoint_convert import convert
-from voiceface.convert_words import add_convert, run_convert
 from voiceface.errors import UserError
-from voiceface.parser import Parser
 from voiceface.weights import load_checkpoint, read_config
 
 
@@ -123,10 +121,6 @@ def test_states_that_are_none_are_refused(state: Path, tmp_path: Path):
 
 
 def test_the_words_of_the_command(state: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
-    parser = Parser("voiceface")
-    commands: argparse._SubParsersAction[Parser] = parser.add_subparsers(dest="command", parser_class=Parser)
-    add_convert(commands)
-    words = parser.parse_args(["convert", str(state), str(tmp_path / "c"), "--model", "drl", "--half"])
-    assert run_convert(words) == 0
+    assert main(["convert", str(state), str(tmp_path / "c"), "--model", "drl", "--half"]) == 0
     assert capsys.readouterr().out == f"checkpoint: {tmp_path / 'c'}\n"
     assert read_config(tmp_path / "c")["dtype"] == "float16"

@@ -12,14 +12,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from voiceface.__main__ import build_parser
 from voiceface.errors import UserError
 from voiceface.export import METADATA, run_export, to_bytes
-from voiceface.export_words import add_export
 from voiceface.method import Method
 from voiceface.methods.pins import PINs
 from voiceface.methods.svhf import SVHF
 from voiceface.methods.trinet import TriNet
-from voiceface.parser import Parser
 from voiceface.weights import load_checkpoint, read_config, save_checkpoint
 
 SMALL = {"face_encoder": "face_small", "voice_encoder": "voice_small"}
@@ -93,9 +92,7 @@ def test_torch_export_gives_the_embeddings_of_faces() -> None:
 
 def words(*given: object) -> int:
     """`voiceface export ...`, in this process."""
-    parser = Parser(prog="voiceface")
-    add_export(parser.add_subparsers(parser_class=Parser))
-    return run_export(parser.parse_args(["export", *map(str, given)]))
+    return run_export(build_parser().parse_args(["export", *map(str, given)]))
 
 
 @pytest.fixture(scope="module")

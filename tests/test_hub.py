@@ -9,11 +9,10 @@ import torch
 from checkpoint_support import save
 from hub_server import Hub
 
-from voiceface.checkpoint_words import add_push, run_push
+from voiceface.__main__ import main
 from voiceface.checkpoints import find_checkpoint
 from voiceface.errors import UserError
 from voiceface.hub import push
-from voiceface.parser import Parser
 from voiceface.weights import load_checkpoint
 
 constants = pytest.importorskip("huggingface_hub.constants")
@@ -116,10 +115,7 @@ def test_a_broken_checkpoint_is_not_pushed(hub: Hub, tmp_path: Path):
 
 
 def test_the_command(hub: Hub, checkpoint: Path, capsys: pytest.CaptureFixture[str]):
-    parser = Parser()
-    add_push(parser.add_subparsers(parser_class=Parser))
-    options = parser.parse_args(["push", str(checkpoint), "owner/secret", "--private"])
-    assert run_push(options) == 0
+    assert main(["push", str(checkpoint), "owner/secret", "--private"]) == 0
     assert capsys.readouterr().out == f"{hub.root}/owner/secret\n"
     assert hub.private == {"owner/secret"}
 

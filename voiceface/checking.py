@@ -6,6 +6,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from voiceface.checkpoints import find_checkpoint
 from voiceface.data.check import Findings, attribute_coverage, check_corpus, environment_problems
 from voiceface.data.leaks import Leak, corpus_leaks, identical_clips, leaking_identities, read_training_identities
 from voiceface.data.lists import list_coverage
@@ -98,12 +99,14 @@ def _check_lists(corpus: Corpus, found: Findings, options: Namespace) -> list[st
 
 def _other(against: str) -> Corpus | frozenset[str]:
     """A corpus, or who a checkpoint was trained on."""
-    if not (Path(against) / "config.json").exists():
+    try:
+        checkpoint = find_checkpoint(against)
+    except UserError:
         try:
             return Corpus(against)
         except UserError as error:
             raise UserError(str(error).replace("--data", "--against", 1)) from None
-    trained_on = read_training_identities(Path(against))
+    trained_on = read_training_identities(checkpoint)
     if trained_on is None:
         raise UserError(
             f"--against {against}: this checkpoint does not say who it was trained on (no identities.txt); give the "

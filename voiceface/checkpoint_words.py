@@ -1,10 +1,7 @@
-"""The words of `voiceface pack` and `voiceface push`, and what they run."""
+"""The words of `voiceface convert`, `pack` and `push`."""
 
 import argparse
-from argparse import Namespace
-from pathlib import Path
 
-from voiceface.checkpoints import find_checkpoint
 from voiceface.parser import Parser, add_command, add_path, given
 
 PACK_EXAMPLES = """examples:
@@ -41,21 +38,20 @@ def add_push(commands: "argparse._SubParsersAction[Parser]") -> None:
     push.add_argument("--private", action="store_true", help="make it a private one")
 
 
-def run_pack(options: Namespace) -> int:
-    """Make a wheel, or the project that it is built from; print its path."""
-    from voiceface.pack import pack, write_source
-
-    folder = find_checkpoint(options.checkpoint)
-    if options.source is not None:
-        print(write_source(folder, Path(options.source), options.name, options.version))
-    else:
-        print(pack(folder, Path(options.out), options.name, options.version))
-    return 0
-
-
-def run_push(options: Namespace) -> int:
-    """Put a checkpoint on the hub; print its address, and what to load it by."""
-    from voiceface.hub import push
-
-    print(push(find_checkpoint(options.checkpoint), options.repository, options.private))
-    return 0
+def add_convert(commands: "argparse._SubParsersAction[Parser]") -> None:
+    """Add the command."""
+    parser = add_command(
+        commands,
+        "convert",
+        "write a checkpoint folder from the last.ckpt or best.ckpt of a run",
+        "voiceface convert runs/trinet/best.ckpt trinet-checkpoint --model trinet",
+    )
+    add_path(parser, "ckpt", "FILE", "last.ckpt or best.ckpt; only tensors and plain values are read of it")
+    add_path(parser, "out", "OUT", "checkpoint folder to write")
+    parser.add_argument(
+        "--model",
+        metavar="NAME",
+        type=given,
+        help="recipe, or class path in voiceface.methods; without it config.yaml beside the file says the class",
+    )
+    parser.add_argument("--half", action="store_true", help="write the weights in half precision")

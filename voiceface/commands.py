@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
+from voiceface.checkpoints import find_checkpoint
 from voiceface.errors import UserError
 from voiceface.files import check_writable
 from voiceface.listing import print_list
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def run_list(options: Namespace) -> int:
-    """Print recipes by method, and encoders."""
+    """Print recipes by method, installed checkpoints and encoders."""
     print_list(Console(width=None if Console().is_terminal else 160))
     return 0
 
@@ -48,20 +49,6 @@ def print_splits(splits: dict[str, dict[str, int]]) -> None:
         print(f"`voiceface fit` needs two people or more in each split; {' and '.join(few)} has fewer")
 
 
-def run_compare(options: Namespace) -> int:
-    """Print or write a leaderboard, see `voiceface.compare.command`."""
-    from voiceface.compare.command import run_compare
-
-    return run_compare(options)
-
-
-def run_prepare(options: Namespace) -> int:
-    """Prepare a corpus, see `voiceface.prepare.commands`."""
-    from voiceface.prepare.commands import run_prepare
-
-    return run_prepare(options)
-
-
 def _gpus_are_there(wanted: int) -> None:
     import torch
 
@@ -82,7 +69,7 @@ def _evaluate(options: Namespace) -> "tuple[Method, VoxVGGDataModule, pl.Trainer
 
     quiet()
     _gpus_are_there(options.gpus)
-    folder = Path(options.checkpoint)
+    folder = find_checkpoint(options.checkpoint)
     method = load_checkpoint(folder)
     data = VoxVGGDataModule(options.data, workers=options.workers, evaluation_on_error=options.on_error)
     data.test_split = options.split
@@ -128,7 +115,14 @@ def _warn_of_leaks(options: Namespace, method: "Method", data: "VoxVGGDataModule
 
 
 def run_embed(options: Namespace) -> int:
-    """Embed a split and write one npz file with all that `score` and `analyze` ask for."""
+    """Embed a split, or files, and write one npz file with all that `score` and `analyze` ask for."""
+    if options.files:
+        from voiceface.inference.commands import run_embed_files
+
+        return run_embed_files(options)
+    for option in ("asis", "margin"):
+        if getattr(options, option):
+            raise UserError(f"--{option}: for FILES; a corpus says itself what its faces show")
     from voiceface.embed import VoiceMeasures, write_embeddings
 
     method, data, trainer = _evaluate(options)
@@ -170,7 +164,7 @@ def run_extract(options: Namespace) -> int:
     elif given:
         raise UserError(f"--{given[0].replace('_', '-')}: --checkpoint has its own; leave one of them out")
     else:
-        frozen = of_checkpoint(Path(options.checkpoint))
+        frozen = of_checkpoint(find_checkpoint(options.checkpoint))
     corpus = Corpus(options.data or builtin_corpus())
     device = "cuda" if options.gpus else "cpu"
     summary = extract(Path(options.out), corpus, frozen, options.dtype, options.batch, options.workers, device)

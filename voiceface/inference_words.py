@@ -51,15 +51,15 @@ def add_inference(commands: "argparse._SubParsersAction[Parser]") -> None:
         command.add_argument("--json", action="store_true", help="print JSON")
     for command in (match, retrieve, index):
         add_faces(command)
+        command.add_argument("--device", default="cpu", type=given, help="cpu, cuda, cuda:1 (default: cpu)")
 
 
 def add_faces(command: Parser) -> None:
-    """How pictures are read, and where the networks run."""
+    """How pictures are read."""
     command.add_argument("--asis", action="store_true", help="pictures are face crops already: nothing is detected")
     command.add_argument(
         "--margin", type=float, help="with --asis: times the face box that they show (default: what the network wants)"
     )
-    command.add_argument("--device", default="cpu", type=given, help="cpu, cuda, cuda:1 (default: cpu)")
 
 
 def add_embed_files(embed: Parser) -> None:

@@ -16,11 +16,11 @@ from rich.table import Table
 from voiceface.errors import UserError
 from voiceface.files import check_writable, write_for_user
 from voiceface.inference.media import OTHER, Kind, files_below, kind_of
-from voiceface.method import Direction
 from voiceface.progress import progress
 
 if TYPE_CHECKING:
     from voiceface.inference.model import Model
+    from voiceface.method import Direction
 
 
 def run_match(options: Namespace) -> int:
@@ -124,6 +124,7 @@ def run_embed_files(options: Namespace) -> int:
         for kind, key, identity, path in _listed(Path(name)):
             if files[kind].setdefault(key, (identity, path))[1] != path:
                 raise UserError(f"{path}: another {kind} is called {key} too; give the folder above both")
+    options.device = "cuda" if options.gpus else "cpu"
     model, refused = _model(options), _Refusals()
     about = {"model": {"recipe": model.config["recipe"], "checkpoint": model.config["sha256"]}}
     arrays: dict[str, Any] = {"about": np.array(json.dumps(about))}

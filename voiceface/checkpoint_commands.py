@@ -1,0 +1,35 @@
+"""What `voiceface convert`, `pack` and `push` do."""
+
+from argparse import Namespace
+from pathlib import Path
+
+from voiceface.checkpoints import find_checkpoint
+
+
+def run_convert(options: Namespace) -> int:
+    """Convert and say where to."""
+    from voiceface.checkpoint_convert import convert
+
+    convert(Path(options.ckpt), Path(options.out), options.model, "float16" if options.half else "float32")
+    print(f"checkpoint: {options.out}")
+    return 0
+
+
+def run_pack(options: Namespace) -> int:
+    """Make a wheel, or the project that it is built from; print its path."""
+    from voiceface.pack import pack, write_source
+
+    folder = find_checkpoint(options.checkpoint)
+    if options.source is not None:
+        print(write_source(folder, Path(options.source), options.name, options.version))
+    else:
+        print(pack(folder, Path(options.out), options.name, options.version))
+    return 0
+
+
+def run_push(options: Namespace) -> int:
+    """Put a checkpoint on the hub; print its address, and what to load it by."""
+    from voiceface.hub import push
+
+    print(push(find_checkpoint(options.checkpoint), options.repository, options.private))
+    return 0

@@ -1,0 +1,45 @@
+"""The words of `voiceface import-weights`."""
+
+import argparse
+
+from voiceface.encoders import list_encoders
+from voiceface.importers import list_importers
+from voiceface.parser import Parser, add_command, add_path, given
+from voiceface.recipes import list_recipes
+
+IMPORT_EXAMPLES = """examples:
+  voiceface import-weights face_inception_resnet_v1 20180402-114759-vggface2.pt face.safetensors
+  voiceface import-weights voice_thin_resnet34 weights.h5 voice.safetensors
+  voiceface import-weights face_vgg16 vgg_face_dag.pth face.safetensors --options '{"layer": "fc7"}'
+
+Nothing is downloaded, and no code of the file runs. Which files are known, and where they live: docs/weights.md"""
+
+
+def add_import_weights(commands: "argparse._SubParsersAction[Parser]") -> None:
+    """Add the command."""
+    weights = add_command(
+        commands, "import-weights", "turn a public weight file into one that `fit --pretrained` takes", IMPORT_EXAMPLES
+    )
+    weights.add_argument(
+        "target",
+        type=_importable,
+        choices=list_importers(),
+        metavar="ENCODER",
+        help="encoder, or whole method, that the weights are for: " + ", ".join(list_importers()),
+    )
+    add_path(weights, "source", "FILE", "the public file: PyTorch, safetensors, Keras .h5, MatConvNet .mat, .npy, .npz")
+    add_path(weights, "out", "OUTPUT", "safetensors file to write")
+    weights.add_argument(
+        "--options", type=given, metavar="JSON", default="{}", help="encoder options to import for (default: none)"
+    )
+
+
+def _importable(name: str) -> str:
+    """An encoder whose public files are known; an encoder without any is told apart from a typing error."""
+    if name in {encoder for names in list_encoders().values() for encoder in names} - set(list_importers()):
+        raise argparse.ArgumentTypeError(
+            f"{name}: no public weight file is known; known: {', '.join(list_importers())}"
+        )
+    if name in set(list_recipes()) - set(list_importers()):
+        raise argparse.ArgumentTypeError(f"{name}: a recipe; weights are for one of: {', '.join(list_importers())}")
+    return name
