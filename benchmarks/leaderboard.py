@@ -1,41 +1,25 @@
 """Every recipe on the built-in corpus, side by side: the results that the package carries, and the page in docs.
 
-python benchmarks/methods.py --runs RUNS     trains all (about two hours on two cores; stopped, it goes on)
-python benchmarks/leaderboard.py RUNS        tests each checkpoint; writes voiceface/compare/reference and the page
+python zoo/build.py --runs runs/zoo          trains and tests all (about two hours on two cores; stopped, it goes on)
+python benchmarks/leaderboard.py             from the zoo: voiceface/compare/reference, and the page
 voiceface compare --tasks 1:2,1:2/G,AUC,mAP --out docs/images/leaderboard.svg      draws the README's picture
 """
 
-import argparse
 import gzip
-import json
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 from voiceface.compare.grouping import compare_results
 from voiceface.compare.reading import REFERENCE, find_results
 from voiceface.report.documents import to_markdown
-from voiceface.results import read_results
 
 PAGE = Path(__file__).parents[1] / "docs/leaderboard.md"
+ZOO = Path(__file__).parents[1] / "zoo"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("runs", type=Path, help="folder of the runs")
-    runs = parser.parse_args().runs
-    for checkpoint in sorted(runs.glob("*/checkpoint/config.json")):
-        name = checkpoint.parts[-3]
-        out = Path("tested", name, "results.json")
-        weights = json.loads(checkpoint.read_text())["sha256"]
-        if not (runs / out).exists() or read_results(runs / out)["model"]["checkpoint"] != weights:
-            words = ["-m", "voiceface", "test", f"{name}/checkpoint", "--out", str(out)]
-            words += ["--sampled", "100000"] if name == "svhf_nway" else []  # it chooses among ten: slow
-            subprocess.run([sys.executable, *words], cwd=runs, check=True, stdout=subprocess.DEVNULL)
-            print(name, flush=True)
-    found, left_out = find_results([runs / "tested"])
+    found, left_out = find_results(sorted(ZOO.glob("*/src/*")))
     for path, why in left_out:
         print(f"left out: {path}: {why}")
     shutil.rmtree(REFERENCE, ignore_errors=True)

@@ -30,9 +30,11 @@ def load(name: str | Path, device: str = "cpu") -> Model:
         voiceface.errors.UserError: There is none, it was damaged, or there is no such device.
     """
     from voiceface.checkpoints import find_checkpoint
+
+    folder = find_checkpoint(name)
     from voiceface.inference.model import Model
 
-    return Model(find_checkpoint(name), device)
+    return Model(folder, device)
 
 
 def list_checkpoints() -> list[Any]:

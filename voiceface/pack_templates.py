@@ -32,7 +32,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from voiceface.inference import Model
+    from voiceface.inference.model import Model
 
 __version__ = "{version}"
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -85,7 +84,7 @@ def files_below(folder: Path, kind: Kind) -> list[tuple[str, Path]]:
 
 def as_list(items: Any, kind: Kind) -> list[Any]:
     """One voice or face, or several of them, as a list."""
-    array = isinstance(items, (np.ndarray, torch.Tensor))
+    array = isinstance(items, np.ndarray) or _is_tensor(items)
     if array and items.ndim == (1 if kind == "voice" else 3):
         return [items]
     if array and kind == "voice":
@@ -120,7 +119,7 @@ def read_one_voice(item: Any) -> NDArray[np.int16]:
         except Rejected as rejected:
             raise _explained(path, "voice", rejected) from None
     samples, rate = item if isinstance(item, tuple) else (item, SAMPLE_RATE)
-    wave = samples.detach().cpu().numpy() if isinstance(samples, torch.Tensor) else np.asarray(samples)
+    wave = samples.detach().cpu().numpy() if _is_tensor(samples) else np.asarray(samples)
     if wave.ndim != 1 or not wave.size:
         raise Rejected("voice", f"an array of shape {wave.shape}; give (T,) samples")
     if int(rate) not in speech.RATES:
@@ -202,6 +201,10 @@ def by_length(lengths: Sequence[int], clips: int, samples: int) -> Iterator[list
         yield batch
 
 
+def _is_tensor(item: Any) -> bool:
+    return type(item).__module__.partition(".")[0] == "torch"  # a mistaken command is answered before torch is imported
+
+
 def _picture(item: Any) -> Path | NDArray[np.uint8] | Rejected:
     if isinstance(item, (str, Path)):
         try:
@@ -211,7 +214,7 @@ def _picture(item: Any) -> Path | NDArray[np.uint8] | Rejected:
         return Path(item)
     if isinstance(item, Image.Image):
         return np.asarray(item.convert("RGB"))
-    pixels = item.detach().cpu().numpy() if isinstance(item, torch.Tensor) else np.asarray(item)
+    pixels = item.detach().cpu().numpy() if _is_tensor(item) else np.asarray(item)
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
         return Rejected("face", f"{pixels.dtype} of shape {pixels.shape}; give RGB, uint8 of shape (H, W, 3)")
     return pixels
