@@ -7,9 +7,13 @@ from typing import Any
 import torch
 
 from voiceface.methods.trinet import TriNet
+from voiceface.results import write_results
 from voiceface.weights import save_checkpoint
 
 SYNTHETIC = {"corpus": "synthetic", "version": "abc", "split": "train"}
+
+UNKNOWN = {"ci_low": None, "ci_high": None, "ci_level": None, "ci_method": None, "chance": 0.5, "error_bound": 0.0}
+UNKNOWN |= {"identities": 8, "trials": 8, "ties": 0}
 
 
 def save(folder: Path, recipe: str = "trinet", data: dict[str, Any] = SYNTHETIC, seed: int = 0) -> Path:
@@ -26,6 +30,7 @@ def save(folder: Path, recipe: str = "trinet", data: dict[str, Any] = SYNTHETIC,
             "metric": "accuracy",
             "value": value,
             "protocol": protocol,
+            **UNKNOWN,
         }
         for direction, stratum, n, value, protocol in (
             ("v2f", "U", 2, 0.812, "exact"),
@@ -35,7 +40,12 @@ def save(folder: Path, recipe: str = "trinet", data: dict[str, Any] = SYNTHETIC,
             ("v2f", "U", 2, 0.999, "trinet"),
         )
     ]
-    (folder / "results.json").write_text(json.dumps({"model": {"checkpoint": sha256}, "scores": scores}))
+    model: dict[str, Any] = {"recipe": recipe, "method": "TriNet", "arguments": {}, "parameters": 1}
+    about: dict[str, Any] = {"corpus": "synthetic", "version": "v", "synthetic": True, "clips_sha256": "c"}
+    about |= {"split": "test", "identities": 8, "voices": 16, "faces": 16, "skipped": 0}
+    model |= {"checkpoint": sha256, "training_data": None}
+    sections: dict[str, Any] = {"schema": 2, "model": model, "data": about, "environment": {}, "scores": scores}
+    write_results(folder / "results.json", sections)
     return folder
 
 

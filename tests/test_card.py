@@ -265,6 +265,19 @@ def test_a_card_says_who_was_trained_on():
         assert words in said if words else "trained on" not in said
 
 
+def test_words_of_others_are_no_markdown():
+    evil = "c`|x\n\n# Evil\n<b>\x1b["
+    config = config_of(TriNet(**SMALL), evil, {"corpus": evil, evil: evil, "list": [evil]}, "0" * 64, name="mine")
+    found = result(SCORES)
+    found["data"] = {**found["data"], "corpus": evil, "version": evil, "split": evil}
+    text = card_from(config, found)
+    plain = card_from({**config, "recipe": "own", "data": {"corpus": "c", "k": "k", "list": ["c"]}}, result(SCORES))
+    assert text.count("\n") == plain.count("\n")
+    assert "| recipe | `c x # Evil <b> [` |" in text
+    assert "<" not in re.sub("`[^`]*`", "", text), "all of it is code"
+    assert text.isprintable() or set(filter(lambda letter: not letter.isprintable(), text)) == {"\n"}
+
+
 def test_the_calibration_and_its_error_are_said():
     config = config_of(TriNet(**SMALL), "trinet", SYNTHETIC, "0" * 64)
     fitted = {"slope": 10.158, "intercept": 0.0, "error": None}

@@ -97,6 +97,8 @@ def test_what_is_none_is_told(site: Path, wheels: dict[str, Path], checkpoint: P
     assert "no such folder; give a checkpoint folder, an installed name or hf://owner/name" in refused("runs/a")
     assert "no such folder" in refused(Path("nowhere"))
     assert refused(checkpoint.parent).endswith(f"not a checkpoint folder (no config.json); give {checkpoint}")
+    assert refused("kim_vggvox-synthetic").endswith("kim_vggvox is kim: give kim-synthetic")
+    assert "is kim" not in refused("kim_vggvox-other")
     assert "no such folder" in refused("x" * 5000)
     assert "no such folder" in refused("a\0b")
     assert "no config.json" in refused(".")

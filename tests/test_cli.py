@@ -38,6 +38,26 @@ def test_answers_without_importing_torch(words: list[str]):
     assert "HEAVY set()" in done.stdout
 
 
+def test_mistakes_are_answered_without_importing_torch(tmp_path: Path):
+    mistakes = (
+        "test nosuch",
+        "embed nosuch --out x.npz",
+        "embed nosuch missing.wav --out x.npz",
+        "match nosuch missing.wav missing.png",
+        "convert nosuch out",
+        "export nosuch out",
+        "pack nosuch",
+        "push nosuch owner/name",
+    )
+    program = (
+        f"import sys; from voiceface.__main__ import main\nfound = [main(words.split()) for words in {mistakes!r}]\n"
+        "print(found, {'torch', 'pytorch_lightning', 'numba', 'timm', 'matplotlib', 'pyarrow'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert done.stdout == f"{[2] * len(mistakes)} set()\n"
+    assert len(done.stderr.splitlines()) == len(mistakes)
+
+
 def test_every_help_has_an_example():
     for command in ("fit", "test", "embed", "score", "analyze", "prepare", "check", "list", "import-weights"):
         done = voiceface(command, "--help")

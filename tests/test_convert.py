@@ -99,6 +99,7 @@ def test_states_that_are_none_are_refused(state: Path, tmp_path: Path):
     options = torch.load(state, weights_only=True)["hyper_parameters"]
     weights = torch.load(state, weights_only=True)["state_dict"]
     first = next(iter(weights))
+    dense = next(name for name, one in weights.items() if one.ndim == 2 and name.startswith("face_encoder"))
     for path, message in (
         (tmp_path / "none.ckpt", "no such file"),
         (torn, "damaged"),
@@ -110,6 +111,8 @@ def test_states_that_are_none_are_refused(state: Path, tmp_path: Path):
             "no argument 'dims', did you mean dim?",
         ),
         (edited(state, tmp_path / "e", state_dict={first: weights[first]}), "does not fit DRL: it lacks"),
+        (edited(state, tmp_path / "g", state_dict=weights | {dense: weights[dense].to("meta")}), "no plain numbers"),
+        (edited(state, tmp_path / "h", state_dict=weights | {dense: weights[dense].to_sparse()}), "no plain numbers"),
         (edited(state, tmp_path / "f", hyper_parameters=options | {"_instantiator": "x.y"}), ""),
     ):
         if message:

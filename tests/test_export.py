@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from voiceface.__main__ import build_parser
+from voiceface.checkpoint_commands import run_export
 from voiceface.errors import UserError
-from voiceface.export import METADATA, run_export, to_bytes
+from voiceface.export import METADATA, to_bytes
 from voiceface.method import Method
 from voiceface.methods.pins import PINs
 from voiceface.methods.svhf import SVHF

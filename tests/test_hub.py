@@ -1,5 +1,6 @@
 """Checkpoints on the Hugging Face hub, through huggingface_hub itself, against its endpoints on loopback."""
 
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from voiceface.__main__ import main
 from voiceface.checkpoints import find_checkpoint
 from voiceface.errors import UserError
 from voiceface.hub import push
+from voiceface.pack import write_source
 from voiceface.weights import load_checkpoint
 
 constants = pytest.importorskip("huggingface_hub.constants")
@@ -39,7 +41,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
         yield server
 
 
-def test_a_pushed_checkpoint_comes_back(hub: Hub, checkpoint: Path, capfd: pytest.CaptureFixture[str]):
+def test_a_pushed_checkpoint_comes_back(hub: Hub, checkpoint: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]):
     (checkpoint / "train.py").write_text("never pushed")
     assert push(checkpoint, "owner/trinet") == f"{hub.root}/owner/trinet"
     (checkpoint / "train.py").unlink()
@@ -49,6 +51,7 @@ def test_a_pushed_checkpoint_comes_back(hub: Hub, checkpoint: Path, capfd: pytes
     assert capfd.readouterr() == ("", "")  # no bars where there is no terminal
     found, wanted = load_checkpoint(folder).state_dict(), load_checkpoint(checkpoint).state_dict()
     assert all(torch.equal(found[name], wanted[name]) for name in wanted)
+    assert write_source(folder, tmp_path / "zoo").is_dir(), "the cache holds links to files of its own"
 
 
 def test_other_files_are_never_fetched(hub: Hub, checkpoint: Path):
@@ -111,6 +114,11 @@ def test_a_broken_checkpoint_is_not_pushed(hub: Hub, tmp_path: Path):
         push(folder, "owner/trinet")
     with pytest.raises(UserError, match="not a name on the hub"):
         push(folder, "trinet")
+    folder = save(tmp_path / "d")
+    save(tmp_path / "other", seed=1)
+    shutil.copy(tmp_path / "other/results.json", folder)
+    with pytest.raises(UserError, match="not the result of these weights"):
+        push(folder, "owner/trinet")
     assert hub.repositories == {}
 
 

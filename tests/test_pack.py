@@ -3,6 +3,7 @@
 import importlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -18,6 +19,7 @@ from packaging.metadata import Metadata
 from voiceface.__main__ import main
 from voiceface.errors import UserError
 from voiceface.pack import META, describe, pack, read_licence, write_source, write_zoo
+from voiceface.results import seal
 
 ROOT = Path(__file__).parents[1]
 
@@ -203,9 +205,15 @@ def test_what_is_broken_is_not_packed(tmp_path: Path):
     folder = save(tmp_path / "c")
     results = folder / "results.json"
     right = results.read_text()
-    results.write_text(json.dumps({"model": {"checkpoint": "0" * 64}, "scores": []}))
-    with pytest.raises(UserError, match=r"results\.json: not the result of these weights"):
-        pack(folder, tmp_path / "dist")
+    other = json.loads(right)
+    other["model"]["checkpoint"] = "0" * 64
+    for content, said in (
+        (other, "changed after it was written"),
+        ({**other, "sha256": seal(other)}, "not the result"),
+    ):
+        results.write_text(json.dumps(content))
+        with pytest.raises(UserError, match=rf"results\.json: {said}"):
+            pack(folder, tmp_path / "dist")
     results.write_text(right)
     card = (folder / "README.md").read_text()
     (folder / "README.md").write_text(card.replace("license: apache-2.0", "licence: free"))
@@ -223,6 +231,26 @@ def test_what_is_broken_is_not_packed(tmp_path: Path):
     with pytest.raises(UserError, match="no card"):
         pack(tmp_path, tmp_path / "dist")
     assert not (tmp_path / "dist").exists()
+
+
+def test_no_file_of_ones_own_is_handed_on(checkpoint: Path, tmp_path: Path):
+    secret = tmp_path / "secret"
+    secret.write_text("mine")
+    folder = Path(shutil.copytree(checkpoint, tmp_path / "c"))
+    for name, target in (("identities.txt", secret), ("training.json", "../secret"), ("results.effects.npz", "up")):
+        (folder / "up").unlink(missing_ok=True)
+        (folder / "up").symlink_to(secret)
+        (folder / name).unlink(missing_ok=True)
+        (folder / name).symlink_to(target)
+        with pytest.raises(UserError, match=f"{name}: a link to a file elsewhere"):
+            write_source(folder, tmp_path / "zoo")
+        (folder / name).unlink()
+    (folder / "card.md").write_text((folder / "README.md").read_text())
+    (folder / "README.md").unlink()
+    (folder / "README.md").symlink_to("card.md")
+    linked = tmp_path / "linked"
+    linked.symlink_to(folder)
+    assert (write_source(linked, tmp_path / "zoo") / "src/voiceface_trinet_synthetic/README.md").is_file()
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save
@@ -22,9 +21,7 @@ from voiceface.methods.drl import DRL
 from voiceface.methods.svhf import SVHF
 from voiceface.methods.trinet import TriNet
 from voiceface.recipes import list_recipes
-from voiceface.results import read_effects, read_results, write_results
-from voiceface.scores import score
-from voiceface.weights import add_results, halve, load_checkpoint, read_config, read_training, save_checkpoint
+from voiceface.weights import halve, load_checkpoint, read_config, read_training, save_checkpoint
 
 SMALL = {"face_encoder": "face_small", "voice_encoder": "voice_small"}
 DATA = {"corpus": "synthetic", "version": "abc", "split": "train"}
@@ -62,22 +59,6 @@ def reweigh(folder: Path, edit: Callable[[dict[str, torch.Tensor]], object]) -> 
     content = save(tensors)
     (folder / "model.safetensors").write_bytes(content)
     change(folder, lambda c: c.update(sha256=hashlib.sha256(content).hexdigest()))
-
-
-def result_of(sha256: str | None, out: Path, **sections: Any) -> Path:
-    """A small result file with effects, as a test of these weights writes it."""
-    rng = np.random.default_rng(0)
-    people = np.repeat([f"p{i}" for i in range(8)], 2).tolist()
-    rows = rng.standard_normal((16, 4)).astype(np.float32)
-    noisy = rows + rng.standard_normal((16, 4)).astype(np.float32)
-    records = score(rows, people, noisy, people, similarity="cosine", strata=["U"])
-    model: dict[str, Any] = {"recipe": "trinet", "method": "TriNet", "arguments": {}, "parameters": 1}
-    model |= {"checkpoint": sha256, "training_data": None}
-    data: dict[str, Any] = {"corpus": "synthetic", "version": "v", "synthetic": True, "clips_sha256": "c"}
-    data |= {"split": "test", "identities": 8, "voices": 16, "faces": 16, "skipped": 0, "leaking_identities": 0}
-    content = {"schema": 2, "model": model, "data": data, "environment": {}, "scores": records, **sections}
-    write_results(out, content)
-    return out
 
 
 def test_what_is_written_is_read_back(method: TriNet, saved: Path):
@@ -142,10 +123,12 @@ CONFIGS = {
     "nested unknown": (lambda c: c["encoders"]["face"].update(x=1), "unknown key encoders.face.x"),
     "nested missing": (lambda c: c["encoders"]["voice"].pop("dim"), "encoders.voice.dim is missing"),
     "calibration": (lambda c: c["calibration"]["v2f"].pop("slope"), "calibration.v2f.slope is missing"),
+    "no number": (lambda c: c["calibration"]["v2f"].update(slope=10**400), "calibration.v2f.slope cannot be 1000"),
     "direction": (lambda c: c["calibration"].update(up={}), "its calibration holds 'up'"),
     "no directions": (lambda c: c.update(directions=[]), r"its directions are \[\]"),
     "dtype": (lambda c: c.update(dtype="int8"), "its dtype is 'int8'"),
     "name": (lambda c: c.update(name="../up"), "its name '../up' is none"),
+    "no version": (lambda c: c.update(voiceface="new"), "its voiceface 'new' is no version"),
     "hash": (lambda c: c.update(sha256="x"), "its sha256 is none"),
     "range": (lambda c: c.update(requires="new"), "its requires 'new' is no range"),
     "other versions": (
@@ -245,33 +228,6 @@ def test_a_checkpoint_of_schema_1_is_still_read(folder: Path):
         load_checkpoint(folder)
 
 
-def test_a_result_of_these_weights_completes_the_folder(folder: Path, tmp_path: Path):
-    sha256 = read_config(folder)["sha256"]
-    measured = {"v2f": {"slope": 2.0, "intercept": 0.0, "error": 0.0123}}
-    path = result_of(sha256, tmp_path / "mine.json", calibration=measured)
-    add_results(folder, path)
-    inside = read_results(folder / "results.json")
-    assert inside["scores"] == read_results(path)["scores"]
-    effects, wanted = read_effects(folder / "results.json", inside), read_effects(path, read_results(path))
-    assert effects is not None
-    assert wanted is not None
-    assert effects.keys() == wanted.keys() != set()
-    calibration = load_checkpoint(folder).calibration
-    assert calibration == {"v2f": {**CALIBRATION["v2f"], "error": 0.0123}, "f2v": CALIBRATION["f2v"]}
-    (value,) = (
-        r["value"]
-        for r in inside["scores"]
-        if (r["task"], r["direction"], r["n"]) == ("matching", "v2f", 2) and r["protocol"] == "exact"
-    )
-    text = (folder / "README.md").read_text()
-    assert f"| anybody | {100 * value:.1f} [" in text
-    assert "voice to face 1.2" in text
-    with pytest.raises(UserError, match="scores of other weights"):
-        add_results(folder, result_of("0" * 64, tmp_path / "other.json"))
-    save_checkpoint(load_checkpoint(folder), folder, "trinet", DATA)
-    assert not list(folder.glob("results*")), "those were scores of the weights before"
-
-
 def test_what_only_training_needs_is_not_written(tmp_path: Path):
     method = DRL(**SMALL, common=16)
     method.meet([{}] * 7)
@@ -290,6 +246,7 @@ def test_a_users_own_method_has_a_checkpoint_and_a_card_but_is_not_built(folder:
 def test_ranges_of_versions_and_names():
     assert compatible("0.1.0") == ">=0.1,<0.2"
     assert compatible("1.12.3rc1") == ">=1.12,<1.13"
+    assert compatible("1") == ">=1.0,<1.1"
     check_version(Path(), {"requires": compatible(__version__)})
     assert default_name("trinet_s1", "synthetic") == "trinet_s1-synthetic"
     assert default_name("kim", "Voices of a Village!") == "kim-voices-of-a-village"

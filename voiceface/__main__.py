@@ -45,7 +45,7 @@ MODULES = {
     "match": "inference.commands",
     "retrieve": "inference.commands",
     "index": "inference.commands",
-    "export": "export",
+    "export": "checkpoint_commands",
     "convert": "checkpoint_commands",
     "pack": "checkpoint_commands",
     "push": "checkpoint_commands",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import yaml
 
-from voiceface.card_scores import scores_text
+from voiceface.card_scores import code, scores_text
 from voiceface.checkpoint_config import SCHEMA, read_config
 from voiceface.errors import UserError
 from voiceface.listing import Parameters, read_paper
@@ -99,15 +99,15 @@ def card(config: Mapping[str, Any], results: Mapping[str, Any] | None) -> str:
         + "A model of voice-face association: given a voice, which of some faces fits it best, or the reverse.",
         _table(
             {
-                "recipe": f"`{recipe}`" if recipe else "none",
+                "recipe": code(recipe) if recipe else "none",
                 "method": f"`{config['class']}`",
                 "paper": f'["{paper.title}"]({paper.link}), {paper.year}' if paper else "none named",
                 "score": SCORES[config["space"]],
-                "face network": f"`{face['name']}`, {face['parameters']:,} parameters",
-                "voice network": f"`{voice['name']}`, {voice['parameters']:,} parameters",
+                "face network": f"{code(face['name'])}, {face['parameters']:,} parameters",
+                "voice network": f"{code(voice['name'])}, {voice['parameters']:,} parameters",
                 "rest": f"{rest:,} parameters",
                 "weights": f"`model.safetensors`, {config['dtype']}; every setting is in `config.json`",
-                "voiceface": f"`{config['requires']}`",
+                "voiceface": code(config["requires"]),
             }
         ),
         "## Intended use\n\nResearch on the statistical agreement between voices and faces, and comparison of methods "
@@ -132,6 +132,23 @@ def card(config: Mapping[str, Any], results: Mapping[str, Any] | None) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def check_schema(folder: Path, config: Mapping[str, Any]) -> None:
+    """Refuse a checkpoint of an earlier schema, which has no card.
+
+    Args:
+        folder: Checkpoint folder, for the message.
+        config: Content of its `config.json`.
+
+    Raises:
+        UserError: It is of one.
+    """
+    if config["schema"] != SCHEMA:
+        raise UserError(
+            f"{folder}: of checkpoint schema {config['schema']}, whose config.json says too little for a "
+            "card; load it and save it again"
+        )
+
+
 def card_of(folder: Path) -> str:
     """The card of a checkpoint folder, from its `config.json` and its `results.json`, if there is one, alone.
 
@@ -142,11 +159,7 @@ def card_of(folder: Path) -> str:
         UserError: It is no checkpoint of this version's schema, or the result is of other weights.
     """
     config, path = read_config(folder), folder / "results.json"
-    if config["schema"] != SCHEMA:
-        raise UserError(
-            f"{folder}: of checkpoint schema {config['schema']}, whose config.json says too little for a "
-            "card; load it and save it again"
-        )
+    check_schema(folder, config)
     results = read_results(path) if path.exists() else None
     if results is not None and results["model"]["checkpoint"] != config["sha256"]:
         raise UserError(f"{path}: scores of other weights than those in {folder}; test this checkpoint")
@@ -181,7 +194,7 @@ def _started(config: Mapping[str, Any]) -> list[str]:
 
 
 def _trained_on(data: Mapping[str, Any], synthetic: bool, started: list[str]) -> str:
-    named = ", ".join(f"{key} {_plain(value)}" for key, value in data.items())
+    named = ", ".join(" ".join([*re.findall(r"\w+", key), _plain(value)]) for key, value in data.items())
     text = f"{named[0].upper()}{named[1:]}." if named else "Not recorded."
     if synthetic:
         text = (
@@ -194,7 +207,9 @@ def _trained_on(data: Mapping[str, Any], synthetic: bool, started: list[str]) ->
 
 
 def _plain(value: Any) -> str:
-    return f"`{value}`" if isinstance(value, str) else json.dumps(value)
+    if isinstance(value, (str, dict, list)):
+        return code(value if isinstance(value, str) else json.dumps(value))
+    return json.dumps(value)
 
 
 def _use(config: Mapping[str, Any]) -> str:

@@ -28,8 +28,8 @@ def scores_text(config: Mapping[str, Any], results: Mapping[str, Any] | None) ->
     data, scores, ideal = results["data"], results["scores"], results.get("ideal_observer") or []
     levels = [record["ci_level"] for record in scores if record["ci_level"] is not None]
     said = (
-        f"On split `{data['split']}` of corpus `{data['corpus']}`, version `{data['version']}`: {data['identities']:,} "
-        f"people, {data['voices']:,} voices, {data['faces']:,} faces. In per cent"
+        f"On split {code(data['split'])} of corpus {code(data['corpus'])}, version {code(data['version'])}: "
+        f"{data['identities']:,} people, {data['voices']:,} voices, {data['faces']:,} faces. In per cent"
         + (f", with intervals of {levels[0]:.0%} confidence" if levels else "")
         + ("; chance is in parentheses." if scores else ".")
     )
@@ -39,6 +39,12 @@ def scores_text(config: Mapping[str, Any], results: Mapping[str, Any] | None) ->
     elif leaking is None:
         said += " Whether it was trained on any of these people is not known."
     return "\n\n".join(filter(None, (said, _matching(scores, ideal), _retrieval(scores, ideal), _calibration(config))))
+
+
+def code(value: object) -> str:
+    """A word of others in Markdown, as code: whatever it holds, it begins no heading, link or column of its own."""
+    kept = "".join(letter if letter.isprintable() and letter not in "`|" else " " for letter in str(value))
+    return f"`{' '.join(kept.split())}`"
 
 
 def _matching(scores: Sequence[Record], ideal: Sequence[Record]) -> str:

@@ -1,17 +1,31 @@
-"""What `voiceface convert`, `pack` and `push` do."""
+"""What `voiceface convert`, `export`, `pack` and `push` do."""
 
 from argparse import Namespace
 from pathlib import Path
 
 from voiceface.checkpoints import find_checkpoint
+from voiceface.errors import UserError
 
 
 def run_convert(options: Namespace) -> int:
     """Convert and say where to."""
+    if not Path(options.ckpt).is_file():  # answered before torch is imported
+        raise UserError(f"{options.ckpt}: no such file; give the last.ckpt or best.ckpt of a run")
     from voiceface.checkpoint_convert import convert
 
     convert(Path(options.ckpt), Path(options.out), options.model, "float16" if options.half else "float32")
     print(f"checkpoint: {options.out}")
+    return 0
+
+
+def run_export(options: Namespace) -> int:
+    """Export a checkpoint's encoders, print the files."""
+    folder = find_checkpoint(options.checkpoint)
+    from voiceface.export import Part, export
+
+    parts: tuple[Part, ...] = ("voice", "face") if options.part == "both" else (options.part,)
+    for path in export(folder, Path(options.out), options.format, parts):
+        print(f"{path} ({path.stat().st_size / 1e6:.1f} MB)")
     return 0
 
 

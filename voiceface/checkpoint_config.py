@@ -2,14 +2,16 @@
 
 import inspect
 import json
+import math
 import re
+import sys
 import types
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NoReturn, Union, get_args, get_origin
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
-from packaging.version import Version
+from packaging.version import InvalidVersion, Version
 
 from voiceface import __version__
 from voiceface.errors import UserError
@@ -55,8 +57,8 @@ CALIBRATION: dict[str, Any] = {"slope": float, "intercept": float, "error": floa
 
 def compatible(version: str) -> str:
     """The versions of voiceface that read what one of them wrote: those of the same minor version, by PEP 440."""
-    major, minor = Version(version).release[:2]
-    return f">={major}.{minor},<{major}.{minor + 1}"
+    wrote = Version(version)
+    return f">={wrote.major}.{wrote.minor},<{wrote.major}.{wrote.minor + 1}"
 
 
 def default_name(recipe: str, corpus: str) -> str:
@@ -86,7 +88,8 @@ def read_config(folder: Path) -> dict[str, Any]:
     if path.stat().st_size > MOST_MIB * 2**20:
         raise UserError(f"{path}: over {MOST_MIB} MiB; no config.json is that large")
     try:
-        config = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_constant, object_pairs_hook=_each_once)
+        text = path.read_text(encoding="utf-8")
+        config = json.loads(text, parse_constant=_no_constant, parse_float=_finite, object_pairs_hook=_each_once)
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: not readable as JSON ({error}); copy the checkpoint again") from None
     if not isinstance(config, dict):
@@ -99,6 +102,10 @@ def read_config(folder: Path) -> dict[str, Any]:
     for key in ("method", "class"):  # they become names of files and of classes
         if not all(part.isidentifier() for part in config[key].split(".")):  # dots: a user's own module
             raise UserError(f"{path}: its {key} {config[key]!r} is none; copy the checkpoint again")
+    try:
+        Version(config["voiceface"])
+    except InvalidVersion:
+        raise UserError(f"{path}: its voiceface {config['voiceface']!r} is no version; copy it again") from None
     if schema == SCHEMA:
         _check(path, config)
         return config
@@ -153,6 +160,12 @@ def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"it holds {name}, which is no JSON")
 
 
+def _finite(number: str) -> float:
+    if math.isinf(value := float(number)):
+        raise ValueError(f"it holds {number[:20]}, which is too large")
+    return value
+
+
 def _check(path: Path, config: Mapping[str, Any]) -> None:
     """Refuse values of schema 2 that voiceface does not write."""
     for name, choices in (("dtype", DTYPES), ("space", SPACES)):
@@ -202,7 +215,7 @@ def _fits(value: Any, kind: Any) -> bool:
     if kind in (None, types.NoneType):
         return value is None
     if kind is float:
-        return type(value) in (int, float)
+        return type(value) in (int, float) and abs(value) <= sys.float_info.max  # integers of JSON know no end
     if origin is tuple and Ellipsis not in parts:
         return isinstance(value, (list, tuple)) and len(value) == len(parts) and all(map(_fits, value, parts))
     if origin in (list, tuple, Sequence):

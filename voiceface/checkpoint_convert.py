@@ -50,7 +50,10 @@ def convert(ckpt: Path, out: Path, model: str | None = None, dtype: str = "float
     problem = misfit(method.state_dict(), weights)
     if problem:
         raise UserError(f"{ckpt}: does not fit {owner.__name__}: {problem}")
-    method.load_state_dict(weights)
+    try:
+        method.load_state_dict(weights)
+    except RuntimeError:  # of another kind: sparse, quantized, without content
+        raise UserError(f"{ckpt}: its state_dict holds tensors that are no plain numbers") from None
     trained = state.get("VoxVGGDataModule")
     version = trained.get("root") if isinstance(trained, dict) else None  # the hash of the corpus
     data = {"corpus": None, "version": version, "split": "train"} if isinstance(version, str) else {}

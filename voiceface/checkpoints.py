@@ -19,13 +19,14 @@ from typing import Any
 
 from voiceface.checkpoint_config import check_version, read_config
 from voiceface.errors import UserError
-from voiceface.recipes import nearest
+from voiceface.recipes import list_recipes, nearest, twin
 
 GROUP = "voiceface.checkpoints"
 HUB = "hf://"
 REQUIRED = ("config.json", "model.safetensors")
 FILES = (*REQUIRED, "README.md", "results.json", "results.effects.npz", "training.json", "identities.txt")
 """All that a checkpoint folder may hold; nothing else is packed, pushed or fetched."""
+MOST_MIB = 200  # of a JSON file, as of a result file
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,11 @@ def find_checkpoint(name: str | Path) -> Path:
     if isinstance(name, Path) or len(folder.parts) != 1:
         raise UserError(f"{text}: no such folder; give a checkpoint folder, an installed name or {HUB}owner/name")
     known = sorted(_claims())
-    there = f"installed: {', '.join(known)}" if known else "none is installed"
+    there = f"installed: {', '.join(known)}" if known else "none is; `voiceface pack` makes a wheel of a run's"
+    recipe, _, corpus = text.rpartition("-")
+    same = twin(recipe, "demo", "paper") if recipe in list_recipes() and corpus == "synthetic" else None
+    if same is not None:
+        there = f"with the small networks of the zoo {recipe} is {same}: give {same}-synthetic"
     raise UserError(
         f"{text}: no such folder, and no checkpoint of this name is installed{nearest(canonical(text), known)}; {there}"
     )
@@ -110,12 +115,17 @@ def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON file that holds an object.
 
     Raises:
-        UserError: It cannot be read, or holds something else; the message does not name its folder.
+        UserError: It cannot be read, or holds something else or over 200 MiB; the message does not name its folder.
     """
     try:
-        content = json.loads(path.read_bytes())
+        with path.open("rb") as file:
+            text = file.read(MOST_MIB * 2**20 + 1)
     except OSError as error:
         raise UserError(f"{path.name} cannot be read ({(error.strerror or str(error)).lower()})") from None
+    if len(text) > MOST_MIB * 2**20:
+        raise UserError(f"{path.name} is over {MOST_MIB} MiB")
+    try:
+        content = json.loads(text)
     except (ValueError, RecursionError):
         raise UserError(f"{path.name} is not readable as JSON") from None
     if not isinstance(content, dict):
@@ -162,7 +172,12 @@ def _about(entry: EntryPoint, claims: list[EntryPoint]) -> Installed:
         folder = _folder(entry)
         config = read_config(folder)
         check_version(folder, config)
-        scores = matching_scores(read_json(folder / "results.json")) if (folder / "results.json").exists() else {}
+        scores = {}
+        if (folder / "results.json").exists():
+            results = read_json(folder / "results.json")
+            if results["model"]["checkpoint"] != config["sha256"]:
+                return broken(problem="its results.json is of other weights; reinstall it")
+            scores = matching_scores(results)
     except UserError as error:
         return broken(problem=str(error))
     except (KeyError, TypeError, ValueError):

@@ -59,6 +59,8 @@ def _gpus_are_there(wanted: int) -> None:
 
 
 def _evaluate(options: Namespace) -> "tuple[Method, VoxVGGDataModule, pl.Trainer]":
+    check_writable(Path(options.out))
+    folder = find_checkpoint(options.checkpoint)
     import pytorch_lightning as pl
 
     from voiceface.bar import RunBar
@@ -69,7 +71,6 @@ def _evaluate(options: Namespace) -> "tuple[Method, VoxVGGDataModule, pl.Trainer
 
     quiet()
     _gpus_are_there(options.gpus)
-    folder = find_checkpoint(options.checkpoint)
     method = load_checkpoint(folder)
     data = VoxVGGDataModule(options.data, workers=options.workers, evaluation_on_error=options.on_error)
     data.test_split = options.split
@@ -92,9 +93,9 @@ def _evaluate(options: Namespace) -> "tuple[Method, VoxVGGDataModule, pl.Trainer
 
 def run_test(options: Namespace) -> int:
     """Evaluate a checkpoint, print its table and write the result file."""
+    method, data, trainer = _evaluate(options)
     from voiceface.report import print_table
 
-    method, data, trainer = _evaluate(options)
     _warn_of_leaks(options, method, data)
     trainer.test(method, datamodule=data, verbose=False)
     print_table(trainer.callbacks[0].results, options.all)  # type: ignore[attr-defined]
@@ -116,16 +117,18 @@ def _warn_of_leaks(options: Namespace, method: "Method", data: "VoxVGGDataModule
 
 def run_embed(options: Namespace) -> int:
     """Embed a split, or files, and write one npz file with all that `score` and `analyze` ask for."""
+    if options.files and options.data is not None:
+        raise UserError(f"{options.files[0]}: FILES or --data; leave one of them out")
     if options.files:
         from voiceface.inference.commands import run_embed_files
 
         return run_embed_files(options)
-    for option in ("asis", "margin"):
-        if getattr(options, option):
+    for option, used in (("asis", options.asis), ("margin", options.margin is not None)):
+        if used:
             raise UserError(f"--{option}: for FILES; a corpus says itself what its faces show")
+    method, data, trainer = _evaluate(options)
     from voiceface.embed import VoiceMeasures, write_embeddings
 
-    method, data, trainer = _evaluate(options)
     _warn_of_leaks(options, method, data)
     if method.space == "relative":
         raise UserError(

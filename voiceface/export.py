@@ -9,7 +9,6 @@ import io
 import json
 import logging
 import warnings
-from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -115,8 +114,8 @@ def about(config: Mapping[str, Any], method: Method, part: Part) -> dict[str, st
         "part": part,
         "sha256": str(config["sha256"]),
         "space": method.space,
-        "corpus": str(data.get("corpus", "")),
-        "licence": str(data.get("licence", "")),
+        "corpus": str(data.get("corpus") or ""),
+        "licence": str(data.get("licence") or ""),
         "voiceface": __version__,
     }
     if part == "voice":
@@ -209,14 +208,3 @@ def _quiet() -> Iterator[None]:
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
-
-
-def run_export(options: Namespace) -> int:
-    """Export a checkpoint's encoders, print the files and how their embeddings compare."""
-    from voiceface.checkpoints import find_checkpoint
-
-    folder = find_checkpoint(options.checkpoint)
-    parts: tuple[Part, ...] = ("voice", "face") if options.part == "both" else (options.part,)
-    for path in export(folder, Path(options.out), options.format, parts):
-        print(f"{path} ({path.stat().st_size / 1e6:.1f} MB)")
-    return 0

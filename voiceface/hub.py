@@ -53,17 +53,15 @@ def push(folder: Path, repository: str, private: bool = False) -> str:
         The address of the repository.
 
     Raises:
-        UserError: The checkpoint cannot be loaded, its card says no licence, or the hub refuses.
+        UserError: The checkpoint is not whole (`voiceface.pack.check_whole`), or the hub refuses.
     """
-    from voiceface.pack import read_licence
-    from voiceface.weights import load_checkpoint
+    from voiceface.pack import check_whole
 
     repository = repository.removeprefix(HUB)
     if not re.fullmatch(REPOSITORY, repository):
         raise UserError(f"{repository}: not a name on the hub; write owner/name")
     hub = _library(repository)
-    read_licence(folder)
-    load_checkpoint(folder)
+    check_whole(folder)
     api = hub.HfApi()
     try:
         address = str(api.create_repo(repository, private=private or None, exist_ok=True))

@@ -15,11 +15,13 @@ For research on published methods; never to identify or to screen people."""
 RETRIEVE = """examples:
   voiceface retrieve trinet-synthetic voice.wav FACES_DIR --top 5
   voiceface index trinet-synthetic FACES_DIR faces.index         once, then:
-  voiceface retrieve trinet-synthetic voice.wav --index faces.index"""
+  voiceface retrieve trinet-synthetic voice.wav --index faces.index
+  voiceface retrieve trinet-synthetic voice.wav --index faces.index --exact   though it was made by `index --faiss`"""
 
 INDEX = """examples:
   voiceface index trinet-synthetic FACES_DIR faces.index
-  voiceface index trinet-synthetic VOICES_DIR voices.index --kind voice --dtype float16"""
+  voiceface index trinet-synthetic VOICES_DIR voices.index --kind voice --dtype float16
+  voiceface index trinet-synthetic FACES_DIR faces.index --faiss    past a million faces: quicker, not exact"""
 
 
 def add_inference(commands: "argparse._SubParsersAction[Parser]") -> None:
@@ -37,6 +39,7 @@ def add_inference(commands: "argparse._SubParsersAction[Parser]") -> None:
     add_path(retrieve, "query", "QUERY", "a voice, to find faces; or a face, to find voices")
     add_path(retrieve, "gallery", "GALLERY", "folder that is searched, with those below it", nargs="?")
     add_path(retrieve, "--index", "DIR", "what `voiceface index` wrote, in place of GALLERY")
+    retrieve.add_argument("--exact", action="store_true", help="search an index exactly, even if made with --faiss")
     retrieve.add_argument("--top", type=int, default=10, metavar="K", help="how many to show (default: 10)")
     add_path(index, "gallery", "GALLERY", "folder of faces or voices, with those below it")
     add_path(index, "out", "OUT", "folder to make")
@@ -46,6 +49,11 @@ def add_inference(commands: "argparse._SubParsersAction[Parser]") -> None:
         default="float32",
         choices=["float32", "float16"],
         help="type that is stored; float16 is half as large (default: float32)",
+    )
+    index.add_argument(
+        "--faiss",
+        action="store_true",
+        help="write an approximate index too, which `retrieve` then uses; for a million and more",
     )
     for command in (match, retrieve):
         command.add_argument("--json", action="store_true", help="print JSON")

@@ -5,6 +5,7 @@ The wheel is built by hatchling from a project that `write_source` writes; the f
 
 import hashlib
 import json
+import os
 import re
 import shutil
 import tempfile
@@ -141,15 +142,8 @@ def write_zoo(zoo: Path) -> Path:
 
 def describe(folder: Path, name: str | None = None, version: str | None = None) -> Package:
     """Check a checkpoint, and find what its wheel says of it; see `pack`."""
-    from voiceface.weights import load_checkpoint
-
-    licence = read_licence(folder)
-    load_checkpoint(folder)
+    licence = check_whole(folder)
     config = read_config(folder)
-    if (folder / "results.json").exists():
-        tested = read_json(folder / "results.json").get("model")
-        if not isinstance(tested, dict) or tested.get("checkpoint") != config["sha256"]:
-            raise UserError(f"{folder / 'results.json'}: not the result of these weights; test the checkpoint again")
     given = _name(name or config["name"])
     corpus = re.sub(r"[^\w .,-]", "", str(config["data"].get("corpus") or "unknown"))
     return Package(
@@ -159,6 +153,38 @@ def describe(folder: Path, name: str | None = None, version: str | None = None) 
         licence,
         f"{given}: a model of voice-face association for voiceface, trained on {corpus} data",
     )
+
+
+def check_whole(folder: Path) -> str:
+    """Check a checkpoint before it is handed on.
+
+    Args:
+        folder: Checkpoint folder.
+
+    Returns:
+        Its licence, see `read_licence`.
+
+    Raises:
+        UserError: It cannot be loaded, its card says no licence, its result is damaged or of other weights, or one of
+            its files is a link to elsewhere, so that a file of yours would be handed on.
+    """
+    from voiceface.results import effects_content, read_results
+    from voiceface.weights import load_checkpoint
+
+    here = Path(os.path.realpath(folder))
+    own = [here, *([here.parents[1] / "blobs"] if here.parent.name == "snapshots" else [])]  # of the hub's cache
+    for name in FILES:
+        if Path(os.path.realpath(folder / name)).parent not in own:
+            raise UserError(f"{folder / name}: a link to a file elsewhere; put a copy of the file there")
+    licence = read_licence(folder)
+    load_checkpoint(folder)
+    path = folder / "results.json"
+    if path.exists():
+        results = read_results(path)
+        effects_content(path, results)
+        if results["model"]["checkpoint"] != read_config(folder)["sha256"]:
+            raise UserError(f"{path}: not the result of these weights; test the checkpoint again")
+    return licence
 
 
 def read_licence(folder: Path) -> str:

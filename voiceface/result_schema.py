@@ -36,6 +36,7 @@ OPTIONAL: dict[str, dict[str, Any]] = {
     "data": {"leaking_identities": int | None, "people_sha256": str | None},
 }
 EXAMPLE = {"direction": str, "query": str, "candidates": int, "rank": int | float, "right": str, "best": list}
+FITTED = {"slope": int | float, "intercept": int | float, "error": int | float | None}
 CANDIDATE = {"key": str, "same": bool, "similarity": int | float}
 ENVIRONMENT: dict[str, Any] = {"seed": int | None}
 RECORD = (
@@ -96,7 +97,7 @@ def check(path: Path, results: dict[str, Any]) -> None:
     curve = [*results.get("training", {}).get("curve", [])]
     if not all(isinstance(point, list) and len(point) == 2 and all(map(_is_number, point)) for point in curve):
         raise UserError(f"{path}: its training.curve is no list of pairs of numbers; make the result anew")
-    for section, wanted in (("roc", _is_roc), ("examples", _are_examples)):
+    for section, wanted in (("roc", _is_roc), ("examples", _are_examples), ("calibration", _is_calibration)):
         if section in results and not wanted(results[section]):
             raise UserError(f"{path}: its section {section} is not as voiceface writes it; make the result anew")
     if "effects" in results and not _names_a_file(results["effects"]):
@@ -125,6 +126,14 @@ def _are_examples(examples: Any) -> bool:
         return False
     known = all(example["direction"] in DIRECTIONS[:2] for example in examples)
     return known and all(_has(one, CANDIDATE) for example in examples for one in example["best"])
+
+
+def _is_calibration(calibration: Any) -> bool:
+    """Whether it is what `voiceface.calibration.measure_calibration` gives."""
+    return isinstance(calibration, dict) and all(
+        way in DIRECTIONS[:2] and _has(one, FITTED) and all(n is None or _is_number(n) for n in one.values())
+        for way, one in calibration.items()
+    )
 
 
 def _has(content: Any, kinds: Mapping[str, Any]) -> bool:

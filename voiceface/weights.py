@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from voiceface.card import card, card_of
+from voiceface.card import card, card_of, check_schema
 from voiceface.checkpoint_config import CONFIG, DTYPES, SCHEMA, check_version
 from voiceface.checkpoint_config import read_config as read_config
 from voiceface.checkpoint_method import build_method, config_of, method_class
@@ -66,14 +66,14 @@ def save_checkpoint(
     weights = save(_stored(method, dtype))
     config = config_of(method, recipe, data, hashlib.sha256(weights).hexdigest(), calibration, dtype, name)
     for old in (RESULTS, EFFECTS):
-        (folder / old).unlink(missing_ok=True)
+        _remove(folder / old)
     write_for_user(folder / WEIGHTS, weights)
     if identities is None:
-        (folder / IDENTITIES).unlink(missing_ok=True)
+        _remove(folder / IDENTITIES)
     else:
         write_for_user(folder / IDENTITIES, "".join(f"{name}\n" for name in sorted(identities)).encode())
     if training is None:
-        (folder / TRAINING).unlink(missing_ok=True)
+        _remove(folder / TRAINING)
     else:
         write_for_user(folder / TRAINING, json.dumps(training, indent=1).encode())
     _write_config(folder, config)
@@ -89,14 +89,15 @@ def add_results(folder: Path, results: Path) -> None:
         results: What `voiceface fit` or `voiceface test` wrote of these weights; its effects lie beside it.
 
     Raises:
-        UserError: One of both is none, or the result is of other weights.
+        UserError: One of both is none, the folder is of schema 1, or the result is of other weights.
     """
     config, content = read_config(folder), read_results(results)
+    check_schema(folder, config)
     if content["model"]["checkpoint"] != config["sha256"]:
         raise UserError(f"{results}: scores of other weights than those in {folder}; test this checkpoint")
     effects = effects_content(results, content)
     if effects is None:
-        (folder / EFFECTS).unlink(missing_ok=True)
+        _remove(folder / EFFECTS)
     else:
         write_for_user(folder / EFFECTS, effects)
         content["effects"] = {**content["effects"], "file": EFFECTS}
@@ -160,6 +161,8 @@ def load_checkpoint(folder: Path) -> "Method":
     config, path = read_config(folder), folder / WEIGHTS
     check_version(folder, config)
     owner = method_class(folder, config["method"], config["class"])
+    if path.exists() and not path.is_file():  # a device or a pipe might never end
+        raise UserError(f"{folder}: {WEIGHTS} is no file; copy the checkpoint again")
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -243,6 +246,13 @@ def _stored(method: "Method", dtype: str) -> dict[str, Tensor]:
             raise UserError(f"{name}: a weight over {most:,}, too large for {dtype}; keep float32")
         state[name] = stored
     return state
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be removed ({(error.strerror or str(error)).lower()})") from None
 
 
 def _write_config(folder: Path, config: Mapping[str, Any]) -> None:

@@ -261,8 +261,8 @@ def source_of(group: str, recipe: str | None) -> tuple[Path, str] | None:
         return package / "data/module.py", "VoxVGGDataModule"
     if group == "metrics":
         return package / "evaluation.py", "CrossModalMetrics"
-    if recipe in list_recipes():
-        found = re.search(r"class_path: voiceface\.methods\.(\w+)\.(\w+)", (FOLDER / f"{recipe}.yaml").read_text())
+    if recipe and (file := FOLDER / f"{recipe}.yaml").is_file():
+        found = re.search(r"class_path: voiceface\.methods\.(\w+)\.(\w+)", file.read_text())
         if found:
             return FOLDER / f"{found[1]}.py", found[2]
     return None

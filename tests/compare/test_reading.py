@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from checkpoint_support import change_config, save
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -232,9 +233,10 @@ def test_a_result_without_its_effects_is_compared_without_pairing(tmp_path: Path
 
 
 def install(site: Path, name: str, package: str, value: str | None = None) -> Path:
-    """What installing a wheel leaves: a package whose code must not run, and its metadata."""
-    folder = site / Path(*package.split("."))
-    folder.mkdir(parents=True)
+    """What installing a wheel leaves: a checkpoint in a package whose code must not run, and its metadata."""
+    folder = save(site / Path(*package.split(".")))
+    change_config(folder, name=name)
+    (folder / "results.json").unlink()
     for level in range(len(package.split("."))):
         (site / Path(*package.split(".")[: level + 1]) / "__init__.py").write_text("raise SystemExit('imported')\n")
     info = site / f"{package.replace('.', '_')}_{name}-1.0.dist-info"
@@ -244,18 +246,28 @@ def install(site: Path, name: str, package: str, value: str | None = None) -> Pa
     return folder
 
 
+def of_weights(folder: Path, seed: int) -> Path:
+    """A result of the weights in a folder."""
+    return made(folder / "results.json", seed, checkpoint=json.loads((folder / "config.json").read_text())["sha256"])
+
+
 def test_installed_checkpoints_are_read_and_none_is_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     before = installed_results()
     site, editable = tmp_path / "site", tmp_path / "editable"
     folder = install(site, "b_model", "zoo_b")
-    made(folder / "results.json", 0)
-    record = "".join(f"zoo_b/{name},,\n" for name in ("__init__.py", "results.json", "results.effects.npz"))
+    of_weights(folder, 0)
+    record = "".join(f"zoo_b/{file.name},,\n" for file in folder.iterdir())
     (site / "zoo_b_b_model-1.0.dist-info" / "RECORD").write_text(record)
-    made(install(editable, "a_model", "space.zoo_a", "space.zoo_a:load") / "results.json", 1)
-    install(site, "broken", "zoo_c")
+    of_weights(install(editable, "a_model", "space.zoo_a", "space.zoo_a:load"), 1)
+    install(site, "untested", "zoo_c")
     install(site, "gone", "zoo_d", "never_there.at_all")
-    spoilt = made(install(site, "spoilt", "zoo_e") / "results.json", 2)
+    spoilt = of_weights(install(site, "spoilt", "zoo_e"), 2)
     spoilt.write_bytes(spoilt.read_bytes()[:-9])
+    made(install(site, "other", "zoo_f") / "results.json", 3)
+    for package in ("zoo_g", "zoo_h"):
+        of_weights(install(site, "twice", package), 4)
+    changed = of_weights(install(site, "changed", "zoo_i"), 5)
+    changed.write_text(changed.read_text().replace('"voices": 16', '"voices": 17'))
     for folder in (site, editable):
         monkeypatch.syspath_prepend(folder)
     found, left_out = installed_results()
@@ -263,10 +275,13 @@ def test_installed_checkpoints_are_read_and_none_is_imported(tmp_path: Path, mon
     assert names(new) == ["m1", "m0"]
     assert all(one.effects() for one in new)
     told = dict(item for item in left_out if item not in before[1])
-    assert told["checkpoint broken"] == "its package zoo_c holds no results.json; reinstall it"
-    assert "never_there.at_all holds no results.json" in told["checkpoint gone"]
-    assert "not readable as JSON" in told[str(spoilt)]
-    assert len(told) == 3
+    assert told.pop("checkpoint untested") == "not tested: it has no results.json"
+    assert "never_there.at_all holds no config.json" in told.pop("checkpoint gone")
+    assert "not readable as JSON" in told.pop("checkpoint spoilt")
+    assert "results.json is of other weights" in told.pop("checkpoint other")
+    assert "claimed by zoo_g-twice and by zoo_h-twice" in told.pop("checkpoint twice")
+    assert "changed after it was written" in told.pop(str(changed))
+    assert not told
 
 
 def test_the_results_that_come_with_voiceface_are_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from inference_support import make, words, write_face, write_voice
 
+from voiceface.commands import run_embed, run_test
 from voiceface.embeddings import read_embeddings
 from voiceface.errors import UserError
 from voiceface.inference import commands
@@ -16,7 +18,8 @@ RUN = {
     "match": commands.run_match,
     "retrieve": commands.run_retrieve,
     "index": commands.run_index,
-    "embed": commands.run_embed_files,
+    "embed": run_embed,
+    "test": run_test,
 }
 
 
@@ -104,6 +107,20 @@ def test_embed_writes_what_score_reads(there: Path, tmp_path: Path, capsys: pyte
     assert "voices" not in arrays
 
 
+def test_embed_says_how_they_compare(there: Path, tmp_path: Path):
+    """What a network says of each pair, for it learned no measure of two; where it says nothing of a pair, nothing."""
+    out = tmp_path / "emb.npz"
+    make("pairwise", tmp_path / "pairwise")
+    run("embed", tmp_path / "pairwise", there / "people", "--out", out, "--asis")
+    read, model = read_embeddings(out), Model(tmp_path / "pairwise")
+    wanted = model.similarity(torch.from_numpy(np.array(read.voices)), torch.from_numpy(np.array(read.faces)))
+    np.testing.assert_allclose(np.asarray(read.similarity), wanted.numpy(), atol=1e-5)
+    make("relative", tmp_path / "relative")
+    with pytest.raises(UserError, match="only compares candidates with each other"):
+        run("embed", tmp_path / "relative", there / "people", "--out", tmp_path / "no.npz", "--asis")
+    assert not (tmp_path / "no.npz").exists()
+
+
 def test_embed_leaves_out_what_cannot_be_used(there: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     write_face(tmp_path / "raw/a.png", 0)
     (tmp_path / "raw/b.png").touch()
@@ -126,6 +143,10 @@ def test_words_that_make_no_sense(there: Path, tmp_path: Path):
         (["match", checkpoint, "--csv", "pairs.csv"], "--csv FILE and --out FILE"),
         (["match", checkpoint, voice, face, "--margin", "1.5"], "give --asis too"),
         (["match", checkpoint, voice, face, "--device", "abacus"], "no such device"),
+        (["match", checkpoint, voice, face, "--device", "meta"], "no such device"),
+        (["match", checkpoint, voice, people, "--asis"], "a folder, where a file is wanted"),
+        (["match", checkpoint, voice, face, face, "--asis", "--margin", "nan"], "--margin nan: the face network wants"),
+        (["match", checkpoint, voice, face, face, "--asis", "--margin", "inf"], "--margin inf: the face network wants"),
         (["match", tmp_path, voice, face], r"config\.json|checkpoint"),
         (["retrieve", checkpoint, voice], "give a folder GALLERY, or --index"),
         (["retrieve", checkpoint, voice, people, "--top", "0"], "--top 0: give 1 or more"),
@@ -133,9 +154,14 @@ def test_words_that_make_no_sense(there: Path, tmp_path: Path):
         (["retrieve", checkpoint, voice, tmp_path / "nowhere"], "no such folder"),
         (["retrieve", checkpoint, voice, "--index", people], "no index"),
         (["index", checkpoint, face, tmp_path / "out"], "no such folder"),
+        (["embed", checkpoint, voice, tmp_path / "none.png", "--out", tmp_path / "e.npz"], r"none\.png: no such file"),
+        (["embed", checkpoint, voice, "--data", people, "--out", tmp_path / "e.npz"], "FILES or --data"),
+        (["embed", checkpoint, "--margin", "0", "--out", tmp_path / "e.npz"], "--margin: for FILES"),
+        (["embed", checkpoint, voice, "--out", face / "e.npz"], "cannot be written"),
+        (["test", checkpoint, "--out", face / "r.json"], "cannot be written"),
         (["embed", checkpoint, tmp_path / "empty", "--out", tmp_path / "e.npz"], "no voices and no faces in it"),
         (
-            ["embed", checkpoint, people, people / "p0", face, tmp_path / "p0/0.png", "--out", "e.npz"],
+            ["embed", checkpoint, people, people / "p0", face, people / "p1/face/0.png", "--out", "e.npz"],
             "is called 0.png",
         ),
     ):

@@ -161,7 +161,7 @@ def test_a_config_that_is_none_is_refused(folder: Path, tmp_path: Path, text: Ca
 
 def test_numbers_that_are_none_and_keys_that_stand_twice_are_refused(folder: Path, tmp_path: Path):
     text = (folder / "config.json").read_text()
-    for word in ("NaN", "Infinity", "-Infinity"):
+    for word in ("NaN", "Infinity", "-Infinity", "1e999"):
         (folder / "config.json").write_text(text.replace('"parameters":', f'"extra": {word}, "parameters":', 1))
         assert word in refused(tmp_path, lambda: load_checkpoint(folder))
     (folder / "config.json").write_text(text.replace('"method":', '"method": "os", "method":', 1))

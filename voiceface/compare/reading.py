@@ -3,22 +3,20 @@
 What cannot be compared is named with its reason and left out; the rest is compared.
 """
 
-import importlib.util
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from voiceface.checkpoints import list_checkpoints
 from voiceface.errors import UserError
 from voiceface.results import parse_results, read_content, read_effects, read_results
 
-CHECKPOINTS = "voiceface.checkpoints"  # entry points: name of a checkpoint = package that holds its results.json
 REFERENCE = Path(__file__).parent / "reference"
 DEPTH = 3  # folders below a named one that are searched
 RUN_FILES = ("config.yaml", "metrics.csv")
@@ -73,21 +71,18 @@ def find_results(paths: Sequence[Path]) -> tuple[list[Found], LeftOut]:
 def installed_results() -> tuple[list[Found], LeftOut]:
     """Read the results of the installed checkpoints, without running any code of theirs.
 
-    A checkpoint's distribution has an entry point of the group `voiceface.checkpoints`, whose value is the name of the
-    package that holds `results.json` and `results.effects.npz`.
-
     Returns:
-        The results by the names of the checkpoints; and what was left out, as of `find_results`.
+        The results by the names of the checkpoints; and what was left out, as of `find_results`: checkpoints that
+        cannot be loaded (`voiceface.checkpoints.list_checkpoints`) or were not tested.
     """
     paths: list[Path] = []
     left_out: LeftOut = []
-    for entry in sorted(entry_points(group=CHECKPOINTS), key=lambda entry: (entry.name, entry.value)):
-        path = _packaged(entry)
-        if path is None:
-            package = entry.value.partition(":")[0]
-            left_out.append((f"checkpoint {entry.name}", f"its package {package} holds no results.json; reinstall it"))
-        else:
+    for one in list_checkpoints():
+        path = one.folder and one.folder / "results.json"
+        if path is not None and path.is_file():
             paths.append(path)
+        else:
+            left_out.append((f"checkpoint {one.name}", one.problem or "not tested: it has no results.json"))
     found, broken = _read(paths)
     return found, left_out + broken
 
@@ -203,20 +198,3 @@ def _may_be_result(file: Path) -> bool:
         return b'"scores"' in content or "scores" in parse_results(file, content)
     except UserError as error:
         return "no sections" not in str(error)
-
-
-def _packaged(entry: EntryPoint) -> Path | None:
-    """The result file of a checkpoint's package; the package is found and not imported, which would run its code."""
-    parts = entry.value.partition(":")[0].strip().split(".")
-    for file in (entry.dist.files or []) if entry.dist else []:
-        if file.parts == (*parts, "results.json") and Path(str(file.locate())).is_file():
-            return Path(str(file.locate()))
-    try:
-        spec = importlib.util.find_spec(parts[0])  # the outermost alone: to look inside it would import it
-    except (ImportError, ValueError):
-        return None
-    for folder in (spec.submodule_search_locations or []) if spec else []:
-        path = Path(folder, *parts[1:], "results.json")
-        if path.is_file():
-            return path
-    return None

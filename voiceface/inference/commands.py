@@ -32,9 +32,10 @@ def run_match(options: Namespace) -> int:
         raise UserError(f"{options.files[0]}: no candidates; give one voice and several faces, or the reverse")
     _check_margin(options)
     paths = [Path(file) for file in options.files]
+    _are_there(paths)
     asking = kind_of(paths[0]) if paths else "voice"
     for path in paths[1:]:
-        if path.exists() and kind_of(path) == asking:
+        if path.is_file() and kind_of(path) == asking:
             raise UserError(
                 f"{path}: a {asking}, as the first file is; give one voice and several faces, or the reverse"
             )
@@ -56,12 +57,11 @@ def run_match(options: Namespace) -> int:
 def run_retrieve(options: Namespace) -> int:
     """Print what of a gallery is most like a query."""
     from voiceface.inference.gallery import Index, embed_gallery
-    from voiceface.inference.search import nearest, unit
+    from voiceface.inference.search import check_top, nearest, unit
 
     if (options.gallery is None) == (options.index is None):
         raise UserError("give a folder GALLERY, or --index DIR of what `voiceface index` wrote")
-    if options.top < 1:
-        raise UserError(f"--top {options.top}: give 1 or more")
+    check_top(options.top)
     _check_margin(options)
     query = Path(options.query)
     asking = kind_of(query)
@@ -69,7 +69,7 @@ def run_retrieve(options: Namespace) -> int:
     files = [] if options.gallery is None else files_below(Path(options.gallery), kind)
     model = _model(options)
     model.check_has_similarity()
-    index = None if options.index is None else Index(Path(options.index), model)
+    index = None if options.index is None else Index(Path(options.index), model, options.exact)
     if index is not None and index.kind != kind:
         raise UserError(f"{query}: a {asking}, and {options.index} holds {index.kind}s; give a {kind}")
     embed = model.embed_voice(query) if asking == "voice" else model.embed_face(query, not options.asis, options.margin)
@@ -107,25 +107,31 @@ def run_index(options: Namespace) -> int:
             not options.asis,
             options.margin,
             done,
+            options.faiss,
         )
     print(f"{options.out}: {len(index.keys)} {options.kind}s, {index.rows.shape[1]} dimensions" + refused.told())
+    if index.approximate is not None:
+        print(f"FAISS: {index.approximate}")
     return 0
 
 
 def run_embed_files(options: Namespace) -> int:
     """Embed files, and those of folders, and write one npz file; a file's identity is the folder that it lies in."""
-    from voiceface.inference.gallery import embed_gallery
-
     out = Path(options.out)
     check_writable(out)
     _check_margin(options)
     files: dict[Kind, dict[str, tuple[str, Path]]] = {"voice": {}, "face": {}}
+    _are_there([Path(name) for name in options.files])
     for name in options.files:
         for kind, key, identity, path in _listed(Path(name)):
             if files[kind].setdefault(key, (identity, path))[1] != path:
                 raise UserError(f"{path}: another {kind} is called {key} too; give the folder above both")
+    from voiceface.inference.gallery import embed_gallery
+    from voiceface.network_scores import similarity_matrix
+
     options.device = "cuda" if options.gpus else "cpu"
     model, refused = _model(options), _Refusals()
+    model.check_has_similarity()
     about = {"model": {"recipe": model.config["recipe"], "checkpoint": model.config["sha256"]}}
     arrays: dict[str, Any] = {"about": np.array(json.dumps(about))}
     if model.method.space in ("cosine", "euclidean"):
@@ -139,12 +145,21 @@ def run_embed_files(options: Namespace) -> int:
                 )
             arrays[f"{kind}_key"] = np.array(keys)
             arrays[f"{kind}_identity"] = np.array([found[key][0] for key in keys])
+    if model.method.space == "pairwise" and files["voice"] and files["face"]:
+        arrays["similarity"] = similarity_matrix(model.method, arrays["voices"], arrays["faces"])
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
     write_for_user(out, buffer.getvalue())
     counts = " and ".join(f"{len(arrays[f'{kind}s'])} {kind}s" for kind in files if f"{kind}s" in arrays)
     print(f"{out}: {counts}" + refused.told())
     return 0
+
+
+def _are_there(paths: Sequence[Path]) -> None:
+    """Answer a wrong name before torch is imported."""
+    for path in paths:
+        if not path.exists():
+            raise UserError(f"{path}: no such file")
 
 
 def _listed(path: Path) -> list[tuple[Kind, str, str, Path]]:

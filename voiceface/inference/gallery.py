@@ -16,9 +16,10 @@ from torch import Tensor
 from voiceface.embedding_files import read_matrix
 from voiceface.errors import UserError
 from voiceface.files import atomic, check_writable, write_atomic
+from voiceface.inference import approximate
 from voiceface.inference.media import Kind
 from voiceface.inference.model import Model
-from voiceface.inference.search import Found, nearest, unit
+from voiceface.inference.search import Found, check_top, nearest, stacked, unit
 from voiceface.prepare.rejected import Rejected
 
 SCHEMA = 1
@@ -79,6 +80,7 @@ def build_index(
     detect: bool = True,
     margin: float | None = None,
     done: Callable[[], None] = lambda: None,
+    faiss: bool = False,
 ) -> "Index":
     """Embed a gallery and write it as a folder, which appears whole or not at all.
 
@@ -93,19 +95,24 @@ def build_index(
         detect: See `Model.embed_face`.
         margin: See `Model.embed_face`.
         done: Called after each file.
+        faiss: Write `approximate.faiss` too, by which the search is quicker past a million rows, and not exact.
 
     Raises:
         UserError: `out` is there already or cannot be written, none of the files can be used, or the method only
-            compares candidates with each other.
+            compares candidates with each other; or, with `faiss`, FAISS is not installed, or the method compares pairs
+            by a network.
     """
     model.check_has_similarity()
+    if faiss:
+        approximate.check_space(model)
+        approximate.require_faiss()
     if out.exists():
         raise UserError(f"{out}: is there already; name another folder, or delete it")
     check_writable(out)
     temporary = out.with_name(f".{out.name}.tmp{os.getpid()}")
     try:
         temporary.mkdir(parents=True)
-        _write(temporary, model, kind, files, refused, dtype, detect, margin, done)
+        _write(temporary, model, kind, files, refused, dtype, detect, margin, done, faiss)
         os.rename(temporary, out)
     except OSError as error:
         raise UserError(
@@ -126,6 +133,7 @@ def _write(
     detect: bool,
     margin: float | None,
     done: Callable[[], None],
+    faiss: bool,
 ) -> None:
     keys: list[tuple[str]] = []
     without: list[tuple[str, str]] = []
@@ -161,6 +169,9 @@ def _write(
         "count": len(keys),
         "dtype": dtype,
     }
+    if faiss:
+        rows = read_matrix(folder / "embeddings.npy")
+        about["faiss"] = approximate.build(folder / approximate.NAME, rows, model.method.space)
     write_atomic(folder / "index.json", json.dumps(about, indent=1).encode())
 
 
@@ -194,16 +205,19 @@ class Index:
     Args:
         folder: What `build_index` wrote.
         model: The model that embeds the queries.
+        exact: Search exactly, even where there is an approximate index.
 
     Attributes:
         kind: What the gallery holds, `voice` or `face`.
         keys: Their names.
+        approximate: The approximate index, where there is one and it is used.
 
     Raises:
-        UserError: The folder is no index, is damaged, or was made with another checkpoint.
+        UserError: The folder is no index, is damaged, or was made with another checkpoint; or FAISS is needed and not
+            installed.
     """
 
-    def __init__(self, folder: Path, model: Model) -> None:
+    def __init__(self, folder: Path, model: Model, exact: bool = False) -> None:
         path = folder / "index.json"
         try:
             about = json.loads(path.read_text())
@@ -226,7 +240,13 @@ class Index:
         if not whole or dtype not in DTYPES or self.rows.dtype != dtype or space != model.method.space:
             raise UserError(f"{folder}: damaged (its files do not fit index.json); make the index again")
         self.model = model
+        self.approximate = None
+        if "faiss" in about and not exact:
+            self.approximate = approximate.read(folder / approximate.NAME, about["faiss"], self.rows, space)
 
     def search(self, queries: Tensor, top: int = 10) -> Found:
-        """The nearest of the gallery; see `nearest`."""
-        return nearest(self.model, queries, self.kind, self.rows, top)
+        """The nearest of the gallery; see `nearest`. Those that the approximate index finds, where it is used."""
+        if self.approximate is None:
+            return nearest(self.model, queries, self.kind, self.rows, top)
+        check_top(top)
+        return stacked(self.approximate.search(queries.float().cpu().numpy(), top))

@@ -154,10 +154,10 @@ def read_many_faces(items: Sequence[Any], reading: FaceReading) -> list[NDArray[
             "face crops already: --asis, detect=False"
         )
     margin = reading.wanted if reading.detect or reading.margin is None else reading.margin
-    if margin < reading.wanted:
+    if not reading.wanted <= margin < 100:
         raise UserError(
             f"--margin {margin:g}: the face network wants {reading.wanted:g} times the face box; give pictures that "
-            "show as much"
+            "show as much, and less than 100 times"
         )
     stored = max(STORED_SIZE, reading.size)
     options = FaceOptions(

@@ -61,8 +61,10 @@ class Model:
 
     def __init__(self, folder: Path, device: str = "cpu") -> None:
         try:
-            self.device = torch.empty(0, device=device).device
-        except (RuntimeError, AssertionError):  # an unknown word; no GPU; PyTorch without CUDA
+            there = torch.zeros(1, device=device)
+            there.cpu()  # from `meta` nothing comes back
+            self.device = there.device
+        except (RuntimeError, AssertionError, ImportError):  # an unknown word; no GPU; PyTorch without it
             raise UserError(f"device {device}: there is no such device here; use cpu") from None
         self.folder, self.config = folder, read_config(folder)
         self.method: Method = load_checkpoint(folder).to(self.device)

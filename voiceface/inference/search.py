@@ -1,5 +1,6 @@
 """The exact search of a gallery for what is most like a query."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,16 @@ def unit(rows: NDArray[Any]) -> NDArray[np.float32]:
     return (rows / np.where(length > 0, length, 1)).astype(np.float32)
 
 
+def check_top(top: int) -> None:
+    """Refuse to find none.
+
+    Raises:
+        UserError: `top` is below 1.
+    """
+    if top < 1:
+        raise UserError(f"--top {top}: give 1 or more")
+
+
 def nearest(model: Model, queries: Tensor, kind: Kind, gallery: NDArray[Any], top: int) -> Found:
     """The items of a gallery that are most like each query: an exact search, the memory of a chunk of it.
 
@@ -42,12 +53,16 @@ def nearest(model: Model, queries: Tensor, kind: Kind, gallery: NDArray[Any], to
         UserError: The method only compares candidates with each other, or `top` is below 1.
     """
     model.check_has_similarity()
-    if top < 1:
-        raise UserError(f"--top {top}: give 1 or more")
+    check_top(top)
     if model.method.space == "pairwise":
         found = [_nearest_pairs(model, query, kind, gallery, top) for query in queries]
     else:
         found = nearest_points(queries.float().cpu().numpy(), gallery, top, model.method.space)
+    return stacked(found)
+
+
+def stacked(found: Sequence[Found]) -> Found:
+    """What was found for each query, as two arrays."""
     return np.stack([places for places, _ in found]), np.stack([scores for _, scores in found])
 
 

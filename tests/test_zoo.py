@@ -1,0 +1,106 @@
+"""Every checkpoint of the zoo is what its card says: its project is whole, and a test of it gives the same numbers."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import pytorch_lightning as pl
+
+from voiceface.card import card_of
+from voiceface.checkpoints import canonical, matching_scores
+from voiceface.data.module import VoxVGGDataModule
+from voiceface.evaluation import CrossModalMetrics
+from voiceface.recipes import list_recipes, twin
+from voiceface.weights import load_checkpoint, read_config
+
+ROOT = Path(__file__).parents[1]
+ZOO = ROOT / "zoo"
+PACKAGES = sorted(ZOO.glob("*/src/*"))
+DISTINCT = [name for name in list_recipes() if twin(name, "demo", "paper") is None]
+TRIALS = 50_000  # of methods that are scored on drawn trials; the cards are of a million
+SAME = 5e-4  # of scores in [0, 1]: other processors round the embeddings otherwise
+
+
+def test_every_recipe_has_one():
+    assert sorted(read_config(package)["recipe"] for package in PACKAGES) == sorted(DISTINCT)
+    needed = (ZOO / "voiceface-zoo/pyproject.toml").read_text()
+    assert all(f'"voiceface-{canonical(name)}-synthetic==' in needed for name in DISTINCT)
+    table = (ZOO / "README.md").read_text()
+    for name in list_recipes():
+        same = twin(name, "demo", "paper")
+        assert f"`{name}`" in table if same else f"[`{name}-synthetic`]" in table
+
+
+@pytest.mark.parametrize("package", PACKAGES, ids=lambda package: package.parents[1].name)
+def test_a_checkpoint_gives_the_numbers_of_its_card(package: Path):
+    config, said = read_config(package), json.loads((package / "results.json").read_text())
+    assert config["name"] == package.parents[1].name == f"{config['recipe']}-synthetic"
+    assert (package / "model.safetensors").stat().st_size < 5_000_000
+    assert config["dtype"] == "float16"
+    assert (package / "README.md").read_text() == card_of(package)
+    title, _, first = (package / "README.md").read_text().partition("\n---\n")[2].strip().splitlines()[:3]
+    assert "synthetic" in title
+    assert "synthetic" in first
+    method = load_checkpoint(package)
+    metrics = CrossModalMetrics(recipe=config["recipe"], trials=TRIALS)
+    data = VoxVGGDataModule(workers=0)
+    trainer = pl.Trainer(
+        accelerator="cpu",
+        logger=False,
+        callbacks=[metrics],
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        enable_progress_bar=False,
+    )
+    trainer.test(method, datamodule=data, verbose=False)
+    assert metrics.results is not None
+    found = {key(record): record for record in metrics.results["scores"]}
+    assert found.keys() == {key(record) for record in said["scores"]}
+    for record in said["scores"]:
+        again = found[key(record)]
+        drawn = record["error_bound"] + again["error_bound"]
+        for end in ("value", "ci_low", "ci_high"):
+            if record[end] is None:
+                assert again[end] is None
+            else:
+                assert again[end] == pytest.approx(record[end], rel=SAME, abs=SAME + 2 * drawn), key(record)
+    assert matching_scores(said), "the card has numbers"
+
+
+def key(record: dict[str, object]) -> tuple[object, ...]:
+    return tuple(record[name] for name in ("protocol", "task", "direction", "stratum", "n", "metric"))
+
+
+def test_the_five_lines_of_the_readme(tmp_path: Path):
+    """An installed checkpoint is found by its name, listed, and matches."""
+    install = [
+        "-m",
+        "pip",
+        "install",
+        "-q",
+        "--no-index",
+        "--no-deps",
+        "--no-build-isolation",
+        "--target",
+        str(tmp_path),
+    ]
+    subprocess.run([sys.executable, *install, str(ZOO / "trinet-synthetic")], check=True)
+    found = re.search(r"<!-- five lines -->\n```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert found
+    assert len([line for line in found[1].splitlines() if line]) == 5
+
+    def run(*words: str) -> str:
+        environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+        done = subprocess.run(
+            [sys.executable, *words], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+        )
+        return done.stdout
+
+    assert re.fullmatch(r"docs/example/b\.jpg: similarity 0\.\d\d, probability 0\.9\d\n", run("-c", found[1]))
+    assert re.search(
+        r"^ trinet-synthetic 0\.1\.0 +1:2 79\.\d / 78\.\d %, trinet on synthetic", run("-m", "voiceface", "list"), re.M
+    )
