@@ -2,8 +2,8 @@
 
 What `voiceface index --faiss` builds, 1,000,000 x 256, top 10, cosine; what it finds is compared anew, from the
 memory-mapped float32 rows, in the time given. How many lists FAISS must read hangs on the gallery, so there are two:
-"no structure", the same in all directions, is the worst; "people" has 20 faces of each of 50,000 people, the k-th of the
-256 dimensions with variance 1/k, both between people and between two faces of one (0.7 of that spread). Its queries
+"no structure", the same in all directions, is the worst; "people" has 20 faces of each of 50,000 people, the k-th of
+the 256 dimensions with variance 1/k, both between people and between two faces of one (0.7 of that spread). Its queries
 are voices whose correlation with their person's mean face is about 0.3. Recall is of the exact 10 nearest, over other
 queries than those by which the number of lists was chosen. Seconds to build leave out embedding.
 

@@ -116,7 +116,7 @@ def test_list_names_recipes_and_encoders():
         (["prepare", "folder", "nowhere", "x"], "nowhere"),
         (["prepare", "folder", ".", "x"], "."),
         (["check", "nowhere"], "nowhere: no such folder"),
-        (["test", "nowhere"], "nowhere: not a checkpoint folder"),
+        (["test", "nowhere"], "nowhere: no such folder, and no checkpoint of this name is installed"),
         (["embed", "nowhere"], "--out"),
     ],
     ids=lambda v: " ".join(v) if isinstance(v, list) else "",

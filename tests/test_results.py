@@ -17,7 +17,7 @@ from sklearn.metrics import roc_auc_score, roc_curve
 from voiceface.compare.reading import find_results
 from voiceface.errors import UserError
 from voiceface.result_schema import DATA
-from voiceface.results import people_hash, read_effects, read_results, roc_curves, seal, write_results
+from voiceface.results import environment, people_hash, read_effects, read_results, roc_curves, seal, write_results
 from voiceface.scores import score
 from voiceface.scores.confidence import difference_of, paired_difference, student_interval
 from voiceface.scores.records import Record
@@ -26,6 +26,20 @@ PEOPLE = 30
 OWNER = np.repeat(np.arange(PEOPLE), 2)
 NAMES = [f"p{i:02d}" for i in OWNER]
 TABLE = {f"p{i:02d}": {"gender": "mf"[i % 2]} for i in range(PEOPLE)}
+
+
+def test_a_result_says_the_command_and_not_where_it_ran(monkeypatch: pytest.MonkeyPatch):
+    words = [
+        "/place/bin/voiceface",
+        "test",
+        "/place/mine/checkpoint",
+        "--out=/place/r.json",
+        "--data",
+        "a/b",
+        "--x.y=1",
+    ]
+    monkeypatch.setattr("sys.argv", words)
+    assert environment()["command"] == "voiceface test checkpoint --out=r.json --data a/b --x.y=1"
 
 
 def similarity(model: int, population: int = 7, people: int = PEOPLE) -> np.ndarray:

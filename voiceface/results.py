@@ -78,10 +78,16 @@ def environment() -> dict[str, Any]:
     seed = os.environ.get("PL_GLOBAL_SEED")
     return {
         "versions": versions,
-        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": " ".join(["voiceface", *map(_without_folders, sys.argv[1:])]),
         "seed": int(seed) if seed is not None else None,
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
     }
+
+
+def _without_folders(word: str) -> str:
+    """A word of the command line, of an absolute path the last name alone: results are published."""
+    option, equals, value = word.rpartition("=")
+    return option + equals + (Path(value).name if os.path.isabs(value) else value)
 
 
 def roc_curves(records: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:

@@ -43,8 +43,8 @@ def pack(checkpoint: Path, half: Path) -> Path:
     halve(checkpoint, half)
     tested = half.parent / "tested/results.json"
     if not tested.exists() or read_results(tested)["model"]["checkpoint"] != read_config(half)["sha256"]:
-        words = [sys.executable, "-m", "voiceface", "test", str(half), "--out", str(tested)]
-        subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
+        words = [sys.executable, "-m", "voiceface", "test", half.name, "--out", "tested/results.json"]
+        subprocess.run(words, cwd=half.parent, check=True, stdout=subprocess.DEVNULL)
     add_results(half, tested)
     shutil.rmtree(ZOO / read_config(half)["name"], ignore_errors=True)
     return write_source(half, ZOO)
