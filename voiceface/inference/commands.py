@@ -56,17 +56,19 @@ def run_match(options: Namespace) -> int:
 
 def run_retrieve(options: Namespace) -> int:
     """Print what of a gallery is most like a query."""
-    from voiceface.inference.gallery import Index, embed_gallery
-    from voiceface.inference.search import check_top, nearest, unit
-
     if (options.gallery is None) == (options.index is None):
         raise UserError("give a folder GALLERY, or --index DIR of what `voiceface index` wrote")
-    check_top(options.top)
+    if options.top < 1:
+        raise UserError(f"--top {options.top}: give 1 or more")
     _check_margin(options)
     query = Path(options.query)
+    _are_there([query])
     asking = kind_of(query)
     kind = OTHER[asking]
     files = [] if options.gallery is None else files_below(Path(options.gallery), kind)
+    from voiceface.inference.gallery import Index, embed_gallery
+    from voiceface.inference.search import nearest, unit
+
     model = _model(options)
     model.check_has_similarity()
     index = None if options.index is None else Index(Path(options.index), model, options.exact)
@@ -88,13 +90,13 @@ def run_retrieve(options: Namespace) -> int:
 
 def run_index(options: Namespace) -> int:
     """Embed a gallery and write it as an index."""
-    from voiceface.inference.gallery import build_index
-
     _check_margin(options)
     gallery = Path(options.gallery)
     if not gallery.is_dir():
         raise UserError(f"{gallery}: no such folder")
     files = files_below(gallery, options.kind)
+    from voiceface.inference.gallery import build_index
+
     model, refused = _model(options), _Refusals()
     with progress("embedding", len(files)) as done:
         index = build_index(
