@@ -254,6 +254,9 @@ def test_a_method_of_one_direction_has_no_empty_columns():
     said = scores_section(card(method, "svhf", SYNTHETIC, result(only)))
     assert "| people to tell apart | 1:2 voice to face |\n| --- | --- |\n| anybody | 80.1" in said
     assert "retrieval" not in said
+    best = [{**one, "value": 0.91} for one in SCORES]
+    said = scores_section(card(method, "svhf", SYNTHETIC, result(only, ideal_observer=best)))
+    assert "| people to tell apart | 1:2 voice to face | ideal |\n| --- | --- | --- |\n| anybody | 80.1" in said
 
 
 def test_a_card_says_who_was_trained_on():

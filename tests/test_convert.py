@@ -127,3 +127,14 @@ def test_the_words_of_the_command(state: Path, tmp_path: Path, capsys: pytest.Ca
     assert main(["convert", str(state), str(tmp_path / "c"), "--model", "drl", "--half"]) == 0
     assert capsys.readouterr().out == f"checkpoint: {tmp_path / 'c'}\n"
     assert read_config(tmp_path / "c")["dtype"] == "float16"
+
+
+def test_nothing_is_written_over(state: Path, tmp_path: Path):
+    (tmp_path / "README.md").write_text("mine")
+    for out in (tmp_path, tmp_path / "README.md"):
+        with pytest.raises(UserError, match="is there already; name another folder"):
+            convert(state, out, "drl")
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["mine"]
+    (tmp_path / "empty").mkdir()
+    convert(state, tmp_path / "empty", "drl")
+    assert read_config(tmp_path / "empty")["recipe"] == "drl"

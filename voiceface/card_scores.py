@@ -55,6 +55,7 @@ def _matching(scores: Sequence[Record], ideal: Sequence[Record]) -> str:
     }
     columns["AUC of pairs"] = {"task": "verification", "metric": "AUC"}
     main = [r for r in scores if r["protocol"] in MATCHING and r["value"] is not None]
+    columns = {name: wanted for name, wanted in columns.items() if any(_find([r], r["stratum"], wanted) for r in main)}
     strata = list(dict.fromkeys(r["stratum"] for r in main if r["task"] == "matching" and r["n"] == 2))
     rows = []
     for stratum in strata:

@@ -26,7 +26,7 @@ def convert(ckpt: Path, out: Path, model: str | None = None, dtype: str = "float
 
     Args:
         ckpt: `last.ckpt` or `best.ckpt` of a run.
-        out: Checkpoint folder to write.
+        out: Checkpoint folder to make.
         model: Recipe, or class path such as `voiceface.methods.kim.Kim`; None: what `config.yaml` beside it says.
         dtype: float32, or float16 for half the bytes.
 
@@ -34,9 +34,11 @@ def convert(ckpt: Path, out: Path, model: str | None = None, dtype: str = "float
         The sha256 of the weights.
 
     Raises:
-        UserError: It is no such state, or holds anything but tensors and plain values; or its method is not known, is
-            not one of voiceface's, or does not fit it.
+        UserError: `out` is there already; it is no such state, or holds anything but tensors and plain values; or its
+            method is not known, is not one of voiceface's, or does not fit it.
     """
+    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+        raise UserError(f"{out}: is there already; name another folder, or delete it")
     state = _read(ckpt)
     recipe = model if model in list_recipes() else ""
     path = merged(recipe, "paper")["model"]["class_path"] if recipe else model or _class_path(ckpt)

@@ -47,7 +47,7 @@ def add_convert(commands: "argparse._SubParsersAction[Parser]") -> None:
         "voiceface convert runs/trinet/best.ckpt trinet-checkpoint --model trinet",
     )
     add_path(parser, "ckpt", "FILE", "last.ckpt or best.ckpt; only tensors and plain values are read of it")
-    add_path(parser, "out", "OUT", "checkpoint folder to write")
+    add_path(parser, "out", "OUT", "checkpoint folder to make")
     parser.add_argument(
         "--model",
         metavar="NAME",

@@ -20,7 +20,7 @@ from torch.export import Dim, ExportedProgram
 
 from voiceface import __version__
 from voiceface.errors import UserError
-from voiceface.files import write_for_user
+from voiceface.files import check_writable, write_for_user
 from voiceface.method import Method
 from voiceface.weights import load_checkpoint, read_config
 
@@ -83,15 +83,16 @@ def export(
     """
     if format == "onnx":
         _onnx_is_there()
+    paths = {part: out / f"{part}.{ENDINGS[format]}" for part in parts}
+    for path in paths.values():
+        check_writable(path)
     config = read_config(checkpoint)
     method = load_checkpoint(checkpoint)
     method.voice_encoder.crops = False
     made = {part: to_bytes(method, part, format, about(config, method, part)) for part in parts}
-    files = []
     for part, data in made.items():
-        files.append(out / f"{part}.{ENDINGS[format]}")
-        write_for_user(files[-1], data)
-    return files
+        write_for_user(paths[part], data)
+    return list(paths.values())
 
 
 def about(config: Mapping[str, Any], method: Method, part: Part) -> dict[str, str]:

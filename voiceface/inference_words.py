@@ -16,12 +16,16 @@ RETRIEVE = """examples:
   voiceface retrieve trinet-synthetic voice.wav FACES_DIR --top 5
   voiceface index trinet-synthetic FACES_DIR faces.index         once, then:
   voiceface retrieve trinet-synthetic voice.wav --index faces.index
-  voiceface retrieve trinet-synthetic voice.wav --index faces.index --exact   though it was made by `index --faiss`"""
+  voiceface retrieve trinet-synthetic voice.wav --index faces.index --exact   though it was made by `index --faiss`
+
+For research on published methods; never to identify or to screen people."""
 
 INDEX = """examples:
   voiceface index trinet-synthetic FACES_DIR faces.index
   voiceface index trinet-synthetic VOICES_DIR voices.index --kind voice --dtype float16
-  voiceface index trinet-synthetic FACES_DIR faces.index --faiss    past a million faces: quicker, not exact"""
+  voiceface index trinet-synthetic FACES_DIR faces.index --faiss    past a million faces: quicker, not exact
+
+For research on published methods; never to identify or to screen people."""
 
 
 def add_inference(commands: "argparse._SubParsersAction[Parser]") -> None:

@@ -1,6 +1,8 @@
 """Indexes and the exact search, against sorting all similarities."""
 
 import json
+import os
+import shutil
 import warnings
 from pathlib import Path
 
@@ -216,6 +218,21 @@ def test_an_index_that_does_not_fit_is_refused(faces: Path, tmp_path: Path):
     np.save(out / "embeddings.npy", np.array([object()]), allow_pickle=True)
     with pytest.raises(UserError, match="never unpickled"):
         Index(out, model)
+    np.save(out / "embeddings.npy", np.full((about["count"], about["dim"]), np.nan, np.float32))
+    with pytest.raises(UserError, match=r"damaged \(rows that are not finite"):
+        Index(out, model).search(torch.ones(1, about["dim"]), 2)
+
+
+def test_a_folder_that_cannot_be_read_is_not_passed_over(faces: Path, tmp_path: Path):
+    above = os.open(shutil.copytree(faces, tmp_path / "gallery"), os.O_RDONLY)
+    for _ in range(20):  # deeper than a path may be long: not even root can list it by its name
+        os.mkdir("d" * 250, dir_fd=above)
+        below = os.open("d" * 250, os.O_RDONLY, dir_fd=above)
+        os.close(above)
+        above = below
+    os.close(above)
+    with pytest.raises(UserError, match=r"d: cannot be read \(file name too long\); let it be read"):
+        files_below(tmp_path / "gallery", "face")
 
 
 def test_methods_that_only_compare_candidates_have_no_index(faces: Path, tmp_path: Path):

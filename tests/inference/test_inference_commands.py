@@ -1,6 +1,7 @@
 """`voiceface match`, `retrieve`, `index` and `embed` of files, as they are typed."""
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -134,6 +135,8 @@ def test_words_that_make_no_sense(there: Path, tmp_path: Path):
     checkpoint, people = there / "checkpoint", there / "people"
     voice, face = people / "p0/voice/[bold]0.wav", people / "p0/face/0.png"
     (tmp_path / "empty").mkdir()
+    table = tmp_path / "pairs.csv"
+    table.write_text("voice,face\n")
     for given, said in (
         (["match", checkpoint], "give a query and its candidates"),
         (["match", checkpoint, voice], "no candidates"),
@@ -141,6 +144,7 @@ def test_words_that_make_no_sense(there: Path, tmp_path: Path):
         (["match", checkpoint, voice, tmp_path / "none.png", "--asis"], r"none\.png: no such file"),
         (["match", checkpoint, tmp_path / "none.wav", face, "--asis"], r"none\.wav: no such file"),
         (["match", checkpoint, "--csv", "pairs.csv"], "--csv FILE and --out FILE"),
+        (["match", checkpoint, "--csv", table, "--out", table, "--asis"], "is the file of --csv, which it would"),
         (["match", checkpoint, voice, face, "--margin", "1.5"], "give --asis too"),
         (["match", checkpoint, voice, face, "--device", "abacus"], "no such device"),
         (["match", checkpoint, voice, face, "--device", "meta"], "no such device"),
@@ -168,3 +172,30 @@ def test_words_that_make_no_sense(there: Path, tmp_path: Path):
         with pytest.raises(UserError, match=said) as error:
             run(*given)
         assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("find", [True, False], ids=["no detector", "no such file"])
+def test_mistakes_are_answered_before_the_checkpoint_is_loaded(
+    find: bool, there: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setitem(sys.modules, "mtcnn", None)
+    broken, voice, face = tmp_path / "no checkpoint", there / "people/p0/voice/[bold]0.wav", there / "people/p0/face"
+    table, out = tmp_path / "pairs.csv", tmp_path / "out"
+    if find:
+        table.write_text("voice,face\n")
+    for given in (
+        ["match", broken, "--csv", table, "--out", out],
+        *([["match", broken, voice, *face.iterdir()], ["index", broken, face, out]] if find else []),
+        *([["retrieve", broken, voice, face], ["embed", broken, face, "--out", out]] if find else []),
+    ):
+        with pytest.raises(UserError, match=r"voiceface\[prepare\]" if find else r"pairs\.csv: cannot be read"):
+            run(*given, *([] if find else ["--asis"]))
+
+
+def test_names_do_not_steer_the_terminal(there: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    write_face(tmp_path / "gallery/a\x1b[31m\n.png", 0)
+    (tmp_path / "gallery/\x1b[2J.png").touch()
+    run("retrieve", there / "checkpoint", there / "people/p0/voice/[bold]0.wav", tmp_path / "gallery", "--asis")
+    printed = capsys.readouterr()
+    assert printed.out.splitlines()[1].startswith("a?[31m?.png ")
+    assert printed.err == "voiceface: left out ?[2J.png: empty file\n"

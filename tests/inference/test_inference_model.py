@@ -92,6 +92,30 @@ def test_every_way_to_give_a_face(model: Model, tmp_path: Path):
         torch.testing.assert_close(model.embed_face(given, detect=False), expected)
 
 
+@pytest.mark.parametrize("kind", ["turned", "16 bit", "transparent"])
+def test_an_open_picture_is_read_as_its_file_is(kind: str, model: Model, tmp_path: Path):
+    path, image = tmp_path / "face.png", Image.fromarray(picture(3))
+    if kind == "16 bit":
+        image = Image.fromarray(picture(3)[..., 0].astype(np.uint16) * 257)
+    if kind == "transparent":
+        image.putalpha(Image.fromarray(picture(4)[..., 1]))
+    exif = image.getexif()
+    exif[0x0112] = 6 if kind == "turned" else 1  # orientation
+    image.save(path, exif=exif)
+    expected = model.embed_face(path, detect=False)
+    with Image.open(path) as opened:
+        torch.testing.assert_close(model.embed_face(opened, detect=False), expected)
+        naive = model.embed_face(np.asarray(opened.convert("RGB")), detect=False)
+    assert not torch.allclose(naive, expected, atol=1e-3)
+
+
+def test_an_open_picture_that_is_damaged(model: Model, tmp_path: Path):
+    whole = write_face(tmp_path / "f.png", 0).read_bytes()
+    (tmp_path / "half.png").write_bytes(whole[: len(whole) // 2])
+    with Image.open(tmp_path / "half.png") as opened, pytest.raises(UserError, match="face 0: truncated"):
+        model.embed_face(opened, detect=False)
+
+
 def test_crops_of_the_networks_own_size_are_given_to_it_as_they_are(model: Model):
     crops = [picture(seed, model.method.face_encoder.size) for seed in range(3)]
     with torch.no_grad():
@@ -158,6 +182,7 @@ def test_what_cannot_be_used_is_named(model: Model, tmp_path: Path):
         ((wave(0, 1.0), 100), "sample rate 100"),
         ([np.zeros(0, np.int16)], r"an array of shape \(0,\)"),
         ([], "no voices to embed"),
+        (None, "NoneType is no voice; give a file"),
     ):
         with pytest.raises(UserError, match=said) as error:
             model.embed_voice(given)

@@ -16,6 +16,7 @@ from voiceface.compare.table import Comparison, columns_of
 from voiceface.compare.words import FORMATS
 from voiceface.errors import UserError
 from voiceface.files import check_writable, write_for_user
+from voiceface.recipes import list_recipes, twin
 from voiceface.results import read_results
 
 TRAINING = ("data", "preset", "encoders", "gpus", "steps", "runs")
@@ -108,7 +109,23 @@ def _of_installed(options: Namespace) -> Comparison:
     found, left_out = installed_results()
     installed = {one.results["model"]["recipe"] for one in found}
     found += [one for one in reference_results() if one.results["model"]["recipe"] not in installed]
-    return _compare(found, left_out, options) if found else Comparison((), tuple(left_out))
+    if not found:
+        return Comparison((), tuple(left_out))
+    comparison = _compare(found, left_out, options)
+    return replace(comparison, notes=(*comparison.notes, *_same_training(found)))
+
+
+def _same_training(found: Sequence[Found]) -> list[str]:
+    """Which recipes the small networks make equal to those that are shown."""
+    shown = {one.results["model"]["recipe"] for one in found}
+    same: dict[str, list[str]] = {}
+    for name in list_recipes():
+        if (other := twin(name, "demo", "paper")) in shown:
+            same.setdefault(str(other), []).append(name)
+    return [
+        f"With the small networks {', '.join(others)} {'is' if len(others) == 1 else 'are'} the same training as {one}."
+        for one, others in same.items()
+    ]
 
 
 def _compare(found: Sequence[Found], left_out: Sequence[tuple[object, str]], options: Namespace) -> Comparison:

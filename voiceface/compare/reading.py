@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from voiceface.checkpoints import list_checkpoints
+from voiceface.checkpoints import canonical, list_checkpoints
 from voiceface.errors import UserError
 from voiceface.results import parse_results, read_content, read_effects, read_results
 
@@ -51,8 +51,8 @@ def find_results(paths: Sequence[Path]) -> tuple[list[Found], LeftOut]:
     """Read the results that paths lead to.
 
     Args:
-        paths: Each a result file (`.json`, `.json.gz`), a run or checkpoint folder, or a folder in which results are
-            searched, three folders deep.
+        paths: Each a result file (`.json`, `.json.gz`), a run or checkpoint folder, a folder in which results are
+            searched, three folders deep, or the name of an installed checkpoint.
 
     Returns:
         The results in the order of the paths, each once; and what was left out: path, and why in a line.
@@ -148,8 +148,13 @@ def _scores(results: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def _files(path: Path, left_out: LeftOut) -> Iterator[Path]:
-    """The files that a named path leads to."""
-    if not path.is_dir():
+    """The files that a named path leads to; where there is no such path, that of the installed checkpoint so called."""
+    named = [one for one in list_checkpoints() if canonical(one.name) == canonical(str(path))] if not path.exists() else []
+    if named and not (named[0].folder and (named[0].folder / "results.json").is_file()):
+        left_out.append((f"checkpoint {path}", named[0].problem or "not tested: it has no results.json"))
+    elif named and named[0].folder:
+        yield named[0].folder / "results.json"
+    elif not path.is_dir():
         yield path
     elif (path / "model.safetensors").exists() and not (path / "results.json").exists():
         beside = path.resolve().parent / "results.json"

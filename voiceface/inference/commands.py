@@ -15,7 +15,8 @@ from rich.table import Table
 
 from voiceface.errors import UserError
 from voiceface.files import check_writable, write_for_user
-from voiceface.inference.media import OTHER, Kind, files_below, kind_of
+from voiceface.inference.media import OTHER, Kind, check_detector, files_below, kind_of
+from voiceface.prepare.tables import rows
 from voiceface.progress import progress
 
 if TYPE_CHECKING:
@@ -39,14 +40,18 @@ def run_match(options: Namespace) -> int:
             raise UserError(
                 f"{path}: a {asking}, as the first file is; give one voice and several faces, or the reverse"
             )
-    model = _model(options)
+    if not options.asis:
+        check_detector()
     if batch:
+        source, out = Path(options.csv), Path(options.out)
+        _check_csv(source, out)
+        model = _model(options)
         from voiceface.inference.matching import match_csv
 
-        source, out = Path(options.csv), Path(options.out)
-        rows, failed = match_csv(model, source, out, not options.asis, options.margin)
-        print(f"{out}: {rows} rows" + (f", {failed} with an error" if failed else ""))
+        count, failed = match_csv(model, source, out, not options.asis, options.margin)
+        print(f"{out}: {count} rows" + (f", {failed} with an error" if failed else ""))
         return 0
+    model = _model(options)
     direction: Direction = "v2f" if asking == "voice" else "f2v"
     matches = model.match(paths[0], paths[1:], direction, not options.asis, options.margin)
     lines = [(str(paths[1 + match.place]), match.similarity, match.probability) for match in matches]
@@ -66,6 +71,8 @@ def run_retrieve(options: Namespace) -> int:
     asking = kind_of(query)
     kind = OTHER[asking]
     files = [] if options.gallery is None else files_below(Path(options.gallery), kind)
+    if not options.asis and (asking == "face" or files):
+        check_detector()
     from voiceface.inference.gallery import Index, embed_gallery
     from voiceface.inference.search import nearest, unit
 
@@ -95,6 +102,8 @@ def run_index(options: Namespace) -> int:
     if not gallery.is_dir():
         raise UserError(f"{gallery}: no such folder")
     files = files_below(gallery, options.kind)
+    if options.kind == "face" and not options.asis:
+        check_detector()
     from voiceface.inference.gallery import build_index
 
     model, refused = _model(options), _Refusals()
@@ -128,6 +137,8 @@ def run_embed_files(options: Namespace) -> int:
         for kind, key, identity, path in _listed(Path(name)):
             if files[kind].setdefault(key, (identity, path))[1] != path:
                 raise UserError(f"{path}: another {kind} is called {key} too; give the folder above both")
+    if files["face"] and not options.asis:
+        check_detector()
     from voiceface.inference.gallery import embed_gallery
     from voiceface.network_scores import similarity_matrix
 
@@ -162,6 +173,14 @@ def _are_there(paths: Sequence[Path]) -> None:
     for path in paths:
         if not path.exists():
             raise UserError(f"{path}: no such file")
+
+
+def _check_csv(source: Path, out: Path) -> None:
+    """Likewise a table that cannot be matched, and refuse to write over it."""
+    if out.exists() and source.exists() and out.samefile(source):
+        raise UserError(f"--out {out}: is the file of --csv, which it would replace; choose another name")
+    check_writable(out)
+    next(rows(source, ("voice", "face")), None)
 
 
 def _listed(path: Path) -> list[tuple[Kind, str, str, Path]]:
@@ -199,7 +218,12 @@ class _Refusals:
 
 
 def _refused(key: str, reason: str) -> None:
-    print(f"voiceface: left out {key}: {reason}", file=sys.stderr)
+    print(f"voiceface: left out {_printable(key)}: {_printable(reason)}", file=sys.stderr)
+
+
+def _printable(name: str) -> str:
+    """A name with what is no text, or steers a terminal, shown as a question mark."""
+    return "".join(letter if letter.isprintable() else "?" for letter in name)
 
 
 def _check_margin(options: Namespace) -> None:
@@ -228,8 +252,7 @@ def _show(options: Namespace, kind: str, query: str, lines: Sequence[tuple[str, 
     if known:
         table.add_column("probability", justify="right")
     for name, score, probability in lines:
-        shown = name.encode(errors="replace").decode()  # a file name need not be text
-        table.add_row(escape(shown), f"{score:.4f}", *([f"{probability:.3f}"] if known else []))
+        table.add_row(escape(_printable(name)), f"{score:.4f}", *([f"{probability:.3f}"] if known else []))
     console = Console()
-    console = console if console.is_terminal else Console(width=max(80, *(len(name) + 40 for name, _, _ in lines)))
+    console = console if console.is_terminal else Console(width=max([80, *(len(name) + 40 for name, _, _ in lines)]))
     console.print(table)

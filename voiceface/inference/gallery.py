@@ -239,7 +239,7 @@ class Index:
         whole = self.rows.shape == shape and len(self.keys) == shape[0] and kind in ("voice", "face")
         if not whole or dtype not in DTYPES or self.rows.dtype != dtype or space != model.method.space:
             raise UserError(f"{folder}: damaged (its files do not fit index.json); make the index again")
-        self.model = model
+        self.folder, self.model = folder, model
         self.approximate = None
         if "faiss" in about and not exact:
             self.approximate = approximate.read(folder / approximate.NAME, about["faiss"], self.rows, space)
@@ -247,6 +247,9 @@ class Index:
     def search(self, queries: Tensor, top: int = 10) -> Found:
         """The nearest of the gallery; see `nearest`. Those that the approximate index finds, where it is used."""
         if self.approximate is None:
-            return nearest(self.model, queries, self.kind, self.rows, top)
+            found = nearest(self.model, queries, self.kind, self.rows, top)
+            if found[0].shape[1] < min(top, len(self.keys)):
+                raise UserError(f"{self.folder}: damaged (rows that are not finite); make the index again")
+            return found
         check_top(top)
         return stacked(self.approximate.search(queries.float().cpu().numpy(), top))

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +14,7 @@ from PIL import Image
 from voiceface.data.bundles import SAMPLE_RATE, encode_jpeg
 from voiceface.data.clips import cut_face
 from voiceface.errors import UserError
-from voiceface.prepare.faces import FORMATS, Face, FaceOptions, read_faces
+from voiceface.prepare.faces import FORMATS, Face, FaceOptions, read_faces, upright
 from voiceface.prepare.folder import EXTENSIONS
 from voiceface.prepare.rejected import Rejected
 
@@ -66,12 +66,12 @@ def files_below(folder: Path, kind: Kind) -> list[tuple[str, Path]]:
         Name below the folder, with slashes, and path of each.
 
     Raises:
-        UserError: There is no such folder, or no such file in it.
+        UserError: There is no such folder or no such file in it, or a folder below it cannot be read.
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder")
     found = []
-    for here, folders, files in os.walk(folder):
+    for here, folders, files in os.walk(folder, onerror=_unreadable):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
             path = Path(here, name)
@@ -80,6 +80,12 @@ def files_below(folder: Path, kind: Kind) -> list[tuple[str, Path]]:
     if not found:
         raise UserError(f"{folder}: no {kind}s in it; known endings: {' '.join(sorted(EXTENSIONS[kind]))}")
     return sorted(found)
+
+
+def _unreadable(error: OSError) -> NoReturn:
+    raise UserError(
+        f"{error.filename}: cannot be read ({(error.strerror or str(error)).lower()}); let it be read, or move it away"
+    ) from None
 
 
 def as_list(items: Any, kind: Kind) -> list[Any]:
@@ -92,7 +98,10 @@ def as_list(items: Any, kind: Kind) -> list[Any]:
     pair = kind == "voice" and isinstance(items, tuple) and len(items) == 2 and np.ndim(items[1]) == 0
     if isinstance(items, (str, Path, Image.Image)) or (pair and not isinstance(items[1], (str, Path))):
         return [items]
-    return list(items)
+    try:
+        return list(items)
+    except TypeError:
+        raise UserError(f"{type(items).__name__} is no {kind}; give a file, an array or a list of these") from None
 
 
 def name_of(item: Any, number: int, kind: Kind) -> str:
@@ -137,6 +146,19 @@ def read_one_voice(item: Any) -> NDArray[np.int16]:
     return np.rint(wave * 32768).clip(-32768, 32767).astype(np.int16)
 
 
+def check_detector() -> None:
+    """Refuse to find faces without the extra that does.
+
+    Raises:
+        UserError: It is not installed.
+    """
+    if find_spec("mtcnn") is None:
+        raise UserError(
+            "finding faces needs the extra `prepare`: pip install 'voiceface[prepare]'; or say that the pictures are "
+            "face crops already: --asis, detect=False"
+        )
+
+
 def read_many_faces(items: Sequence[Any], reading: FaceReading) -> list[NDArray[np.uint8] | Rejected]:
     """Faces: files, PIL pictures, or RGB uint8 of shape (H, W, 3); cut, stored and cut again as those of a corpus.
 
@@ -148,11 +170,8 @@ def read_many_faces(items: Sequence[Any], reading: FaceReading) -> list[NDArray[
     Raises:
         UserError: Faces are to be found, and the detector is not installed.
     """
-    if reading.detect and find_spec("mtcnn") is None:
-        raise UserError(
-            "finding faces needs the extra `prepare`: pip install 'voiceface[prepare]'; or say that the pictures are "
-            "face crops already: --asis, detect=False"
-        )
+    if reading.detect:
+        check_detector()
     margin = reading.wanted if reading.detect or reading.margin is None else reading.margin
     if not reading.wanted <= margin < 100:
         raise UserError(
@@ -213,7 +232,10 @@ def _picture(item: Any) -> Path | NDArray[np.uint8] | Rejected:
             return rejected
         return Path(item)
     if isinstance(item, Image.Image):
-        return np.asarray(item.convert("RGB"))
+        try:
+            return np.asarray(upright(item))
+        except Rejected as rejected:
+            return rejected
     pixels = item.detach().cpu().numpy() if _is_tensor(item) else np.asarray(item)
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
         return Rejected("face", f"{pixels.dtype} of shape {pixels.shape}; give RGB, uint8 of shape (H, W, 3)")

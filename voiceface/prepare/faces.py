@@ -162,6 +162,20 @@ def read_face(path: Path, size: int = 224, minimum_side: int = 32) -> NDArray[np
     return _central_square(_picture(path, minimum_side), size)
 
 
+def upright(image: Image.Image) -> Image.Image:
+    """A picture that is open already, as `read_face` decodes a file of it: turned by its EXIF tag, RGB.
+
+    Raises:
+        Rejected: It cannot be decoded, or is of unknown range.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return _rgb(ImageOps.exif_transpose(image))
+        except (OSError, SyntaxError, ValueError) as error:  # decoded only now, if it was opened from a file
+            raise Rejected("face", "truncated" if "truncated" in str(error).lower() else "damaged") from error
+
+
 def _picture(source: Path | NDArray[np.uint8], minimum_side: int) -> Image.Image:
     """Upright RGB picture."""
     if isinstance(source, Path):
