@@ -13,7 +13,7 @@ PACK_EXAMPLES = """examples:
 def add_pack(commands: "argparse._SubParsersAction[Parser]") -> None:
     """Add `voiceface pack`."""
     pack = add_command(commands, "pack", "make a wheel of a checkpoint, for `pip install`", PACK_EXAMPLES)
-    add_path(pack, "checkpoint", "CHECKPOINT", "checkpoint folder")
+    add_path(pack, "checkpoint", "CHECKPOINT", "checkpoint folder, or the name of an installed one")
     pack.add_argument(
         "--name",
         type=given,

@@ -149,7 +149,9 @@ def _scores(results: Mapping[str, Any]) -> tuple[Any, ...]:
 
 def _files(path: Path, left_out: LeftOut) -> Iterator[Path]:
     """The files that a named path leads to; where there is no such path, that of the installed checkpoint so called."""
-    named = [one for one in list_checkpoints() if canonical(one.name) == canonical(str(path))] if not path.exists() else []
+    named = (
+        [one for one in list_checkpoints() if canonical(one.name) == canonical(str(path))] if not path.exists() else []
+    )
     if named and not (named[0].folder and (named[0].folder / "results.json").is_file()):
         left_out.append((f"checkpoint {path}", named[0].problem or "not tested: it has no results.json"))
     elif named and named[0].folder:
