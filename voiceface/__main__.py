@@ -1,5 +1,6 @@
 """The front door: `voiceface COMMAND ...`. Imports torch only in the commands that need it."""
 
+import errno
 import importlib
 import os
 import sys
@@ -146,6 +147,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        if error.filename is None or error.errno not in (errno.EACCES, errno.EPERM, errno.ENAMETOOLONG):
+            raise
+        print(f"voiceface: {error.filename}: {os.strerror(error.errno).lower()}; name another place", file=sys.stderr)
+        return 2
 
 
 def _help_fit(args: list[str]) -> int:

@@ -62,8 +62,9 @@ def check_writable(path: Path) -> None:
     Raises:
         UserError: It cannot.
     """
-    above = next(folder for folder in path.resolve().parents if folder.exists())
+    # Unlike `Path.exists`, os.path's takes a folder that may not be looked into for one that has no such file.
+    above = next(folder for folder in path.resolve().parents if os.path.exists(folder))
     # A device or a pipe would be replaced by a file.
-    other = path.exists() and not path.is_file()
+    other = os.path.exists(path) and not os.path.isfile(path)
     if other or not above.is_dir() or not os.access(above, os.W_OK):
         raise UserError(f"{path}: cannot be written; name a file in a folder that can")

@@ -10,6 +10,7 @@ import yaml
 from voiceface.errors import UserError
 
 FOLDER = Path(__file__).parent / "methods"
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the same, and quick where LibYAML is there
 SHARED = ("demo", "common", "features")
 
 
@@ -56,7 +57,7 @@ def merged(name: str, preset: str, encoders: str = "paper") -> dict[str, dict[st
     """The settings of a recipe under a preset: `model` (with `class_path`), `data`, `trainer`, by their names."""
     settings: dict[str, dict[str, Any]] = {}
     for file in recipe_files(name, preset, encoders):
-        for group, values in yaml.safe_load(file.read_text()).items():
+        for group, values in yaml.load(file.read_text(), LOADER).items():
             inner = values.pop("init_args", {})
             settings.setdefault(group, {}).update({**values, **inner})
     return settings

@@ -282,6 +282,9 @@ def test_installed_checkpoints_are_read_and_none_is_imported(tmp_path: Path, mon
     assert "claimed by zoo_g-twice and by zoo_h-twice" in told.pop("checkpoint twice")
     assert "changed after it was written" in told.pop(str(changed))
     assert not told
+    named, without = find_results([Path("b_model"), Path("A.model"), Path("untested"), Path("twice"), Path("nobody")])
+    assert names(named) == ["m0", "m1"]
+    assert [what for what, _ in without] == ["checkpoint untested", "checkpoint twice", "nobody"]
 
 
 def test_the_results_that_come_with_voiceface_are_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

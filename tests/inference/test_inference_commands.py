@@ -9,6 +9,7 @@ import pytest
 import torch
 from inference_support import make, words, write_face, write_voice
 
+from voiceface.__main__ import main
 from voiceface.commands import run_embed, run_test
 from voiceface.embeddings import read_embeddings
 from voiceface.errors import UserError
@@ -199,3 +200,8 @@ def test_names_do_not_steer_the_terminal(there: Path, tmp_path: Path, capsys: py
     printed = capsys.readouterr()
     assert printed.out.splitlines()[1].startswith("a?[31m?.png ")
     assert printed.err == "voiceface: left out ?[2J.png: empty file\n"
+
+
+def test_a_name_that_no_file_can_have(there: Path, capsys: pytest.CaptureFixture[str]):
+    assert main(["match", str(there / "checkpoint"), "a" * 300, "b.jpg"]) == 2
+    assert capsys.readouterr().err == f"voiceface: {'a' * 300}: file name too long; name another place\n"

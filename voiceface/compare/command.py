@@ -108,7 +108,7 @@ def _of_files(paths: Sequence[Path], options: Namespace) -> Comparison:
 def _of_installed(options: Namespace) -> Comparison:
     found, left_out = installed_results()
     installed = {one.results["model"]["recipe"] for one in found}
-    found += [one for one in reference_results() if one.results["model"]["recipe"] not in installed]
+    found += reference_results(without=installed)
     if not found:
         return Comparison((), tuple(left_out))
     comparison = _compare(found, left_out, options)

@@ -30,8 +30,8 @@ def add_compare(commands: "argparse._SubParsersAction[Parser]") -> None:
         compare,
         "results",
         "RESULTS",
-        "result files, run folders or folders of them, names of installed checkpoints (default: all that are installed, "
-        "and the published numbers)",
+        "result files, run folders or folders of them, names of installed checkpoints (default: all that are "
+        "installed, and the published numbers)",
         nargs="*",
     )
     compare.add_argument(

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
@@ -177,9 +178,9 @@ def _are_there(paths: Sequence[Path]) -> None:
 
 def _check_csv(source: Path, out: Path) -> None:
     """Likewise a table that cannot be matched, and refuse to write over it."""
-    if out.exists() and source.exists() and out.samefile(source):
-        raise UserError(f"--out {out}: is the file of --csv, which it would replace; choose another name")
     check_writable(out)
+    if os.path.exists(out) and os.path.exists(source) and out.samefile(source):
+        raise UserError(f"--out {out}: is the file of --csv, which it would replace; choose another name")
     next(rows(source, ("voice", "face")), None)
 
 
