@@ -246,6 +246,7 @@ def test_the_ideal_observer_stands_beside_where_it_is_known():
     said = scores_section(card(TriNet(**SMALL), "trinet", SYNTHETIC, result(SCORES, ideal_observer=best)))
     assert "| people to tell apart | 1:2 voice to face | ideal | 1:2 face to voice | ideal |" in said
     assert "| anybody | 80.1 [78.1, 82.1] (50.0) | 91.0 | 75.2" in said
+    assert "\n\nIdeal: the best that anything can reach on these clips" in said
 
 
 def test_a_method_of_one_direction_has_no_empty_columns():
@@ -254,6 +255,9 @@ def test_a_method_of_one_direction_has_no_empty_columns():
     said = scores_section(card(method, "svhf", SYNTHETIC, result(only)))
     assert "| people to tell apart | 1:2 voice to face |\n| --- | --- |\n| anybody | 80.1" in said
     assert "retrieval" not in said
+    text = card(method, "svhf", SYNTHETIC, result(only))
+    assert "**This one was trained to choose among faces for a voice**, not for the reverse, nor to retrieve." in text
+    assert "trained to choose" not in card(TriNet(**SMALL), "trinet", SYNTHETIC, result(SCORES))
     best = [{**one, "value": 0.91} for one in SCORES]
     said = scores_section(card(method, "svhf", SYNTHETIC, result(only, ideal_observer=best)))
     assert "| people to tell apart | 1:2 voice to face | ideal |\n| --- | --- | --- |\n| anybody | 80.1" in said

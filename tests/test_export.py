@@ -99,7 +99,7 @@ def words(*given: object) -> int:
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run") / "checkpoint"
-    data = {"corpus": "tones", "version": "1", "split": "train", "licence": "CC0-1.0"}
+    data = {"corpus": "tones", "version": "1", "split": "train"}
     save_checkpoint(made(PINs, face_margin=1.25), folder, "pins", data)
     return folder
 
@@ -117,7 +117,7 @@ def test_a_face_file_gives_the_embeddings_and_says_what_it_is_and_nothing_of_the
     assert said["sha256"] == read_config(checkpoint)["sha256"]
     assert (said["recipe"], said["part"], said["space"]) == ("pins", "face", "cosine")
     assert (said["size"], said["margin"]) == ("64", "1.25")
-    assert (said["corpus"], said["licence"]) == ("tones", "CC0-1.0")
+    assert (said["corpus"], said["licence"]) == ("tones", "LicenseRef-that-of-the-training-data")
     assert furthest(by_onnx(data), load_checkpoint(checkpoint), "face") < 1e-4
     (faces,) = model.graph.input
     assert [dim.dim_param or dim.dim_value for dim in faces.type.tensor_type.shape.dim] == ["batch", 3, 64, 64]

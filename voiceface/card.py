@@ -4,7 +4,7 @@ import ast
 import contextlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -96,7 +96,8 @@ def card(config: Mapping[str, Any], results: Mapping[str, Any] | None) -> str:
         f"# {config['name']}",
         ("**Trained on synthetic voices and faces: no number here is one about people.**\n\n" if synthetic else "")
         + _title(config)
-        + "A model of voice-face association: given a voice, which of some faces fits it best, or the reverse.",
+        + "A model of voice-face association: given a voice, which of some faces fits it best, or the reverse."
+        + _one_way(config["directions"]),
         _table(
             {
                 "recipe": code(recipe) if recipe else "none",
@@ -193,6 +194,16 @@ def _started(config: Mapping[str, Any]) -> list[str]:
     return [part for name, part in WEIGHTS.items() if isinstance(config["arguments"].get(name), str)]
 
 
+def _one_way(directions: Sequence[str]) -> str:
+    """What to know of a model that was trained to choose in one direction."""
+    if len(directions) != 1:
+        return ""
+    asking, asked = ("voice", "faces") if directions[0] == "v2f" else ("face", "voices")
+    return (
+        f" **This one was trained to choose among {asked} for a {asking}**; the reverse is near chance, or not there."
+    )
+
+
 def _trained_on(data: Mapping[str, Any], synthetic: bool, started: list[str]) -> str:
     named = ", ".join(" ".join([*re.findall(r"\w+", key), _plain(value)]) for key, value in data.items())
     text = f"{named[0].upper()}{named[1:]}." if named else "Not recorded."
@@ -219,7 +230,7 @@ def _use(config: Mapping[str, Any]) -> str:
     ]
     if config["space"] != "relative":
         lines.append("voiceface embed CHECKPOINT --data CORPUS --out emb.npz   # embeddings of its voices and faces")
-    return "\n".join(["```bash", *lines, "```", "", "`CHECKPOINT` is this folder."])
+    return "\n".join(["```bash", *lines, "```", "", "`CHECKPOINT` is this folder, or its name where it is installed."])
 
 
 def _preset(config: Mapping[str, Any]) -> dict[str, Any]:

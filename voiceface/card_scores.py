@@ -38,7 +38,21 @@ def scores_text(config: Mapping[str, Any], results: Mapping[str, Any] | None) ->
         said += f" **The model was trained on {leaking:,} of these people.**"
     elif leaking is None:
         said += " Whether it was trained on any of these people is not known."
-    return "\n\n".join(filter(None, (said, _matching(scores, ideal), _retrieval(scores, ideal), _calibration(config))))
+    tables = (_matching(scores, ideal), _retrieval(scores, ideal), _words(scores, ideal))
+    return "\n\n".join(filter(None, (said, *tables, _calibration(config))))
+
+
+def _words(scores: Sequence[Record], ideal: Sequence[Record]) -> str:
+    """What the words of the tables mean."""
+    said = []
+    if ideal:
+        said.append("Ideal: the best that anything can reach on these clips, by who knows how they were made.")
+    if any(set(record["stratum"]) - {"U"} for record in scores):
+        said.append(
+            "In a row, the people to tell apart agree in what is named: G is gender, N nationality, A age; a male or "
+            "female probe is who is asked about."
+        )
+    return " ".join(said)
 
 
 def code(value: object) -> str:

@@ -22,6 +22,7 @@ from voiceface import __version__
 from voiceface.errors import UserError
 from voiceface.files import check_writable, write_for_user
 from voiceface.method import Method
+from voiceface.pack import read_licence
 from voiceface.weights import load_checkpoint, read_config
 
 Format = Literal["onnx", "torch"]
@@ -89,23 +90,25 @@ def export(
     config = read_config(checkpoint)
     method = load_checkpoint(checkpoint)
     method.voice_encoder.crops = False
-    made = {part: to_bytes(method, part, format, about(config, method, part)) for part in parts}
+    licence = read_licence(checkpoint) if (checkpoint / "README.md").exists() else ""
+    made = {part: to_bytes(method, part, format, about(config, method, part, licence)) for part in parts}
     for part, data in made.items():
         write_for_user(paths[part], data)
     return list(paths.values())
 
 
-def about(config: Mapping[str, Any], method: Method, part: Part) -> dict[str, str]:
+def about(config: Mapping[str, Any], method: Method, part: Part, licence: str = "") -> dict[str, str]:
     """What an exported file says of itself.
 
     Args:
         config: The checkpoint's `config.json`.
         method: The method it built.
         part: `voice` or `face`.
+        licence: What the checkpoint's card says; empty: unknown.
 
     Returns:
-        Text by name: name, recipe, part, sha256 (of the checkpoint's weights), space (how embeddings compare), licence
-        (of the data, empty where unknown), voiceface (the version that exported); and of voices sample_rate (Hz, what
+        Text by name: name, recipe, part, sha256 (of the checkpoint's weights), space (how embeddings compare), corpus,
+        licence, voiceface (the version that exported); and of voices sample_rate (Hz, what
         goes in), of faces size (px) and margin (face box as a multiple of the detected one).
     """
     data = config.get("data") or {}
@@ -116,7 +119,7 @@ def about(config: Mapping[str, Any], method: Method, part: Part) -> dict[str, st
         "sha256": str(config["sha256"]),
         "space": method.space,
         "corpus": str(data.get("corpus") or ""),
-        "licence": str(data.get("licence") or ""),
+        "licence": licence,
         "voiceface": __version__,
     }
     if part == "voice":

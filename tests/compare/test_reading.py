@@ -94,6 +94,9 @@ def test_a_checkpoint_folder_leads_to_the_result_of_its_weights(tmp_path: Path, 
     monkeypatch.chdir(checkpoint)
     assert names(find_results([Path()])[0]) == ["m0"]
     made(checkpoint / "results.json", 1)  # as an installed one has it
+    with pytest.raises(UserError, match="the result of other weights than those of the checkpoint in its folder"):
+        find_results([checkpoint])
+    (checkpoint / "config.json").write_text(json.dumps({"sha256": f"{1:064d}"}))
     assert names(find_results([checkpoint])[0]) == ["m1"]
     (checkpoint / "results.json").unlink()
     (checkpoint / "config.json").write_text(json.dumps({"sha256": "others"}))

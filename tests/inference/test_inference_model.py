@@ -177,6 +177,7 @@ def test_what_cannot_be_used_is_named(model: Model, tmp_path: Path):
         (tmp_path / "short.wav", r"shorter than 0\.5 s"),
         (tmp_path / "silent.wav", "silent"),
         ([voice, np.full(16_000, np.nan, np.float32)], "voice 1: values that are not finite"),
+        (np.full(16_000, 12_000.0), r"voice 0: samples of up to 12000; give int16, or float in \[-1, 1\]"),
         (np.zeros((2, 16_000), np.int16), r"shape \(2, 16000\) is no voice"),
         (np.zeros(16_000, np.int64), "samples of type int64"),
         ((wave(0, 1.0), 100), "sample rate 100"),

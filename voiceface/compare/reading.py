@@ -135,6 +135,9 @@ def _read(paths: Sequence[Path]) -> tuple[list[Found], LeftOut]:
 
 def _found(path: Path) -> Found:
     results = read_results(path)
+    in_checkpoint = path.name == "results.json" and path.with_name("model.safetensors").exists()
+    if in_checkpoint and not _is_of(path, path.parent):
+        raise UserError("the result of other weights than those of the checkpoint in its folder; test that one")
     if results["schema"] == 1:
         return Found(path, results, "its file is of schema 1, which kept no effects of people; test the model again")
     try:

@@ -20,6 +20,7 @@ from voiceface.prepare.rejected import Rejected
 
 Kind = Literal["voice", "face"]
 OTHER: dict[Kind, Kind] = {"voice": "face", "face": "voice"}
+LOUDEST = 16.0  # floats may run over a little; those of 16 bits left unscaled are another matter
 STORED_SIZE = 224  # side of the faces that `voiceface prepare` stores
 WRONG_KIND = {"voice": "a picture, where a voice is wanted", "face": "no picture, where a face is wanted"}
 
@@ -141,6 +142,8 @@ def read_one_voice(item: Any) -> NDArray[np.int16]:
         raise Rejected("voice", f"samples of type {wave.dtype}; give int16, or float in [-1, 1]")
     if not np.isfinite(wave).all():
         raise Rejected("voice", "values that are not finite")
+    if np.abs(wave).max() > LOUDEST:
+        raise Rejected("voice", f"samples of up to {np.abs(wave).max():.0f}; give int16, or float in [-1, 1]")
     # The resampler of files, so that an array and the file it came from give one result.
     wave = speech._resample(wave.astype(np.float32), int(rate))
     return np.rint(wave * 32768).clip(-32768, 32767).astype(np.int16)
