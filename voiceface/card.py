@@ -199,9 +199,7 @@ def _one_way(directions: Sequence[str]) -> str:
     if len(directions) != 1:
         return ""
     asking, asked = ("voice", "faces") if directions[0] == "v2f" else ("face", "voices")
-    return (
-        f" **This one was trained to choose among {asked} for a {asking}**; the reverse is near chance, or not there."
-    )
+    return f" **This one was trained to choose among {asked} for a {asking}**, not for the reverse, nor to retrieve."
 
 
 def _trained_on(data: Mapping[str, Any], synthetic: bool, started: list[str]) -> str:
