@@ -247,7 +247,7 @@ def test_checkpoints_that_do_not_fit_are_refused_in_one_line(run: Path, corpus: 
         (damaged, "damaged (its sha256"),
         (wider, "config.json says parameters"),
         (foreign, "method 'os' is not in this version"),
-        (tmp_path / "none", "not a checkpoint folder"),
+        (tmp_path / "none", "none: no such folder; give a checkpoint folder"),
     ):
         done = voiceface("test", folder, "--data", corpus, "--out", tmp_path / "r.json", status=2)
         assert message in done.stderr

@@ -105,7 +105,7 @@ def build_method(what: object, owner: "type[Method]", arguments: Mapping[str, An
     try:
         return owner(**arguments)
     except (AttributeError, TypeError, ValueError, ArithmeticError, RuntimeError, LookupError, MemoryError) as error:
-        said = " ".join(str(error).split())
+        said = next(iter(str(error).splitlines()), "")[:300]  # torch goes on with where in its own code it happened
         raise UserError(f"{what}: {owner.__name__} cannot be built from its arguments ({said})") from None
 
 
