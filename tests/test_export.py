@@ -3,7 +3,7 @@
 import io
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import onnx
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from voiceface.__main__ import build_parser
 from voiceface.checkpoint_commands import run_export
+from voiceface.encoders.voice_small import VoiceSmall
 from voiceface.errors import UserError
 from voiceface.export import METADATA, to_bytes
 from voiceface.method import Method
@@ -62,11 +63,11 @@ def by_torch(data: bytes) -> Run:
     return torch.export.load(io.BytesIO(data)).module()
 
 
-def furthest(run: Run, method: Method, part: str) -> float:
+def furthest(run: Run, method: Method, part: str, batches: Sequence[tuple[int, int]] = VOICES) -> float:
     """The largest difference from the method's own embeddings, of all batches."""
     worst = 0.0
     with torch.inference_mode():
-        for count, samples in VOICES:
+        for count, samples in batches:
             if part == "voice":
                 waves, lengths = voices(count, samples)
                 ours, theirs = method.embed_voice(waves, lengths), run(waves, lengths)
@@ -84,6 +85,14 @@ def furthest(run: Run, method: Method, part: str) -> float:
 def test_onnxruntime_gives_the_embeddings_of_voices() -> None:
     method = made(TriNet, test_seconds=2.5)
     assert furthest(by_onnx(to_bytes(method, "voice", "onnx", {})), method, "voice") < 1e-4
+
+
+@pytest.mark.parametrize("network", ["voice_thin_resnet34", "voice_vggvox", "voice_soundnet8", "voice_dimnet"])
+def test_onnxruntime_gives_the_embeddings_of_the_papers_voice_networks(network: str) -> None:
+    """An odd and an even number of frames, shorter and longer than what is repeated or cut."""
+    method = made(TriNet, voice_encoder=network, test_seconds=None)
+    run = by_onnx(to_bytes(method, "voice", "onnx", {}))
+    assert furthest(run, method, "voice", [(1, 1), (3, 40_000), (2, 20_160), (1, 180_001)]) < 1e-4
 
 
 def test_torch_export_gives_the_embeddings_of_faces() -> None:
@@ -139,9 +148,13 @@ def test_a_voice_file_of_torch_gives_the_embeddings_holds_one_encoder_and_says_w
     assert str(Path(__file__).parents[1]).encode() not in path.read_bytes()
 
 
-def test_a_network_whose_graph_looks_at_values_is_refused_in_one_line_and_nothing_is_written(tmp_path: Path) -> None:
-    save_checkpoint(made(TriNet, voice_encoder="voice_vggvox"), tmp_path / "checkpoint", "trinet", {"corpus": "tones"})
-    with pytest.raises(UserError, match="voice_vggvox: this network cannot be exported to torch") as refused:
+def test_a_network_whose_graph_looks_at_values_is_refused_in_one_line_and_nothing_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_checkpoint(made(TriNet), tmp_path / "checkpoint", "trinet", {"corpus": "tones"})
+    forward = VoiceSmall.forward
+    monkeypatch.setattr(VoiceSmall, "forward", lambda self, waves, own: forward(self, waves[:, : int(own.max())], own))
+    with pytest.raises(UserError, match="voice_small: this network cannot be exported to torch") as refused:
         words(tmp_path / "checkpoint", tmp_path / "out", "--format", "torch")
     assert "\n" not in str(refused.value)
     assert not (tmp_path / "out").exists()

@@ -1,7 +1,7 @@
 """`voiceface export`: the encoders of a checkpoint, heads and preprocessing included, as ONNX or `torch.export` files.
 
 Batch size and length of the audio stay free. A graph cannot look at values: while one is made
-(`torch.compiler.is_exporting()`), `voiceface.features.prepare_waveforms` takes its general way for every batch.
+(`torch.compiler.is_exporting()`), voice networks and their features take their general way for every batch.
 """
 
 import copy

@@ -6,6 +6,7 @@ no ReLU after conv6. SoundNet itself goes on with both, a seventh convolution an
 
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -65,5 +66,9 @@ class SoundNet8(VoiceEncoder):
     def forward(self, waveforms: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Embeds utterances: 16 kHz (B, T) to float32 (B, 512), or (B, 3584) with pooling "half"."""
         repeated, _ = prepare_waveforms(waveforms, lengths, 160_000)
-        x = self.trunk(self.scale * resample(repeated[:, :160_000], self.sample_rate)).float()
+        if torch.compiler.is_exporting():  # that there are so many, a graph cannot see in a slice
+            first = repeated[:, torch.arange(160_000, device=repeated.device)]
+        else:
+            first = repeated[:, :160_000]
+        x = self.trunk(self.scale * resample(first, self.sample_rate)).float()
         return x.mean(dim=2) if self.pooling == "global" else F.avg_pool1d(x, 2).flatten(1)

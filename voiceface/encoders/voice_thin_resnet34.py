@@ -24,6 +24,15 @@ def _batch_norm(width: int) -> nn.BatchNorm2d:
     return nn.BatchNorm2d(width, eps=1e-3, momentum=0.01)
 
 
+def _halve(x: Tensor) -> Tensor:
+    """Max pooling of (B, C, F, T) by 2 x 2."""
+    if not torch.compiler.is_exporting():
+        return F.max_pool2d(x, 2)
+    # For a free number of frames torch's own pooling asks whether it is even.
+    x, first = F.max_pool2d(x, (2, 1)), 2 * torch.arange(x.shape[3] // 2, device=x.device)
+    return torch.maximum(x[..., first], x[..., first + 1])
+
+
 class _Bottleneck(nn.Module):
     """1x1 (strided), 3x3 and 1x1 convolutions, each with BN; a projected shortcut in a stage's first block."""
 
@@ -105,7 +114,7 @@ class ThinResNet34(VoiceEncoder):
     def trunk(self, spectrogram: Tensor, frames: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Maps spectrograms (B, 257, T) to (B, 512, 7, T'), T' near T / 16, and the frames to those of the map."""
         x = F.relu(self.stem_bn(self.stem(spectrogram.unsqueeze(1))))
-        x = F.max_pool2d(x, 2)
+        x = _halve(x)
         frames = None if frames is None else frames // 2
         for block in self.blocks:
             x, frames = cast(_Bottleneck, block)(x, frames)

@@ -79,6 +79,7 @@ def _central_bucket(x: Tensor, frames: Tensor | None) -> tuple[Tensor, Tensor]:
     width = (frames // 100).clamp(max=10) * 100
     # One frame left of the middle: the authors use the rounded half, counted from 0, as an index counted from 1.
     start = ((frames - width + 1) // 2 - 1).clamp(min=0)
-    positions = start[:, None] + torch.arange(int(width.max()), device=x.device)
+    most = 1000 if torch.compiler.is_exporting() else int(width.max())  # a graph cannot look at values
+    positions = start[:, None] + torch.arange(most, device=x.device)
     cut = x.gather(2, positions.clamp(max=x.shape[2] - 1)[:, None].expand(-1, x.shape[1], -1))
     return zero_beyond(cut, width), width

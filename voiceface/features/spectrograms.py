@@ -27,7 +27,11 @@ def magnitude_spectrogram(waveforms: Tensor, lengths: Tensor | None = None) -> t
     with torch.autocast(waveforms.device.type, enabled=False):
         window = torch.hann_window(400, device=waveforms.device)
         padded = reflect_pad(waveforms.float(), lengths, 256)
-        magnitude = torch.stft(padded, 512, 160, 400, window, center=False, return_complex=True).abs()
+        if torch.compiler.is_exporting():  # to what runtimes know
+            spectrum = _spectrum(padded, torch.nn.functional.pad(window, (56, 56)), 160, 512)
+            magnitude = _power(spectrum).sqrt().transpose(1, 2)
+        else:
+            magnitude = torch.stft(padded, 512, 160, 400, window, center=False, return_complex=True).abs()
         std, mean = torch.std_mean(magnitude, dim=1, keepdim=True, correction=0)
         frames = None if lengths is None else 1 + lengths // 160
         return zero_beyond((magnitude - mean) / (std + 1e-5), frames), frames
@@ -131,6 +135,10 @@ def _remove_dc(waveforms: Tensor) -> Tensor:
     In closed form y[n] = x[n] - 0.01 * sum over k >= 0 of 0.99^k x[n-1-k]. The sum is a convolution by FFT, cut where
     its weights pass below 1e-8; its rounding error is reduced by the factor 0.01.
     """
+    if torch.compiler.is_exporting():  # the size of the transform below would be a constant of the graph
+        sums = 0.99 ** torch.arange(2047, -1, -1, device=waveforms.device, dtype=torch.float32)
+        before = torch.nn.functional.pad(waveforms, (2048, 0))[:, None, :-1]
+        return waveforms - 0.01 * torch.nn.functional.conv1d(before, sums[None, None])[:, 0]
     samples = waveforms.shape[1]
     # A power of two: quick for every length, and few different plans.
     points = 1 << (samples + 2048).bit_length()
