@@ -2,7 +2,9 @@
 
 import csv
 import math
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from inference_support import make, picture, wave, write_face, write_voice
 
 from voiceface.errors import UserError
 from voiceface.inference.matching import match_csv
+from voiceface.inference.media import Kind
 from voiceface.inference.model import Model
 
 VOICES = [wave(seed, 1.0 + seed / 4) for seed in range(3)]
@@ -88,7 +91,7 @@ def read(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_no_row_of_a_csv_is_lost(model: Model, tmp_path: Path):
+def test_no_row_of_a_csv_is_lost(model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     voices = [write_voice(tmp_path / f"v/{i}.wav", i) for i in range(2)]
     faces = [write_face(tmp_path / f"f/{i}.png", i) for i in range(3)]
     (tmp_path / "f/bad.png").write_text("no picture")
@@ -105,14 +108,16 @@ def test_no_row_of_a_csv_is_lost(model: Model, tmp_path: Path):
         "swapped,f/0.png,f/1.png,f/0.png,\n"
         "again,v/0.wav,f/0.png,f/1.png,f/2.png\n"
     )
-    read_files = 0
+    read_files: list[Path] = []
+    embed_each = Model.embed_each
 
-    def done() -> None:
-        nonlocal read_files
-        read_files += 1
+    def counted(model: Model, kind: Kind, items: Sequence[Path], *options: Any) -> Iterator[Any]:
+        read_files.extend(items)
+        return embed_each(model, kind, items, *options)
 
-    assert match_csv(model, source, out, detect=False, done=done) == (9, 5)
-    assert read_files == 4 + 4  # each file of each kind once
+    monkeypatch.setattr(Model, "embed_each", counted)
+    assert match_csv(model, source, out, detect=False) == (9, 5)
+    assert len(read_files) == 4 + 4, "each file of each kind once"
     rows = read(out)
     assert [row["note"] for row in rows] == [row["note"] for row in read(source)]
     assert list(rows[0])[5:] == ["similarity", "similarity2", "similarity3", "choice", "probability", "error"]

@@ -1,6 +1,5 @@
 """Matching many rows of a CSV file, each file embedded once."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -14,6 +13,7 @@ from voiceface.inference.model import Model
 from voiceface.method import Direction
 from voiceface.prepare.rejected import Rejected
 from voiceface.prepare.tables import rows
+from voiceface.progress import progress
 
 
 def match_csv(
@@ -22,7 +22,6 @@ def match_csv(
     out: Path,
     detect: bool = True,
     margin: float | None = None,
-    done: Callable[[], None] = lambda: None,
 ) -> tuple[int, int]:
     """Match every row of a CSV file. A row that fails is kept, and says why.
 
@@ -35,7 +34,6 @@ def match_csv(
             calibrated; `error`.
         detect: See `Model.embed_face`.
         margin: See `Model.embed_face`.
-        done: Called after each file.
 
     Returns:
         Number of rows, and of those with an error.
@@ -54,8 +52,8 @@ def match_csv(
     backwards = len(voices) > 1
     direction: Direction = "f2v" if backwards else "v2f"
     query, candidates = ("face", voices) if backwards else ("voice", faces)
-    embedded = _embed(model, source, lines, voices, "voice", True, None, done)
-    embedded |= _embed(model, source, lines, faces, "face", detect, margin, done)
+    embedded = _embed(model, source, lines, voices, "voice", True, None)
+    embedded |= _embed(model, source, lines, faces, "face", detect, margin)
     suffixes = ["", *(str(n) for n in range(2, len(candidates) + 1))]
     added = [*(f"similarity{s}" for s in suffixes), "choice", "probability", "error"]
     if clash := sorted(set(added) & set(columns)):
@@ -109,12 +107,12 @@ def _embed(
     kind: Kind,
     detect: bool,
     margin: float | None,
-    done: Callable[[], None],
 ) -> dict[tuple[str, Path], Tensor | Rejected]:
     """Embed every file of some columns once."""
     paths = list(dict.fromkeys(source.parent / row[column] for row in lines for column in columns if row[column]))
     embedded: dict[tuple[str, Path], Tensor | Rejected] = {}
-    for path, row in zip(paths, model.embed_each(kind, paths, detect, margin), strict=True):
-        embedded[kind, path] = row
-        done()
+    with progress(f"embedding {kind}s", len(paths)) as done:
+        for path, row in zip(paths, model.embed_each(kind, paths, detect, margin), strict=True):
+            embedded[kind, path] = row
+            done()
     return embedded
