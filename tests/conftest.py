@@ -11,7 +11,13 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
+from hypothesis import settings
 from tests_support import Counts, tone_corpus
+
+# `tests_support.examples` reads which of the two is in force.
+settings.register_profile("quick", deadline=None)
+settings.register_profile("thorough", deadline=None)
+settings.load_profile("quick")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

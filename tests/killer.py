@@ -8,12 +8,12 @@ import signal
 import socket
 import subprocess
 import sys
-import traceback
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from fork_server import ForkServer, job
 
 STATUS = {"KILL": -signal.SIGKILL, "TERM": 128 + signal.SIGTERM, "FULL": 2}
 SLURM = {"SLURM_JOB_NAME": "train", "SLURM_JOB_ID": "1", "SLURM_NTASKS": "1", "SLURM_NTASKS_PER_NODE": "1"}
@@ -113,9 +113,7 @@ class Runs:
         for name in ("LOCAL_RANK", "VOICEFACE_RUN_FOLDER"):
             environment.pop(name, None)
         self.environment = environment
-        self.server = subprocess.Popen(
-            [sys.executable, __file__], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
+        self.server = ForkServer(environment)
 
     def __call__(
         self,
@@ -143,18 +141,24 @@ class Runs:
                 command = [sys.executable, "-m", "voiceface", "fit", *map(str, words)]
                 status = subprocess.run(command, env=self.environment, stdout=out, stderr=out, check=False).returncode
             return status, log.read_text(errors="replace")
-        assert self.server.stdin is not None
-        assert self.server.stdout is not None
-        job = [environment or {}, str(log), processes, *map(str, words)]
-        print(json.dumps(job), file=self.server.stdin, flush=True)
-        status = int(self.server.stdout.readline())
+        shared = self.environment | (environment or {})
+        if processes > 1:
+            with socket.socket() as free:
+                free.bind(("127.0.0.1", 0))
+                shared |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
+            shared |= {"WORLD_SIZE": str(processes), "TORCHELASTIC_RUN_ID": "forked"}
+        jobs = []
+        for rank in range(processes):
+            said = log.with_suffix(f".{rank}")
+            said.unlink(missing_ok=True)
+            ranks = {"RANK": str(rank), "LOCAL_RANK": str(rank)} if processes > 1 else {}
+            jobs.append(job(["fit", *words], None, shared | ranks, said, said))
+        status = self.server.run(jobs)
         return status, log.with_suffix(".0").read_text(errors="replace")
 
     def close(self) -> None:
         """End the server."""
-        assert self.server.stdin is not None
-        self.server.stdin.close()
-        self.server.wait()
+        self.server.close()
 
 
 def path() -> str:
@@ -162,56 +166,6 @@ def path() -> str:
     import voiceface
 
     return os.pathsep.join([str(Path(__file__).parent), str(Path(voiceface.__file__).parents[1])])
-
-
-def serve() -> None:
-    """Fork for each line of words, and answer with an exit status."""
-    import voiceface.fit  # noqa: F401
-
-    for line in sys.stdin:
-        environment, log, processes, *words = json.loads(line)
-        if processes > 1:
-            with socket.socket() as free:
-                free.bind(("127.0.0.1", 0))
-                environment |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
-            environment |= {"WORLD_SIZE": str(processes), "TORCHELASTIC_RUN_ID": "forked"}
-        ranks = set()
-        for rank in range(processes):
-            child = os.fork()
-            if child == 0:
-                os.environ |= environment
-                if processes > 1:
-                    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank)}
-                _run(words, Path(log).with_suffix(f".{rank}"))
-            ranks.add(child)
-        failed = 0
-        while ranks:
-            child, status = os.wait()
-            ranks.remove(child)
-            if status and not failed:
-                failed = os.waitstatus_to_exitcode(status)
-                for other in ranks:  # as torchrun does
-                    os.kill(other, signal.SIGTERM)
-        print(failed, flush=True)
-
-
-def _run(words: list[str], log: Path) -> NoReturn:
-    """Run in this process, which ends with it."""
-    from voiceface.__main__ import main
-
-    status = 1
-    out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    os.dup2(out, 1)
-    os.dup2(out, 2)
-    try:
-        status = main(["fit", *words])
-    except SystemExit as stop:
-        status = stop.code if isinstance(stop.code, int) else 1
-    except BaseException:
-        traceback.print_exc()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(status)
 
 
 def state_of(run: Path) -> dict[str, Any]:
@@ -249,7 +203,3 @@ def differences(one: Any, two: Any, name: str = "") -> list[str]:
 def left_over(run: Path) -> list[str]:
     """Files that a run in good order does not leave behind."""
     return [str(file.relative_to(run)) for file in run.rglob("*") if file.suffix == ".tmp" or file.name == ".lock"]
-
-
-if __name__ == "__main__":
-    serve()

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
+from tests_support import examples
 
 from voiceface.calibration import (
     balanced_triplets,
@@ -50,7 +51,7 @@ def test_the_slope_is_that_of_logistic_regression(scale: float):
 
 
 @given(apart, st.floats(0.01, 100))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 def test_the_slope_has_the_most_likelihood_and_scales_with_the_scores(apart: np.ndarray, scale: float):
     slope = fit_slope(apart)
     if slope is None:
@@ -75,7 +76,7 @@ def test_scores_without_a_slope():
 
 
 @given(arrays(np.float64, (4, 2), elements=st.floats(-5, 5)), st.floats(0, 20), st.floats(-3, 3))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 def test_probabilities_are_symmetric_monotone_and_of_differences(scores: np.ndarray, slope: float, shift: float):
     found = probabilities(scores, slope)
     np.testing.assert_allclose(found[:, 0], expit(slope * (scores[:, 0] - scores[:, 1])), atol=1e-12)

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests_support import examples
 
 from voiceface.embeddings import Embeddings, read_embeddings, read_identities
 from voiceface.errors import UserError
@@ -297,7 +298,7 @@ def test_identities_by_name_and_what_is_refused(tmp_path: Path):
 names = st.text("abcdé.-_/ ", min_size=1, max_size=8).filter(str.strip)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(st.lists(names, min_size=1, max_size=6, unique=True), st.data())
 def test_any_names_survive_an_npz(tmp_path_factory: pytest.TempPathFactory, keys: list[str], data: st.DataObject):
     identities = data.draw(st.lists(names, min_size=len(keys), max_size=len(keys)))

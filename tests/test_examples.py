@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from tests_support import examples
 
 from voiceface.compare.table import Group
 from voiceface.data.shards import Corpus
@@ -20,7 +21,7 @@ from voiceface.examples import embedding_rows, embeddings_picture, faces_of, mat
 from voiceface.prepare.synthetic import prepare_synthetic
 from voiceface.scoring import score_embeddings
 
-FAST = settings(max_examples=25, deadline=None)
+FAST = settings(max_examples=examples(25), deadline=None)
 OWNERS = {"voice": [f"p{i % 9}" for i in range(27)], "face": [f"p{i % 11}" for i in range(22)]}
 KEYS = {kind: [f"{owner}/{kind}{i}" for i, owner in enumerate(owners)] for kind, owners in OWNERS.items()}
 
@@ -30,7 +31,7 @@ def tables(seed: int, dimensions: int = 3) -> tuple[np.ndarray, np.ndarray]:
     return rng.standard_normal((27, dimensions)), rng.standard_normal((22, dimensions))
 
 
-def examples(seed: int, kind: str = "cosine") -> list[dict]:
+def ranked(seed: int, kind: str = "cosine") -> list[dict]:
     return ranked_examples(embedding_rows(*tables(seed), kind), KEYS, OWNERS)
 
 
@@ -44,7 +45,7 @@ def counted(kind: str, query: np.ndarray, candidate: np.ndarray) -> float:
 @given(st.integers(0, 10**6), st.sampled_from(["cosine", "euclidean"]))
 def test_ranks_and_first_places_are_those_counted_by_hand(seed: int, kind: str):
     voices, faces = tables(seed)
-    found = examples(seed, kind)
+    found = ranked(seed, kind)
     assert [e["direction"] for e in found] == ["v2f"] * 6 + ["f2v"] * 6
     for example in found:
         sides = [("voice", voices), ("face", faces)]
@@ -63,8 +64,8 @@ def test_ranks_and_first_places_are_those_counted_by_hand(seed: int, kind: str):
 
 
 def test_queries_are_the_same_for_every_model_and_every_order_of_the_clips():
-    asked = [(e["direction"], e["query"]) for e in examples(0)]
-    assert [(e["direction"], e["query"]) for e in examples(1, "euclidean")] == asked
+    asked = [(e["direction"], e["query"]) for e in ranked(0)]
+    assert [(e["direction"], e["query"]) for e in ranked(1, "euclidean")] == asked
     voices, faces = tables(0)
     shuffled = [np.random.default_rng(5).permutation(len(t)) for t in (voices, faces)]
     keys, people = (
@@ -72,7 +73,7 @@ def test_queries_are_the_same_for_every_model_and_every_order_of_the_clips():
         for part in (KEYS, OWNERS)
     )
     rows = embedding_rows(voices[shuffled[0]], faces[shuffled[1]], "cosine")
-    assert ranked_examples(rows, keys, people) == examples(0)
+    assert ranked_examples(rows, keys, people) == ranked(0)
     people_asked = [query.split("/")[0] for direction, query in asked if direction == "v2f"]
     assert len(set(people_asked)) == 6
     assert not {query.split("/")[0] for direction, query in asked if direction == "f2v"} & {"p9", "p10"}  # no voices
@@ -113,7 +114,7 @@ def test_scores_of_embeddings_keep_them_whether_given_as_vectors_or_as_a_matrix(
         )["examples"]
         for v, f, how in ((voices, faces, "cosine"), (None, None, unit[0] @ unit[1].T))
     ]
-    assert found[0] == found[1] == examples(3)
+    assert found[0] == found[1] == ranked(3)
 
 
 @pytest.fixture(scope="module")

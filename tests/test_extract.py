@@ -20,6 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from recipe_support import build, trainer
 from safetensors.torch import load_file, save_file
+from tests_support import examples
 
 import voiceface.extract
 from voiceface.__main__ import main
@@ -379,7 +380,7 @@ def test_the_encoders_of_features_give_them_back_and_refuse_the_rest():
             network(wrong)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(st.integers(1, 40), st.sampled_from(["float32", "float16"]), st.data())
 def test_a_stored_feature_is_an_npy_file_and_nothing_else_is_read(dim: int, dtype: str, data: st.DataObject):
     feature = np.random.default_rng(dim).standard_normal(dim).astype(dtype)

@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests_support import examples
 
 from voiceface.errors import UserError
 from voiceface.features import (
@@ -106,7 +107,7 @@ def test_prepare_scales_int16_and_keeps_floats() -> None:
     assert prepare_waveforms(scaled.double(), None, 1)[0].dtype == torch.float32
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(st.lists(st.integers(1, 50), min_size=1, max_size=5), st.integers(1, 40), st.integers(0, 10))
 def test_prepare_repeats_each_short_utterance(lengths: list[int], minimum: int, spare: int) -> None:
     batch = torch.nn.functional.pad(padded_batch(lengths), (0, spare))
@@ -131,7 +132,7 @@ def test_prepare_refuses_an_empty_waveform() -> None:
         prepare_waveforms(torch.zeros(1, 0), None, 1)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(st.lists(st.integers(9, 40), min_size=1, max_size=4), st.integers(0, 8))
 def test_reversal_and_reflection_match_numpy(lengths: list[int], amount: int) -> None:
     batch = padded_batch(lengths)
@@ -215,7 +216,7 @@ def test_features_normalised_per_bin_match_their_definition(
     torch.testing.assert_close(alone[0], features[1, :, :22], atol=1e-3, rtol=0)
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=examples(10), deadline=None)
 @given(st.integers(560, 4000), st.integers(0, 99))
 def test_the_mirrored_spectrogram_is_symmetric_and_ignores_gain(samples: int, seed: int) -> None:
     waveform = padded_batch([samples], seed)

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests_support import examples
 
 from voiceface.losses import rows, triplet_loss
 
@@ -19,7 +20,7 @@ def brute_force(v, f, vi, fi, margin):
 
 
 @given(st.integers(2, 4), st.integers(1, 3), st.integers(1, 3), st.floats(0, 2), st.integers(0, 99))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_triplet_loss_is_the_sum_over_all_triplets(people, voices, faces, margin, seed):
     rng = np.random.default_rng(seed)
     v, f = rng.standard_normal((people * voices, 5)), rng.standard_normal((people * faces, 5))

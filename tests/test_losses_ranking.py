@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests_support import examples
 from torch.nn import functional as F
 
 from voiceface.losses import ranking_loss
@@ -47,7 +48,7 @@ def plain_terms(f, v, fi, vi, alpha1, alpha2, beta1, beta2, intra_negative):
 
 
 @given(identities, identities, st.integers(0, 99), st.booleans(), st.sampled_from(["hardest", "shared"]))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 def test_terms_and_gradients_are_those_of_plain_loops(face_identity, voice_identity, seed, copies, intra_negative):
     torch.manual_seed(seed)
     f, v = (F.normalize(torch.randn(len(x), 3), dim=1) for x in (face_identity, voice_identity))

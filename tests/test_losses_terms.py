@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests_support import examples
 from torch.nn import functional as F
 
 from voiceface.losses import (
@@ -65,7 +66,7 @@ def batch(anchor_identity, other_identity, seed, copies=False):
 
 
 @given(st.integers(0, 6), st.integers(0, 99))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=examples(15), deadline=None)
 def test_distances_of_rows_and_none_at_equal_rows(rows, seed):
     torch.manual_seed(seed)
     a, b = torch.randn(rows, 4), torch.randn(rows, 4)
@@ -83,7 +84,7 @@ def test_distances_of_rows_and_none_at_equal_rows(rows, seed):
 
 
 @given(st.lists(st.tuples(st.floats(0, 300), st.floats(0, 300)), max_size=8))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 def test_softmax_ratio_is_the_printed_norm_of_the_softmax(pairs):
     near, far = torch.tensor(pairs).reshape(-1, 2).T
 
@@ -99,7 +100,7 @@ def test_softmax_ratio_by_hand():
 
 
 @given(st.lists(st.tuples(st.floats(0, 2), st.booleans()), max_size=8), st.sampled_from([0.0, 0.6, 1.0]))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 def test_contrastive_loss_is_the_formula(pairs, margin):
     distance, same = torch.tensor([d for d, _ in pairs]), torch.tensor([s for _, s in pairs], dtype=torch.bool)
 
@@ -117,7 +118,7 @@ def test_contrastive_loss_by_hand():
 
 
 @given(identities, identities, st.integers(0, 99), st.booleans())
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 def test_n_pair_loss_is_the_mean_over_positive_pairs(anchor_identity, other_identity, seed, copies):
     a, o, ai, oi = batch(anchor_identity, other_identity, seed, copies)
     agree(lambda x, y: n_pair_loss(x, y, ai, oi), lambda x, y: plain_n_pair(x, y, ai.tolist(), oi.tolist()), a, o)
@@ -141,7 +142,7 @@ def test_n_pair_loss_of_large_similarities_is_finite():
 
 
 @given(identities, st.integers(0, 99))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 def test_centre_loss_is_half_the_mean_square(identity, seed):
     torch.manual_seed(seed)
     x, centres = torch.randn(len(identity), 3), torch.randn(5, 3)

@@ -9,6 +9,7 @@ import pytest
 import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests_support import examples
 
 from voiceface.data.synthetic import SyntheticOptions, person
 from voiceface.data.synthetic.voice import _manner, voice_clip
@@ -18,7 +19,7 @@ DATA = os.environ.get("VOICEFACE_TEST_DATA", "")
 TIME = np.arange(16_000) / 16_000
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(
     st.floats(80, 400),
     st.lists(st.floats(0, 1), min_size=1, max_size=8),
@@ -58,7 +59,7 @@ def test_pauses_do_not_count_but_five_voiced_frames_do():
     assert math.isnan(voice_measures(beep)[0])
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(st.floats(0.001, 1), st.floats(80, 400))
 def test_loudness_is_the_root_mean_square(amplitude, pitch):
     sine = amplitude * np.sin(2 * np.pi * pitch * np.arange(160_000) / 16_000)

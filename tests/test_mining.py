@@ -7,6 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
+from tests_support import examples
 
 from voiceface.errors import UserError
 from voiceface.mining import curriculum_negatives, draw_galleries, draw_triplets, hardest_negatives
@@ -20,7 +21,7 @@ def even(counts):
 
 
 @given(identities, identities, st.integers(0, 99), st.sampled_from([torch.float32, torch.bfloat16]))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_hardest_negatives_are_the_nearest_of_other_people(anchor_identity, other_identity, seed, dtype):
     torch.manual_seed(seed)
     distance = torch.randint(4, (len(anchor_identity), len(other_identity))).to(dtype)
@@ -47,7 +48,7 @@ def plain_curriculum(distance, anchor_identity, other_identity, positive, tau, a
 
 
 @given(identities, identities, st.integers(0, 99), st.sampled_from([0, 0.25, 0.5, 0.75, 1]), st.booleans())
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=examples(120), deadline=None)
 def test_curriculum_negatives_are_those_of_plain_loops(anchor_identity, other_identity, seed, tau, all_up_to):
     torch.manual_seed(seed)
     distance = torch.randint(6, (len(anchor_identity), len(other_identity))).float()
@@ -90,7 +91,7 @@ def test_curriculum_refuses_other_difficulties(tau):
 
 
 @given(identities, identities, st.integers(0, 99))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_drawn_triplets_hold_one_own_item_and_one_of_another(anchor_identity, other_identity, seed):
     torch.manual_seed(seed)
     ai, oi = torch.tensor(anchor_identity), torch.tensor(other_identity)
@@ -124,7 +125,7 @@ def test_draws_follow_the_global_seed():
 
 
 @given(identities, identities, st.integers(2, 5), st.integers(0, 99))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 def test_a_gallery_holds_the_own_person_among_others_once_each(query_identity, item_identity, n, seed):
     torch.manual_seed(seed)
     qi, ii = torch.tensor(query_identity), torch.tensor(item_identity)

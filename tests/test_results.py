@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score, roc_curve
+from tests_support import examples
 
 from voiceface.compare.reading import find_results
 from voiceface.errors import UserError
@@ -240,7 +241,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bytes]:
     return path, path.read_bytes()
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=examples(200), deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(place=st.floats(0, 1, exclude_max=True), byte=st.sampled_from(b'0123456789abcdefxyz"{}[],: \n.-'))
 def test_any_byte_of_content_that_changes_is_found(small: tuple[Path, bytes], place: float, byte: int):
     path, content = small

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from tests_support import examples
 
 from voiceface.tsne import (
     CLIPS,
@@ -49,7 +50,7 @@ def colours(figure, panel):
     return found
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(st.lists(st.integers(0, 12), min_size=1, max_size=12), st.integers(1, 60), st.integers(0, 99))
 def test_the_sample_takes_five_clips_of_each_and_more_only_where_all_are_in(counts, most, seed):
     names = np.repeat([f"p{i:02}" for i in range(len(counts))], counts)

@@ -1,16 +1,22 @@
 """Corpora that tests share: tiny, made of tones and flat pictures, so that every clip says whose it is."""
 
+import atexit
+import functools
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
+from fork_server import ForkServer, job
+from hypothesis import settings
 
 from voiceface.data.bundles import Clip, Person, encode_flac, encode_jpeg
 from voiceface.prepare.engine import CorpusOptions, build
 
 Counts = tuple[str, int, int]
+ENVIRONMENT = {"PYTHONPATH": str(Path(__file__).parent), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
 
 
 def tone_person(job: tuple[int, Counts]) -> Person:
@@ -59,16 +65,40 @@ def tone_corpus(out: Path, people: list[Counts], **options: object) -> Path:
     return out
 
 
-def voiceface(*words: object, cwd: Path | None = None, status: int | None = None) -> subprocess.CompletedProcess[str]:
-    """Run the real command in a process of its own, on one thread, without a GPU, with the tests' modules
-    importable."""
-    environment = os.environ | {
-        "PYTHONPATH": str(Path(__file__).parent),
-        "OMP_NUM_THREADS": "1",
-        "CUDA_VISIBLE_DEVICES": "",
-    }
+def examples(most: int) -> int:
+    """How many examples Hypothesis tries: `most` with `--hypothesis-profile thorough`, a sixth of them otherwise."""
+    return most if settings.get_current_profile_name() == "thorough" else max(5, most // 6)
+
+
+@functools.cache
+def _server() -> ForkServer:
+    server = ForkServer(os.environ | ENVIRONMENT)
+    atexit.register(server.close)
+    return server
+
+
+def voiceface(
+    *words: object, cwd: Path | None = None, status: int | None = None, fresh: bool = False
+) -> subprocess.CompletedProcess[str]:
+    """Run the real command on one thread, without a GPU, with the tests' modules importable.
+
+    Args:
+        words: Words after `voiceface`.
+        cwd: Folder to run in.
+        status: The exit status that it must have; None: any.
+        fresh: `python -m voiceface` in a process that imports all of it, as a user would; otherwise in a fork of one
+            that has. Commands that start further processes of themselves need it.
+    """
+    environment = os.environ | ENVIRONMENT
     command = [sys.executable, "-m", "voiceface", *map(str, words)]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=cwd, check=False)
+    if fresh:
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=cwd, check=False)
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            out, error = Path(folder, "out"), Path(folder, "error")
+            code = _server().run([job(words, cwd or Path.cwd(), environment, out, error)])
+            said = out.read_text() if out.exists() else "", error.read_text() if error.exists() else ""
+            done = subprocess.CompletedProcess(command, code, *said)
     if status is not None:
         assert done.returncode == status, done.stderr
     return done

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests_support import examples
 
 from voiceface.compare.against import against_paper, paper_tasks, printed
 from voiceface.compare.published import column
@@ -168,7 +169,7 @@ def test_tasks_of_the_papers() -> None:
     assert paper_tasks([]) == []
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(
     st.lists(st.sampled_from(["trinet", "kim", "drl", "pins", "svhf", "dimnet_g", "dimnet_ig", ""]), unique=True),
     st.sampled_from([SYNTHETIC, PINS]),

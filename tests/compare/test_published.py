@@ -8,6 +8,7 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests_support import examples
 
 from voiceface.compare.published import FILE, column, protocol_of, published, published_row
 from voiceface.compare.table import Column, Group, Row, columns_of
@@ -247,7 +248,7 @@ def test_marks_and_second_hand() -> None:
     assert protocol_of(*one("drl-2", "drl"))["identities"] == 250
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(
     st.sampled_from(["1:2", "1:10", "AUC", "EER", "mAP", "R@5", "median_rank"]),
     st.sampled_from(["U", "G", "N", "A", "E", "F", "GN", "GE", "GNA", "GEFA", "male", "female"]),

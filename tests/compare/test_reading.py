@@ -17,6 +17,7 @@ import pytest
 from checkpoint_support import change_config, save
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests_support import examples
 
 from voiceface.compare import reading
 from voiceface.compare.grouping import compare_results
@@ -381,7 +382,7 @@ PARTS = ("model", "data", "environment", "training", "scores")
 ODD = (None, True, -1, 0, 3.7, 1e18, 10**30, "", "x", "\x1b[31m", [], [1], {}, {"a": 1})
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(st.sampled_from(PARTS), st.integers(0, 999), st.integers(0, 999), st.sampled_from(ODD), st.booleans())
 def test_a_file_without_a_seal_that_was_edited_is_compared_or_named(
     part: str, at: int, deeper: int, odd: Any, gone: bool

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests_support import examples
 
 from voiceface.compare.significance import holm, pair_p_values, paired_tests
 from voiceface.scores.confidence import identity_effects, paired_difference
@@ -20,7 +21,7 @@ def rejected(p_values: list[float], alpha: float) -> set[int]:
 
 
 @given(st.lists(st.floats(0.0, 1.0), min_size=1, max_size=12), st.floats(0.001, 0.5))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_holm_rejects_what_its_procedure_rejects(p_values, alpha):
     corrected = holm(np.array(p_values))
     sure = {i for i, p in enumerate(corrected) if abs(p - alpha) > 1e-12}
@@ -71,7 +72,7 @@ def test_models_that_are_the_same_do_not_differ_and_strangers_are_not_compared()
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(2, 6), st.integers(3, 20))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 def test_p_values_are_symmetric_and_those_of_one_pair(seed, number, people):
     rng = np.random.default_rng(seed)
     values, effects = rng.uniform(size=number), rng.normal(size=(number, people)) / people

@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests_support import examples
 
 from voiceface.data.bundles import Clip, Person, encode_flac, encode_jpeg
 from voiceface.data.clips import change_speed, jitter_face, speed_samples
@@ -162,7 +163,7 @@ def naive_jitter(image: np.ndarray, brightness: float, saturation: float) -> np.
 
 
 @given(st.integers(0, 9), st.floats(0, 2), st.floats(0, 2))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_jitter_is_its_formula_to_the_roundings(seed: int, brightness: float, saturation: float):
     image = np.random.default_rng(seed).integers(0, 256, (5, 7, 3), dtype=np.uint8)
     jittered = jitter_face(image, brightness, saturation)

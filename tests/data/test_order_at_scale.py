@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests_support import examples
 
 from voiceface.data import index as index_file
 from voiceface.data.index import COLUMNS, Bundle, Index, read_index
@@ -36,7 +37,7 @@ def table(bundles: list[Bundle], columns: tuple[str, ...] = COLUMNS) -> bytes:
 
 
 @given(BUNDLES, st.permutations(COLUMNS), st.integers(1, 200))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 def test_an_index_reads_back_as_it_was_written(bundles: list[Bundle], columns: list[str], chunk: int):
     whole, index_file.CHUNK = index_file.CHUNK, chunk
     try:

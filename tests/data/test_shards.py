@@ -9,6 +9,7 @@ import soundfile
 import webdataset
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests_support import examples
 
 from voiceface.data.bundles import Clip, Person, deal, write_bundles
 from voiceface.data.index import Bundle
@@ -17,7 +18,7 @@ from voiceface.errors import UserError
 
 
 @given(st.integers(0, 60), st.integers(0, 60), st.integers(1, 9), st.integers(1, 9), st.integers(0, 5))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_deal_stores_each_clip_once_evenly_and_both_kinds_in_every_bundle(voices, faces, max_voices, max_faces, seed):
     if not voices + faces:
         return

@@ -11,6 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, UnidentifiedImageError
+from tests_support import examples
 
 from voiceface.data.bundles import encode_flac, encode_jpeg
 from voiceface.data.clips import cut_face, cut_voice
@@ -43,7 +44,7 @@ def digest(batch: dict) -> list:
 
 
 @given(st.lists(st.integers(1, 12), min_size=2, max_size=30), st.integers(1, 6), st.integers(1, 3), st.integers(0, 3))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=examples(200), deadline=None)
 def test_plan_holds_distinct_people_and_no_bundle_twice(counts, people, world, epoch):
     identities = np.repeat(np.arange(len(counts)), counts)
     identities = np.random.default_rng(0).permutation(identities)
@@ -226,7 +227,7 @@ def test_ranks_take_different_substitutes(make_corpus):
 
 
 @given(st.integers(20, 200), st.sampled_from([1.0, 1.25, 1.5]), st.integers(8, 120), st.floats(0.5, 1.5))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 def test_cut_face_takes_the_middle_at_the_right_scale(stored, stored_margin, size, margin):
     margin = min(margin, stored_margin)
     ramp = np.tile(np.linspace(20, 230, stored)[None, :, None], (stored, 1, 3)).astype(np.uint8)

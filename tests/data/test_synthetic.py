@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests_support import examples
 
 from voiceface.data import synthetic
 from voiceface.data.synthetic import (
@@ -106,7 +107,7 @@ def test_population_follows_the_documented_law():
     assert {p.attributes["first_language"] for p in people} == set(LANGUAGES)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(st.floats(-8, 8), st.floats(-8, 8))
 def test_age_rises_with_its_latent_value(one, other):
     assert 20 <= age_in_years(one) <= 80

@@ -10,7 +10,7 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from tests_support import voiceface
+from tests_support import examples, voiceface
 
 from voiceface.data.bundles import Clip, Person, encode_flac, encode_jpeg
 from voiceface.data.check import corpus_problems
@@ -25,7 +25,7 @@ counts = st.dictionaries(st.sampled_from(["", "a", "b", "c"]), st.integers(1, 12
 
 
 @given(counts, counts, st.integers(1, 5), st.integers(1, 5))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 def test_dealt_bundles_with_both_kinds_are_of_one_video(voices, faces, max_voices, max_faces):
     person = Person(
         "p",

@@ -2,6 +2,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests_support import examples
 from torch import nn
 from torch.nn import functional as F
 
@@ -131,7 +132,7 @@ def test_embedding_does_not_depend_on_the_batch(name: str) -> None:
         assert (net(batch) - alone).abs().max() > 1e-3 * alone.abs().max()
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=examples(12), deadline=None)
 @given(st.lists(st.integers(1, 26_000), min_size=2, max_size=4))
 def test_small_is_independent_of_the_batch_at_any_lengths(lengths: list[int]) -> None:
     net = build("voice_small")

@@ -5,6 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests_support import examples
 from torch import nn
 from torch.nn import functional as F
 
@@ -82,7 +83,7 @@ def test_vggvox_counts_the_steps_that_its_layers_give() -> None:
     assert steps.tolist() == wanted
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(st.lists(st.integers(100, 1150), min_size=1, max_size=4))
 def test_vggvox_cuts_the_authors_buckets(frames: list[int]) -> None:
     x = torch.arange(max(frames)).float().expand(len(frames), 2, -1)
@@ -232,7 +233,7 @@ def test_dimnet_has_the_published_layers(dim: int, count: int) -> None:
     assert {n.split(".")[1] for n in net.state_dict()} == {str(i) for i in (0, 1, 3, 4, 6, 7, 9, 10, 12)}
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(st.lists(st.integers(98, 400), min_size=1, max_size=3))
 def test_dimnet_counts_the_steps_that_its_layers_give(frames: list[int]) -> None:
     net = DIMNetVoice(8).eval()

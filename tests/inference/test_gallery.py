@@ -12,6 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from inference_support import make, write_face
+from tests_support import examples
 
 from voiceface.errors import UserError
 from voiceface.inference import search
@@ -37,7 +38,7 @@ def brute(query: np.ndarray, gallery: np.ndarray, top: int, space: str) -> tuple
     return order, [scores[i] for i in order]
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(
     st.integers(0, 10**6),
     st.integers(1, 60),

@@ -18,6 +18,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from tests_support import examples
 
 from voiceface.data.synthetic import SyntheticOptions, person
 from voiceface.data.synthetic.face import face_clip
@@ -104,7 +105,7 @@ def test_networks_against_a_naive_forward_pass(row, size):
         np.testing.assert_allclose(output[0].permute(1, 2, 0), expected, atol=2e-5)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(
     count=st.sampled_from([0, 1, 2, 7, 40, 300]),
     overlap=st.sampled_from([0.3, 0.5, 0.7]),
@@ -130,7 +131,7 @@ def test_suppression_against_a_double_loop(count, overlap, of_smaller, seed):
     assert suppress(boxes, overlap, of_smaller).tolist() == expected
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(st.integers(1, 13), st.integers(1, 13), st.data())
 def test_a_level_is_the_mean_over_exact_areas(height, width, data):
     rows, columns = data.draw(st.integers(1, height)), data.draw(st.integers(1, width))

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests_support import examples
 
 from voiceface.errors import UserError
 from voiceface.prepare.chosen import chosen, named
@@ -18,7 +19,7 @@ class Someone:
 PEOPLE = [Someone(f"p{i}", split) for i, split in enumerate(["train"] * 6 + ["val"] * 2 + ["test"] * 3)]
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=examples(40))
 @given(
     st.lists(st.sampled_from(["train", "val", "test"]), min_size=1, max_size=20), st.integers(min_value=1, max_value=25)
 )

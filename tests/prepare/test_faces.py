@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
+from tests_support import examples
 
 from voiceface.prepare.faces import read_face
 from voiceface.prepare.rejected import Rejected
@@ -52,7 +53,7 @@ def test_a_square_of_the_right_size_passes_unchanged(tmp_path: Path) -> None:
     np.testing.assert_array_equal(pixels, noise(64, 64))
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(height=st.integers(32, 90), width=st.integers(32, 90))
 def test_the_central_square_is_cut(tmp_path_factory: pytest.TempPathFactory, height: int, width: int) -> None:
     path = tmp_path_factory.mktemp("f") / "a.png"

@@ -12,6 +12,7 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from tests_support import examples
 
 from voiceface.data.bundles import Reject
 from voiceface.data.shards import Corpus
@@ -154,7 +155,7 @@ def test_linked_folders_are_read(tmp_path: Path) -> None:
 NAMES = st.sampled_from(["x.wav", "x.flac", "x.wav.mp3", "x.flac.wav", "x", "y.z.wav", "y.z.mp3", "y.wav", "v/x.wav"])
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(names=st.sets(NAMES, min_size=1))
 def test_keys_are_unique_and_relative(tmp_path_factory: pytest.TempPathFactory, names: set[str]) -> None:
     root = empty_people(tmp_path_factory.mktemp("k"), 2)
@@ -172,7 +173,7 @@ def test_keys_are_unique_and_relative(tmp_path_factory: pytest.TempPathFactory, 
         assert {"p00/voice/x.wav", "p00/voice/x.flac"} <= set(keys)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(count=st.integers(2, 40), seed=st.integers(0, 5))
 def test_seeded_split(tmp_path_factory: pytest.TempPathFactory, count: int, seed: int) -> None:
     root = empty_people(tmp_path_factory.mktemp("s"), count)

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from speech_support import hush, speech
+from tests_support import examples
 
 from voiceface.data.bundles import Reject
 from voiceface.data.shards import Corpus
@@ -78,7 +79,7 @@ def numbers(path: Path, fps: float) -> list[tuple[float, int]]:
     return [(round(time, 3), shown(image[30:])) for time, image in read_frames(path, fps)]
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=examples(15), deadline=None)
 @given(rate=st.sampled_from([5, 10, 25, 30]), fps=st.sampled_from([0.5, 1, 3, 7, 10, 60]))
 def test_frames_of_a_second(tmp_path_factory: pytest.TempPathFactory, rate: int, fps: float) -> None:
     path = video(tmp_path_factory.mktemp("v") / "a.mp4", 40 / rate, rate, np.zeros(0, np.int16))

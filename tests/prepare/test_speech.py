@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.signal import resample_poly
 from speech_support import hush, speech
+from tests_support import examples
 
 from voiceface.prepare.speech import SAMPLE_RATE, Rejected, VoiceOptions, read_speech, read_voice
 from voiceface.prepare.vad import speech_spans
@@ -99,7 +100,7 @@ def test_passband_is_flat_and_aliases_are_gone(tmp_path: Path, hz: float, low: f
     assert low < 20 * np.log10(spectrum[round(seen / 2)] / 0.5 + 1e-12) < high
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=examples(15), deadline=None)
 @given(rate=st.sampled_from([8000, 16000, 22050, 44100]), count=st.integers(12_000, 30_000), channels=st.integers(1, 3))
 def test_length_is_kept(tmp_path_factory: pytest.TempPathFactory, rate: int, count: int, channels: int) -> None:
     path = tmp_path_factory.mktemp("v") / "a.wav"

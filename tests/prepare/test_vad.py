@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from speech_support import hush, speech
+from tests_support import examples
 
 from voiceface.__main__ import main
 from voiceface.prepare.speech import read_voice, regions_of
@@ -90,7 +91,7 @@ def naive_webrtc(voiced: list[bool]) -> list[tuple[int, int]]:
     return [*spans, (start * 320, len(voiced) * 320)] if inside else spans
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(st.lists(st.booleans(), max_size=40), st.integers(0, 319))
 def test_webrtc_rule(voiced: list[bool], rest: int) -> None:
     from voiceface.prepare import vad
@@ -125,7 +126,7 @@ def test_webrtc_finds_the_vowels() -> None:
     assert heard[:30_000].mean() < 0.2
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.lists(st.tuples(st.integers(1, 12_000), st.integers(1, 700_000)), min_size=1, max_size=8))
 def test_regions(gaps: list[tuple[int, int]]) -> None:
     spans, position = [], 0

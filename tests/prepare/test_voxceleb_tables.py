@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests_support import examples
 
 from voiceface.errors import UserError
 from voiceface.prepare.voxceleb.metadata import VoxPerson, aliases, find_beside, read_metadata
@@ -121,7 +122,7 @@ def test_trinet_trains_on_the_second_and_tests_on_the_first():
     assert set(found.values()) == {"train", "val", "test"}
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=examples(15), deadline=None)
 @given(st.integers(0, 5), st.permutations(range(1251)))
 def test_kim_depends_on_the_seed_and_on_nothing_else(seed, order):
     people = crowd(1, 1251)

@@ -6,6 +6,7 @@ from contextlib import suppress
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests_support import examples
 
 from voiceface.errors import UserError
 from voiceface.prepare.people import Source
@@ -82,7 +83,7 @@ GOOD = {
 PARTS = ["..", ".", "", "wav", "id10001", "1.6", "a\x07", "a\udcff", "a\rb.jpg", "...", "..jpg", ".jpg", "-", "\\"]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(
     st.sampled_from(sorted(GOOD)),
     st.lists(st.tuples(st.integers(0, 5), st.booleans(), st.sampled_from(PARTS)), max_size=2),

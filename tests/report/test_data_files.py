@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from leaderboard_support import comparisons, measured, rich_comparison
+from tests_support import examples
 
 from voiceface.compare.table import Cell, Comparison, Group, Row, columns_of
 from voiceface.report.data_files import to_csv, to_json
@@ -18,7 +19,7 @@ from voiceface.report.escaping import spreadsheet
 from voiceface.report.formats import render
 from voiceface.report.leaderboard import plain_leaderboard
 
-FAST = settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+FAST = settings(max_examples=examples(30), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 LED = set("=+-@\t\r\n'＝＋－＠")  # noqa: RUF001
 COLUMNS = tuple(columns_of("AUC"))
 

@@ -15,13 +15,14 @@ from leaderboard_support import comparisons, measured, naive, published, rich_co
 from markdown_it import MarkdownIt
 from pylatexenc.latex2text import LatexNodes2Text
 from pylatexenc.latexwalker import LatexEnvironmentNode, LatexWalker
+from tests_support import examples
 
 from voiceface.compare.table import Cell, Comparison, Group, Row
 from voiceface.report.blocks import clean
 from voiceface.report.documents import to_latex, to_markdown
 from voiceface.report.escaping import latex, markdown
 
-FAST = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+FAST = settings(max_examples=examples(25), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 COLUMN = rich_comparison().groups[0].columns[:1]
 
 
@@ -102,7 +103,7 @@ def test_markdown_tables_are_rectangular_and_names_are_read_back(comparison: Com
                 assert any(shown.startswith(naive(cell, column)) for shown in cells)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(st.text(alphabet=st.characters(codec="utf-8") | st.sampled_from("\\`*_{}[]<>|~&#$+-.=!1) "), max_size=25))
 def test_any_text_is_text_in_markdown(name: str):
     tables = markdown_tables(f"| {markdown(name)} | x |\n| --- | --- |\n")
@@ -156,7 +157,7 @@ def test_latex_tables_are_rectangular_and_nothing_is_lost(comparison: Comparison
 LATIN = "".join(map(chr, range(33, 127))).replace('"', "") + "éÀüñçåŠőßøŁæ±→≈ "
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(st.text(alphabet=LATIN, max_size=25))
 def test_latin_names_are_read_back_from_latex(name: str):
     source = latex(name)

@@ -8,12 +8,13 @@ from hypothesis import HealthCheck, given, settings
 from leaderboard_support import COLUMNS, comparisons, measured, naive, published, rich_comparison, study
 from rich.cells import cell_len
 from rich.console import Console
+from tests_support import examples
 
 from voiceface.compare.table import EMPTY, Cell, Comparison, Group, Row
 from voiceface.report.blocks import SIGMA
 from voiceface.report.leaderboard import leaderboard, plain_leaderboard, print_leaderboard
 
-FAST = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+FAST = settings(max_examples=examples(25), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def values_of(text: str, name: str) -> list[str]:

@@ -16,6 +16,7 @@ from compare_support import write
 from hypothesis import HealthCheck, given, settings
 from leaderboard_support import comparisons, measured, published, rich_comparison
 from PIL import Image
+from tests_support import examples
 
 from voiceface.compare.grouping import compare_results
 from voiceface.compare.reading import find_results
@@ -25,7 +26,7 @@ from voiceface.report.cells import percent
 from voiceface.report.page import to_html
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-FAST = settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+FAST = settings(max_examples=examples(10), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 EVIL = "<script>alert(1)</script>"
 MODELS = 10
 

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.distance import cdist
 from scipy.stats import pointbiserialr, spearmanr
+from tests_support import examples
 
 from voiceface.scores.agreement import agreement_correlations, correlate, distance_matrix, identity_means
 
@@ -16,7 +17,7 @@ def pairs(count, symmetric):
     return list(itertools.combinations(range(count), 2) if symmetric else itertools.permutations(range(count), 2))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(st.lists(st.sampled_from("abc"), min_size=3, max_size=9), st.booleans(), st.integers(0, 99))
 def test_correlations_are_those_of_a_loop_over_pairs(values, symmetric, seed):
     distances = np.random.default_rng(seed).integers(0, 6, (len(values), len(values))).astype(float)

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 from sklearn.metrics import average_precision_score
+from tests_support import examples
 
 from voiceface.errors import UserError
 from voiceface.scores.galleries import GALLERIES, gallery_records, missing_galleries, repeats_interval
@@ -112,7 +113,7 @@ def test_a_matrix_gives_what_its_embeddings_give():
     assert len(by_table) == 14
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=2, max_size=9).filter(lambda v: np.std(v) > 1e-3), st.floats(0.5, 0.99))
 def test_the_interval_is_scipys(values, level):
     low, high = stats.t.interval(level, len(values) - 1, loc=np.mean(values), scale=stats.sem(values))

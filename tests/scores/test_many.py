@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests_support import examples
 
 from voiceface.scores.confidence import identity_interval
 from voiceface.scores.many import CANDIDATES, match_many
@@ -55,7 +56,7 @@ def _share(own, others):
     return 0.0 if max(others) > own else 1.0 / (1 + sum(other == own for other in others))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(st.integers(0, 10**6), SIZES, st.sampled_from([None, 1, 2, 4]))
 def test_equals_all_draws(seed, sizes, levels):
     scores, query_identity, items, masks = draw(seed, sizes, levels)
@@ -70,7 +71,7 @@ def test_equals_all_draws(seed, sizes, levels):
             assert result.pairs == (np.bincount(query_identity) * items[: len(mask)])[enough].sum()
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=examples(15), deadline=None)
 @given(st.integers(0, 10**6), st.sampled_from([None, 5]))
 def test_two_candidates_are_the_mean_of_w(seed, levels):
     sizes = np.random.default_rng(seed).integers(1, 6, (12, 2))

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests_support import examples
 
 from voiceface.scores import places
 from voiceface.scores.matching import Counts, accuracy, count
@@ -38,7 +39,7 @@ def brute_force(scores, query_identity, items):
     return wins, ties
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(
     st.integers(0, 10**6),
     SIZES,

@@ -5,6 +5,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests_support import examples
 
 from voiceface.errors import UserError
 from voiceface.scores import on_device
@@ -49,7 +50,7 @@ def assert_same(found, expected):
             np.testing.assert_array_equal(getattr(mine, name), getattr(other, name), err_msg=name)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(
     st.integers(0, 10**6),
     SIZES,
@@ -113,7 +114,7 @@ def pairs(queries, gallery, identity, items):
     return scores, labels, weights
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(st.integers(0, 10**6), SIZES, st.sampled_from([None, (-1.0, 1.0)]), st.sampled_from([2, 64, 1 << 16]))
 def test_the_histogram_is_as_near_to_the_exact_curve_as_it_says(seed, sizes, values, cells):
     queries, gallery, identity, items = draw(seed, sizes, [2], values)

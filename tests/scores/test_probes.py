@@ -16,6 +16,7 @@ from sklearn.metrics import average_precision_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
+from tests_support import examples
 
 from voiceface.errors import UserError
 from voiceface.measures import voice_measures
@@ -44,7 +45,7 @@ def people(count, dimensions=8, clips=4, seed=0, shift=0.0):
     return embeddings, identity, table
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 2), st.booleans()), min_size=1, max_size=6))
 def test_average_precision_is_the_mean_over_all_orders_of_tied_items(items):
     decisions, positive = (np.array(column) for column in zip(*items, strict=True))
@@ -99,7 +100,7 @@ def test_a_probe_is_a_linear_svm_on_the_drawn_splits(monkeypatch):
     assert (found["identities"], found["trials"], found["n"]) == (30, 6, 2 * 2 * 4)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(
     st.lists(st.integers(1, 6), min_size=10, max_size=25),
     st.integers(5, 20),

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
+from tests_support import examples
 
 from voiceface.errors import UserError
 from voiceface.scores import clips as clips_module
@@ -223,7 +224,7 @@ def listed(sims, voices, faces, strata):
     return list_auc(clips.rows("v2f"), clips.voices.owner, clips.faces.sizes, masks, threads=1)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=examples(20), deadline=None)
 @given(st.integers(0, 10**6), st.sampled_from([None, 1, 2]))
 def test_auc_over_all_lists_equals_scikit_learn(seed, levels):
     sims, voices, faces = world(seed, levels)

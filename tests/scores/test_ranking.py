@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests_support import examples
 
 from voiceface.scores.confidence import student_interval
 from voiceface.scores.ranking import jackknife_influence, rank
@@ -21,7 +22,7 @@ def without_each(rows, query_identity, items, ks, threads=None):
     return rank(rows, query_identity, items, None, ks, threads)[0].without
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.integers(0, 10**6), SIZES, st.sampled_from([None, 1, 2, 5]), st.integers(0, 2))
 def test_equals_scoring_every_smaller_gallery(seed, sizes, levels, distractors):
     rng = np.random.default_rng(seed)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests_support import examples
 
 from voiceface.errors import UserError
 from voiceface.scores.confidence import identity_interval
@@ -80,7 +81,7 @@ def test_few_people_have_no_interval_among_many_candidates():
         assert (record["ci_low"] is not None) == known
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=examples(15), deadline=None)
 @given(st.integers(0, 10**6), st.integers(2, 8))
 def test_a_constant_scorer_scores_chance(seed, n):
     _, voices, faces = world(1)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests_support import examples
 
 from voiceface.scores.ranking import rank
 from voiceface.scores.retrieval import available_k, mean_average_precision, median_rank, recall_at
@@ -31,7 +32,7 @@ def first_hit(order, relevant):
     return next(place for place, item in enumerate(order, 1) if item in relevant)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(st.integers(0, 10**6), st.integers(1, 4), st.integers(1, 4))
 def test_tied_items_are_in_random_order(seed, relevant, levels):
     items = [relevant, 6 - relevant]
@@ -55,7 +56,7 @@ def test_tied_items_are_in_random_order(seed, relevant, levels):
     assert ranks.open.tolist() == is_open
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(st.integers(0, 10**6), st.lists(st.tuples(st.integers(1, 3), st.integers(1, 9)), min_size=2, max_size=6))
 def test_without_ties_equals_sorting(seed, sizes):
     queries, items = np.array(sizes).T

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests_support import examples
 
 from voiceface.errors import UserError
 from voiceface.scores import score
@@ -82,7 +83,7 @@ def test_exact_accuracy_draws_two_people_and_then_clips():
         assert record["trials"] == triplets
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=examples(15), deadline=None)
 @given(st.integers(0, 10**6), st.sampled_from(["cosine", "euclidean", "matrix"]))
 def test_order_of_clips_and_names_of_people_do_not_matter(seed, similarity):
     v, voice_identity, f, face_identity, table = people(seed)
@@ -103,7 +104,7 @@ def test_order_of_clips_and_names_of_people_do_not_matter(seed, similarity):
         assert a == pytest.approx(b, abs=1e-7)  # the AUC's interval sums in float32
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=examples(15), deadline=None)
 @given(st.integers(0, 10**6))
 def test_monotone_transforms_and_swapped_directions(seed):
     v, voice_identity, f, face_identity, table = people(seed)

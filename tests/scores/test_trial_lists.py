@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests_support import examples
 
 from voiceface.embeddings import people_aliases
 from voiceface.errors import UserError
@@ -76,7 +77,7 @@ def test_different_clips_do_not_meet(name, key):
     assert not found(key, name)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(VIDEOS, VIDEOS, st.integers(0, 99999), st.integers(0, 99999))
 def test_both_voice_schemes_meet_exactly_where_video_and_number_are_the_same(video, other, number, another):
     name = f"Ann_Example/{video}_00{number:05d}.wav"

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import t as student
 from sklearn.metrics import average_precision_score, roc_auc_score
+from tests_support import examples
 
 from voiceface.embeddings import people_aliases
 from voiceface.errors import UserError
@@ -117,7 +118,7 @@ def derivatives(trials, statistic):
     return [(at(p, step) - at(p, -step)) / (2 * step) for p in everybody]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(SEEDS, st.sampled_from([None, 2, 4]), st.sampled_from(["cosine", "euclidean"]))
 def test_verification_equals_lists_of_scores(seed, levels, kind):
     rng = np.random.default_rng(seed)
@@ -135,7 +136,7 @@ def test_verification_equals_lists_of_scores(seed, levels, kind):
         assert r["ties"] == sum(score in both for score in scores)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=examples(15), deadline=None)
 @given(SEEDS, st.sampled_from([None, 4]), st.sampled_from([0.95, 0.5]))
 def test_interval_of_the_auc_is_that_of_its_derivative_by_each_person(seed, levels, level):
     rng = np.random.default_rng(seed)
@@ -171,7 +172,7 @@ def test_interval_of_the_eer_is_that_of_its_derivative_on_a_long_list():
     assert rate["ci_high"] - rate["ci_low"] == pytest.approx(high - low, rel=0.1)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(SEEDS, st.sampled_from(["v2f", "f2v"]), st.integers(2, 4), st.sampled_from([None, 2, 3]))
 def test_matching_equals_a_loop_over_rows(seed, direction, candidates, levels):
     rng = np.random.default_rng(seed)
@@ -215,7 +216,7 @@ def test_interval_of_two_candidates_is_the_identity_interval_of_the_row_counts()
     assert (r["ci_low"], r["ci_high"]) == pytest.approx(identity_interval(credit / np.maximum(m, 1), m), abs=1e-12)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=examples(15), deadline=None)
 @given(SEEDS, st.sampled_from(["v2f", "f2v"]))
 def test_retrieval_equals_plain_rankings(seed, direction):
     rng = np.random.default_rng(seed)
@@ -250,7 +251,7 @@ KINDS = [("verification", "both"), ("matching", "v2f"), ("matching", "f2v"), ("r
 
 
 @pytest.mark.parametrize(("kind", "direction"), KINDS)
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=examples(8), deadline=None)
 @given(SEEDS, st.sampled_from([None, 2]))
 def test_order_means_nothing(kind, direction, seed, levels):
     rng = np.random.default_rng(seed)

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score, roc_curve
+from tests_support import examples
 
 from voiceface.errors import UserError
 from voiceface.scores.confidence import student_interval
@@ -24,7 +25,7 @@ def slow_eer(scores, labels, weights):
     raise AssertionError
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(st.integers(0, 10**6), st.integers(2, 40), st.sampled_from([None, 2, 5]), st.booleans())
 def test_lists_equal_scikit_learn(seed, trials, levels, weighted):
     rng = np.random.default_rng(seed)
@@ -95,7 +96,7 @@ def trials_of(scores, voice_identity, faces, mask):
     return [np.array(column) for column in zip(*rows, strict=True)] if rows else None
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=examples(40), deadline=None)
 @given(st.integers(0, 10**6), SIZES, st.sampled_from([None, 1, 3, 30]))
 def test_strata_equal_loops_over_all_pairs(seed, sizes, levels):
     scores, voice_identity, faces, masks = draw(seed, sizes, levels)

@@ -1,0 +1,115 @@
+"""Runs `voiceface` commands in forks of one process that has imported everything: a command costs no import of torch.
+
+A fork runs `voiceface.__main__.main` with the words, environment and folder that it is given. What a user's own process
+does beside that (`python -m voiceface`, the launch of further processes) needs `tests_support.voiceface(fresh=True)`.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+
+class ForkServer:
+    """The server, started when it is first asked.
+
+    Args:
+        environment: Of the server; libraries read it when they are imported.
+    """
+
+    def __init__(self, environment: dict[str, str]) -> None:
+        self.server = subprocess.Popen(
+            [sys.executable, __file__], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def run(self, jobs: list[dict[str, Any]]) -> int:
+        """Run jobs side by side, as torchrun does: the first that fails ends the others.
+
+        Args:
+            jobs: See `job`.
+
+        Returns:
+            0, or the exit status of the first that failed, minus the signal's number where one ended it.
+        """
+        assert self.server.stdin is not None
+        assert self.server.stdout is not None
+        print(json.dumps(jobs), file=self.server.stdin, flush=True)
+        return int(self.server.stdout.readline())
+
+    def close(self) -> None:
+        """End the server."""
+        assert self.server.stdin is not None
+        self.server.stdin.close()
+        self.server.wait()
+
+
+def job(
+    words: Sequence[object], cwd: Path | None, environment: dict[str, str], out: Path, error: Path
+) -> dict[str, Any]:
+    """What one fork does: the words after `voiceface`, where, in which environment, and the files that it prints to."""
+    return {
+        "words": [str(word) for word in words],
+        "cwd": None if cwd is None else str(cwd),
+        "environment": environment,
+        "out": str(out),
+        "error": str(error),
+    }
+
+
+def serve() -> None:
+    """Fork for each line of jobs, and answer with an exit status."""
+    import signal
+
+    import voiceface.fit
+    import voiceface.inference.commands  # noqa: F401
+
+    for line in sys.stdin:
+        children = {}
+        for job in json.loads(line):
+            child = os.fork()
+            if child == 0:
+                _run(job)
+            children[child] = job
+        failed = 0
+        while children:
+            child, status = os.wait()
+            children.pop(child)
+            if status and not failed:
+                failed = os.waitstatus_to_exitcode(status)
+                for other in children:
+                    os.kill(other, signal.SIGTERM)
+        print(failed, flush=True)
+
+
+def _run(job: dict[str, Any]) -> NoReturn:
+    """Run in this process, which ends with it."""
+    import voiceface.__main__ as front
+
+    for descriptor, file in ((0, os.devnull), (1, job["out"]), (2, job["error"])):
+        mode = os.O_RDONLY if descriptor == 0 else os.O_WRONLY | os.O_CREAT | os.O_APPEND
+        os.dup2(os.open(file, mode, 0o600), descriptor)
+    status = 1
+    try:
+        os.environ.clear()
+        os.environ |= job["environment"]
+        if job["cwd"] is not None:
+            os.chdir(job["cwd"])
+        sys.argv = [str(Path(front.__file__)), *job["words"]]
+        status = front.main(job["words"])
+    except SystemExit as stop:
+        status = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
+        if isinstance(stop.code, str):
+            print(stop.code, file=sys.stderr)
+    except BaseException:
+        traceback.print_exc()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+if __name__ == "__main__":
+    serve()
