@@ -27,14 +27,23 @@ def load(name: str | Path, device: str = "cpu") -> Model:
         device: `cpu`, `cuda`, `cuda:1`.
 
     Raises:
-        voiceface.errors.UserError: There is none, it was damaged, or there is no such device.
+        voiceface.errors.UserError: There is none, it was damaged, or there is no such device; or an installed library
+            does not load, such as a torchaudio of another release than torch.
     """
     from voiceface.checkpoints import find_checkpoint
 
     folder = find_checkpoint(name)
-    from voiceface.inference.model import Model
+    try:
+        from voiceface.inference.model import Model
 
-    return Model(folder, device)
+        return Model(folder, device)
+    except (ImportError, OSError, RuntimeError, AttributeError) as error:
+        from voiceface.environment import load_problem
+        from voiceface.errors import UserError
+
+        if problem := load_problem(error):
+            raise UserError(problem) from None
+        raise
 
 
 def list_checkpoints() -> list[Any]:

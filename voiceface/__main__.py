@@ -147,10 +147,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except OSError as error:
-        if error.filename is None or error.errno not in (errno.EACCES, errno.EPERM, errno.ENAMETOOLONG):
+    except Exception as error:
+        from voiceface.environment import load_problem
+
+        denied = (errno.EACCES, errno.EPERM, errno.ENAMETOOLONG)
+        if problem := load_problem(error):
+            print(f"voiceface: {problem}", file=sys.stderr)
+        elif isinstance(error, OSError) and error.filename is not None and error.errno in denied:
+            name = f"{error.filename}: {os.strerror(error.errno).lower()}"
+            print(f"voiceface: {name}; name another place", file=sys.stderr)
+        else:
             raise
-        print(f"voiceface: {error.filename}: {os.strerror(error.errno).lower()}; name another place", file=sys.stderr)
         return 2
 
 

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import pytorch_lightning as pl
 import torch
+import torchaudio  # noqa: F401  # one that does not load fails here in one line, inside jsonargparse in a hundred
 from jsonargparse import ArgumentError
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.callbacks import ModelCheckpoint
@@ -23,6 +24,7 @@ from voiceface.data.leaks import identities_of
 from voiceface.data.module import VoxVGGDataModule
 from voiceface.errors import UserError
 from voiceface.evaluation import CrossModalMetrics
+from voiceface.few_people import fewer_people
 from voiceface.launch import end_with_launcher, need_folder
 from voiceface.loggers import run_loggers
 from voiceface.method import Method
@@ -48,7 +50,7 @@ class FitCLI(LightningCLI):
 
     Args:
         args: Words for LightningCLI.
-        chosen: Recipe, preset and out, from `voiceface.words.expand`.
+        chosen: What the short words chose, from `voiceface.words.expand`.
     """
 
     def __init__(self, args: Sequence[str], chosen: dict[str, str]) -> None:
@@ -104,6 +106,7 @@ class FitCLI(LightningCLI):
         if config["save_every"] < 1:
             raise UserError(f"--save_every {config['save_every']}: give 1 or more steps")
         check_precision(config["trainer"])
+        self.note = self._fewer_people(config)
         # The saved config.yaml is for other runs too: it holds neither this run's folder nor where it resumed from.
         self.resumed = config.pop("ckpt_path")
         config["ckpt_path"] = None
@@ -124,6 +127,17 @@ class FitCLI(LightningCLI):
                 f"--gpus {wanted}: this machine has {torch.cuda.device_count()} GPUs; leave --gpus out to "
                 "train on the CPU"
             )
+
+    def _fewer_people(self, config: Any) -> str | None:
+        """With the demo preset's own number of people, take as many as a smaller corpus has; a line that says so."""
+        wanted = config["data"]["people"]
+        if self.chosen["people"] != "preset" or not config["data"]["root"]:
+            return None
+        people = fewer_people(config["data"], config["trainer"])
+        if people is None:
+            return None
+        config["data"]["people"] = people
+        return f"--data.people {people}, not the demo preset's {wanted}: the train split has no more people"
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """Log to the run folder, beside the loggers that the user asks for."""
@@ -183,6 +197,8 @@ class FitCLI(LightningCLI):
                 f"{size:,} parameters; data {where}; run folder {self.out}",
                 file=sys.stderr,
             )
+            if self.note:
+                print(self.note, file=sys.stderr)
             same = twin(self.chosen["recipe"], self.chosen["preset"], self.chosen["encoders"])
             if same is not None:
                 print(
@@ -201,6 +217,8 @@ class FitCLI(LightningCLI):
             chosen = {"step": saved["global_step"], "by": MONITOR, "value": value}
         done_with = of_training(self.config[self.subcommand])
         self.metrics.training = {**self.watch.summary(self.trainer, chosen), "settings": done_with}
+        if self.note:
+            self.metrics.training["note"] = self.note
         corpus = self.datamodule.corpus
         self.model.training_data = {"corpus": corpus.name, "version": corpus.version, "split": "train"}
         self.model.training_identities = frozenset(identities_of(corpus, "train"))

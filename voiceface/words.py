@@ -89,7 +89,8 @@ def expand(args: Sequence[str]) -> tuple[list[str], dict[str, str]]:
         args: Words after `voiceface fit`.
 
     Returns:
-        Words for LightningCLI, and what was chosen: `recipe`, `preset`, `encoders`, `out`.
+        Words for LightningCLI, and what was chosen: `recipe`, `preset`, `encoders`, `out`; and `people`: `preset` where
+        the number of people in a batch is the demo preset's, not the user's.
 
     Raises:
         UserError: A word or a recipe is unknown; the message holds the nearest one. Or pretrained weights are not for
@@ -133,7 +134,10 @@ def expand(args: Sequence[str]) -> tuple[list[str], dict[str, str]]:
             raise UserError(f"--gpus {short['gpus']}: give a number of GPUs, 1 or more")
         words += ["--trainer.accelerator=gpu", f"--trainer.devices={short['gpus']}"]
     words += _starts([read_header(path) for path in pretrained], short.get("model"), files, rest)
-    return words + rest, {"recipe": recipe, "preset": preset, "encoders": encoders, "out": short.get("out", "")}
+    own = {word.partition("=")[0] for word in rest} & {"--data.people", "--config", "-c"}
+    people = "preset" if files and preset == "demo" and not own else "user"
+    chosen = {"recipe": recipe, "preset": preset, "encoders": encoders, "out": short.get("out", ""), "people": people}
+    return words + rest, chosen
 
 
 def _value_of(option: str, words: Sequence[str]) -> str | None:

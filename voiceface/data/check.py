@@ -233,34 +233,3 @@ def attribute_coverage(corpus: Corpus) -> dict[str, dict[str, float]]:
         names = [name for name in (people[0] if people else ()) if name != "split"]
         coverage[split] = {name: sum(bool(person[name]) for person in people) / len(people) for name in names}
     return coverage
-
-
-def environment_problems() -> list[str]:
-    """Import the libraries that must be one matched release, and name what does not fit.
-
-    Returns:
-        One line per problem.
-    """
-    import importlib
-
-    problems = []
-    for name in (
-        "torch",
-        "torchvision",
-        "torchaudio",
-        "timm",
-        "torchmetrics",
-        "pytorch_lightning",
-        "webdataset",
-        "soundfile",
-        "av",
-    ):
-        try:
-            importlib.import_module(name)
-        except Exception as error:
-            line = (str(error).strip() or type(error).__name__).splitlines()[0]
-            problems.append(
-                f"{name} does not import ({line}); torch, torchvision and torchaudio must be one matched "
-                "release: install voiceface into a fresh environment"
-            )
-    return problems

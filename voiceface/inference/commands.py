@@ -6,6 +6,7 @@ import os
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -234,6 +235,10 @@ def _check_margin(options: Namespace) -> None:
 
 def _model(options: Namespace) -> "Model":
     import voiceface
+    from voiceface.inference.light_start import without_extras_of_torchmetrics
+
+    with without_extras_of_torchmetrics(), suppress(Exception):  # `load` says in one line what does not load
+        import pytorch_lightning  # noqa: F401
 
     return voiceface.load(options.checkpoint, options.device)
 

@@ -1,0 +1,159 @@
+"""The installed libraries: which are there, and one line that says how to mend one that does not load."""
+
+import importlib
+import re
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from typing import NamedTuple
+
+# torch -> torchvision and torchaudio of the same release. torchvision pins torch in its metadata up to 0.28; torchaudio
+# does so up to 2.10; its 2.11.0 loads with torch 2.11 to 2.14, its 2.11.1 not with torch 2.12 and before. docs/install.md
+# says which of these sets were tested as a whole.
+MATCHED = {
+    "2.8.0": ("0.23.0", "2.8.0"),
+    "2.9.0": ("0.24.0", "2.9.0"),
+    "2.9.1": ("0.24.1", "2.9.1"),
+    "2.10.0": ("0.25.0", "2.10.0"),
+    "2.11.0": ("0.26.0", "2.11.0"),
+    "2.12.0": ("0.27.0", "2.11.0"),
+    "2.12.1": ("0.27.1", "2.11.0"),
+    "2.13.0": ("0.28.0", "2.11.0"),
+    "2.14.0": ("0.29.0", "2.11.0"),
+    "2.14.1": ("0.29.1", "2.11.0"),
+}
+DEFAULT = "2.11.0"  # the set of constraints.txt
+
+# Distribution -> module. The first three are one set.
+LIBRARIES = {
+    "torch": "torch",
+    "torchvision": "torchvision",
+    "torchaudio": "torchaudio",
+    "pytorch-lightning": "pytorch_lightning",
+    "torchmetrics": "torchmetrics",
+    "timm": "timm",
+    "webdataset": "webdataset",
+    "fsspec": "fsspec",
+    "numpy": "numpy",
+    "scipy": "scipy",
+    "numba": "numba",
+    "llvmlite": "llvmlite",
+    "scikit-learn": "sklearn",
+    "matplotlib": "matplotlib",
+    "safetensors": "safetensors",
+    "soundfile": "soundfile",
+    "av": "av",
+    "pillow": "PIL",
+    "PyYAML": "yaml",
+}
+SET = ("torch", "torchvision", "torchaudio")
+# Extra of pyproject.toml -> distributions that it brings.
+EXTRAS = {
+    "prepare": ("mtcnn", "silero-vad", "webrtcvad-wheels"),
+    "import": ("h5py",),
+    "parquet": ("pyarrow",),
+    "export": ("onnx", "onnxscript", "onnxruntime"),
+    "faiss": ("faiss-cpu",),
+    "pack": ("hatchling",),
+    "ray": ("ray",),
+    "remote": ("aiohttp", "s3fs", "huggingface_hub"),
+    "tensorboard": ("tensorboard",),
+    "wandb": ("wandb",),
+}
+
+
+class Library(NamedTuple):
+    """An installed library.
+
+    Attributes:
+        name: Its distribution.
+        version: Empty where it is absent.
+        problem: Why it does not load, in a line that says how to mend it; empty where it does.
+    """
+
+    name: str
+    version: str
+    problem: str
+
+
+def installed_version(distribution: str) -> str:
+    """Version of an installed distribution; empty where it is absent."""
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return ""
+
+
+def libraries() -> Iterator[Library]:
+    """Import each library that voiceface stands on, and say of each whether it loads."""
+    for name, module in LIBRARIES.items():
+        problem = ""
+        try:
+            importlib.import_module(module)
+        except Exception as error:
+            problem = load_problem(error) or f"{name} does not load ({_reason(error)}); {_anew(name)}"
+        yield Library(name, installed_version(name), problem)
+
+
+def load_problem(error: BaseException) -> str | None:
+    """Find the installed library that an exception comes from while it is loaded.
+
+    Args:
+        error: Any exception.
+
+    Returns:
+        One line: the versions that were found, what is wrong, and the pip command that mends it. None where the
+        exception does not come from the import of a library.
+    """
+    names = {module: name for name, module in LIBRARIES.items()}
+    link: BaseException | None = error
+    while link is not None:
+        if isinstance(link, ModuleNotFoundError) and (missing := names.get(str(link.name))) is not None:
+            if missing in SET:
+                return f"{missing} is not installed; {_set_command()}"
+            return f"{missing} is not installed; give `pip install {missing}`"
+        loading = [names[module] for module in _modules_at_import(link) if module in names]
+        # Lightning and torchmetrics import torchvision, which finds fault with torch: the set is what is wrong.
+        culprit = next((name for name in loading if name in SET), loading[-1] if loading else None)
+        if culprit in SET:
+            found = ", ".join(f"{name} {installed_version(name) or '(absent)'}" for name in SET)
+            return f"{found} do not load together ({_reason(link)}); {_set_command()}"
+        if culprit is not None:
+            return f"{culprit} {installed_version(culprit)} does not load ({_reason(link)}); {_anew(culprit)}"
+        link = link.__cause__ or link.__context__
+    return None
+
+
+def _modules_at_import(error: BaseException) -> list[str]:
+    """Top-level packages whose module bodies were running when the exception was raised, outermost first."""
+    found, step = [], error.__traceback__
+    while step is not None:
+        if step.tb_frame.f_code.co_name == "<module>":
+            found.append(str(step.tb_frame.f_globals.get("__name__", "")).partition(".")[0])
+        step = step.tb_next
+    return found
+
+
+def _reason(error: BaseException) -> str:
+    """The first line of what the first of a chain of exceptions says, without the folders in it."""
+    while (cause := error.__cause__ or error.__context__) is not None:
+        error = cause
+    line = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return re.sub(r"(?:/[^/\s:]+)+/(?=[^/\s:]+)", "", line)[:160]
+
+
+def _anew(name: str) -> str:
+    return f"give `pip install --force-reinstall --no-deps {name}=={installed_version(name) or '...'}`"
+
+
+def _set_command() -> str:
+    """The pip command for the set that matches the torch that is installed, or for the default one."""
+    found = installed_version("torch")
+    torch, _, build = found.partition("+")
+    known = torch in MATCHED
+    torch = torch if known else DEFAULT
+    vision, audio = MATCHED[torch]
+    command = f"`pip install --force-reinstall --no-deps torchvision=={vision} torchaudio=={audio}`"
+    if not known:
+        command = f"`pip install torch=={torch} torchvision=={vision} torchaudio=={audio}`"
+    same = " (from the index that torch came from)" if known and build else ""
+    return f"{'matching torch ' + torch if known else 'a matched set'}: {command}{same}"

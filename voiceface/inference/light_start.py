@@ -1,0 +1,32 @@
+"""Lightning without what torchmetrics imports beside it: half of the time that a short command takes to start."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+# torchmetrics imports them where they are installed, for metrics and plots that no command here uses: torchvision
+# brings torch._dynamo with it, and scipy its signal processing.
+BESIDE = ("torchvision", "scipy", "matplotlib")
+
+
+@contextmanager
+def without_extras_of_torchmetrics() -> Iterator[None]:
+    """While the block imports Lightning, torchmetrics takes three libraries for absent; then all is as before.
+
+    For the command line alone: in a process of a user's own, torchmetrics would lack its plots and image metrics.
+    """
+    from lightning_utilities.core import imports
+
+    available, met = imports.package_available, imports.RequirementCache.__bool__
+
+    def package_available(name: str) -> bool:
+        return name not in BESIDE and bool(available(name))
+
+    def requirement_met(cache: Any) -> bool:
+        return (cache.requirement or "").split(">")[0] not in BESIDE and bool(met(cache))
+
+    imports.package_available, imports.RequirementCache.__bool__ = package_available, requirement_met
+    try:
+        yield
+    finally:
+        imports.package_available, imports.RequirementCache.__bool__ = available, met
