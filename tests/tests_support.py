@@ -16,6 +16,7 @@ from voiceface.data.bundles import Clip, Person, encode_flac, encode_jpeg
 from voiceface.prepare.engine import CorpusOptions, build
 
 Counts = tuple[str, int, int]
+ROOT = Path(__file__).parents[1]
 ENVIRONMENT = {"PYTHONPATH": str(Path(__file__).parent), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
 
 

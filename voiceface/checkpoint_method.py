@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from voiceface import __version__
 from voiceface.checkpoint_config import SCHEMA, check_arguments, compatible, default_name
+from voiceface.environment import load_problem
 from voiceface.errors import UserError
 from voiceface.recipes import list_methods
 
@@ -105,6 +106,8 @@ def build_method(what: object, owner: "type[Method]", arguments: Mapping[str, An
     try:
         return owner(**arguments)
     except (AttributeError, TypeError, ValueError, ArithmeticError, RuntimeError, LookupError, MemoryError) as error:
+        if load_problem(error):
+            raise  # an encoder's library does not load: not the arguments' fault
         said = next(iter(str(error).splitlines()), "")[:300]  # torch goes on with where in its own code it happened
         raise UserError(f"{what}: {owner.__name__} cannot be built from its arguments ({said})") from None
 

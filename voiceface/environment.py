@@ -7,8 +7,8 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import NamedTuple
 
 # torch -> torchvision and torchaudio of the same release. torchvision pins torch in its metadata up to 0.28; torchaudio
-# does so up to 2.10; its 2.11.0 loads with torch 2.11 to 2.14, its 2.11.1 not with torch 2.12 and before. docs/install.md
-# says which of these sets were tested as a whole.
+# does so up to 2.10; its 2.11.0 loads with torch 2.11 to 2.14, its 2.11.1 not with torch 2.12 and before.
+# docs/install.md says which of these sets were tested as a whole.
 MATCHED = {
     "2.8.0": ("0.23.0", "2.8.0"),
     "2.9.0": ("0.24.0", "2.9.0"),

@@ -17,7 +17,8 @@ def without_extras_of_torchmetrics() -> Iterator[None]:
     """
     from lightning_utilities.core import imports
 
-    available, met = imports.package_available, imports.RequirementCache.__bool__
+    library: Any = imports
+    available, met = library.package_available, library.RequirementCache.__bool__
 
     def package_available(name: str) -> bool:
         return name not in BESIDE and bool(available(name))
@@ -25,8 +26,8 @@ def without_extras_of_torchmetrics() -> Iterator[None]:
     def requirement_met(cache: Any) -> bool:
         return (cache.requirement or "").split(">")[0] not in BESIDE and bool(met(cache))
 
-    imports.package_available, imports.RequirementCache.__bool__ = package_available, requirement_met
+    library.package_available, library.RequirementCache.__bool__ = package_available, requirement_met
     try:
         yield
     finally:
-        imports.package_available, imports.RequirementCache.__bool__ = available, met
+        library.package_available, library.RequirementCache.__bool__ = available, met
