@@ -70,8 +70,9 @@ def test_every_command_that_needs_torch_names_the_set_in_one_line(
     for name in SET:
         assert f"{name} {installed_version(name)}" in line
     assert "(libtorch.so: undefined symbol: torch_exception_get_what_without_backtrace)" in line
-    vision, audio = MATCHED[Version(installed_version("torch")).public]
-    assert f"torchvision=={vision} torchaudio=={audio}" in line
+    torch_version = Version(installed_version("torch")).public
+    vision, audio = MATCHED[torch_version]
+    assert f"`pip install --force-reinstall torch=={torch_version} torchvision=={vision} torchaudio=={audio}`" in line
     assert [path.name for path in tmp_path.iterdir()] == ["broken"]
 
 
@@ -88,6 +89,7 @@ def test_fit_and_load_name_a_torchaudio_of_another_release(broken: Callable[[str
     for said in (loaded.stdout, fitted.stderr):
         (line,) = said.splitlines()
         assert "do not load together (Could not load this library); matching torch" in line
+        assert "`pip install --force-reinstall --no-deps torchvision==" in line
 
 
 @pytest.mark.parametrize(

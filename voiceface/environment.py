@@ -116,7 +116,7 @@ def load_problem(error: BaseException) -> str | None:
         culprit = next((name for name in loading if name in SET), loading[-1] if loading else None)
         if culprit in SET:
             found = ", ".join(f"{name} {installed_version(name) or '(absent)'}" for name in SET)
-            return f"{found} do not load together ({_reason(link)}); {_set_command()}"
+            return f"{found} do not load together ({_reason(link)}); {_set_command(culprit == 'torch')}"
         if culprit is not None:
             return f"{culprit} {installed_version(culprit)} does not load ({_reason(link)}); {_anew(culprit)}"
         link = link.__cause__ or link.__context__
@@ -145,15 +145,14 @@ def _anew(name: str) -> str:
     return f"give `pip install --force-reinstall --no-deps {name}=={installed_version(name) or '...'}`"
 
 
-def _set_command() -> str:
+def _set_command(torch_too: bool = False) -> str:
     """The pip command for the set that matches the torch that is installed, or for the default one."""
-    found = installed_version("torch")
-    torch, _, build = found.partition("+")
-    known = torch in MATCHED
-    torch = torch if known else DEFAULT
+    torch, _, build = installed_version("torch").partition("+")
+    if torch not in MATCHED:
+        vision, audio = MATCHED[DEFAULT]
+        return f"a matched set: `pip install torch=={DEFAULT} torchvision=={vision} torchaudio=={audio}`"
     vision, audio = MATCHED[torch]
-    command = f"`pip install --force-reinstall --no-deps torchvision=={vision} torchaudio=={audio}`"
-    if not known:
-        command = f"`pip install torch=={torch} torchvision=={vision} torchaudio=={audio}`"
-    same = " (from the index that torch came from)" if known and build else ""
-    return f"{'matching torch ' + torch if known else 'a matched set'}: {command}{same}"
+    what = f"torch=={torch} " if torch_too else "--no-deps "
+    same = ", from the index that torch came from" if build else ""
+    command = f"`pip install --force-reinstall {what}torchvision=={vision} torchaudio=={audio}`"
+    return f"matching torch {torch}: {command}{same}"
