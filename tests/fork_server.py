@@ -1,7 +1,8 @@
 """Runs `voiceface` commands in forks of one process that has imported everything: a command costs no import of torch.
 
 A fork runs `voiceface.__main__.main` with the words, environment and folder that it is given, or a function of a test's
-module. What a user's own process does beside that (`python -m voiceface`, the launch of further processes) needs `tests_support.voiceface(fresh=True)`.
+module. What a user's own process does beside that (`python -m voiceface`, the launch of further processes) needs
+`tests_support.voiceface(fresh=True)`.
 """
 
 import contextlib
@@ -98,7 +99,9 @@ def serve() -> None:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
     rows, names = np.eye(6).repeat(2, axis=0), np.array([*"aabbccddeeff"])
-    score(rows, names, rows, names, {name: {"gender": "mf"[i % 2]} for i, name in enumerate("abcdef")})  # compiled loops
+    score(
+        rows, names, rows, names, {name: {"gender": "mf"[i % 2]} for i, name in enumerate("abcdef")}
+    )  # compiled loops
 
     for line in sys.stdin:
         children = {}
