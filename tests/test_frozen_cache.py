@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,15 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     save_file(voice_encoder("voice_small").state_dict(), files["voice"])
     save_file(face_encoder("face_small").state_dict(), files["face"])
     return files
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """With several, sums differ from run to run in their last bits, which training makes larger."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(autouse=True)
