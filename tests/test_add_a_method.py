@@ -40,7 +40,8 @@ def python(copy: Path, *words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_demo_preset_trains_and_tests_it(copy: Path, tmp_path: Path):
+def test_the_demo_preset_trains_and_tests_it(copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("NUMBA_DISABLE_JIT", "1")  # compiling the copy's loops takes longer than these few scores
     corpus = tone_corpus(tmp_path / "tones", [("train", 2, 2)] * 6 + [("val", 2, 2)] * 3 + [("test", 2, 2)] * 3)
     words = ["--data", corpus, "--out", tmp_path / "run", "--data.people", 4, "--data.workers", 0]
     words += ["--trainer.max_steps", 2, "--trainer.val_check_interval", 1, "--trainer.accelerator", "cpu"]
