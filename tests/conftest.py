@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,22 @@ settings.load_profile("quick")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="write the golden losses of tests/golden anew")
+
+
+@pytest.fixture
+def no_installed_checkpoints(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hides the checkpoints that are installed in this environment, but not those that the test installs itself."""
+    import voiceface.checkpoints as checkpoints
+
+    def place(entry: EntryPoint) -> tuple[str, str]:
+        return entry.name, str(entry.dist.locate_file("")) if entry.dist else ""
+
+    there = {place(entry) for entry in entry_points(group=checkpoints.GROUP)}
+
+    def own(group: str) -> list[EntryPoint]:
+        return [entry for entry in entry_points(group=group) if place(entry) not in there]
+
+    monkeypatch.setattr(checkpoints, "entry_points", own)
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """What the tests of several processes run in each of them."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,6 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
-from voiceface.__main__ import main
 from voiceface.batchnorm import GatheredBatchNorm
 from voiceface.gathering import gather
 from voiceface.method import Method
@@ -128,10 +126,3 @@ def process(rank: int, world: int, folder: str) -> None:
 
     torch.save(found, Path(folder) / f"{rank}.pt")
     dist.destroy_process_group()
-
-
-def command(rank: int, *words: str) -> None:
-    """Run a command of voiceface in a process that has imported everything."""
-    os.environ["OMP_NUM_THREADS"] = "1"
-    torch.set_num_threads(1)
-    assert main(words) in (0, None)

@@ -1,17 +1,24 @@
 """Runs `voiceface` commands in forks of one process that has imported everything: a command costs no import of torch.
 
-A fork runs `voiceface.__main__.main` with the words, environment and folder that it is given. What a user's own process
-does beside that (`python -m voiceface`, the launch of further processes) needs `tests_support.voiceface(fresh=True)`.
+A fork runs `voiceface.__main__.main` with the words, environment and folder that it is given, or a function of a test's
+module. What a user's own process does beside that (`python -m voiceface`, the launch of further processes) needs
+`tests_support.voiceface(fresh=True)`.
 """
 
+import contextlib
+import importlib
 import json
 import os
+import socket
 import subprocess
 import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
+
+# Imported by most commands only when they come to need it, half of the time of a short run; some may be missing.
+LATE = ("voiceface.features", "torch.utils.tensorboard", "s3fs", "sklearn.manifold")
 
 
 class ForkServer:
@@ -48,11 +55,20 @@ class ForkServer:
 
 
 def job(
-    words: Sequence[object], cwd: Path | None, environment: dict[str, str], out: Path, error: Path
+    words: Sequence[object],
+    cwd: Path | None,
+    environment: dict[str, str],
+    out: Path,
+    error: Path,
+    call: str | None = None,
 ) -> dict[str, Any]:
-    """What one fork does: the words after `voiceface`, where, in which environment, and the files that it prints to."""
+    """What one fork does: the words after `voiceface`, where, in which environment, and the files that it prints to.
+
+    With `call`, as `module:function`, the fork calls that with the words instead: strings and numbers.
+    """
     return {
-        "words": [str(word) for word in words],
+        "words": [str(word) for word in words] if call is None else list(words),
+        "call": call,
         "cwd": None if cwd is None else str(cwd),
         "environment": environment,
         "out": str(out),
@@ -60,12 +76,32 @@ def job(
     }
 
 
+def together(number: int) -> dict[str, str]:
+    """What torchrun tells all processes that it starts."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    return {**shared, "WORLD_SIZE": str(number), "LOCAL_WORLD_SIZE": str(number), "TORCHELASTIC_RUN_ID": "forked"}
+
+
 def serve() -> None:
     """Fork for each line of jobs, and answer with an exit status."""
     import signal
 
+    import numpy as np
+
     import voiceface.fit
     import voiceface.inference.commands  # noqa: F401
+    from voiceface.scores import score
+
+    for name in LATE:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
+    rows, names = np.eye(6).repeat(2, axis=0), np.array([*"aabbccddeeff"])
+    score(
+        rows, names, rows, names, {name: {"gender": "mf"[i % 2]} for i, name in enumerate("abcdef")}
+    )  # compiled loops
 
     for line in sys.stdin:
         children = {}
@@ -98,8 +134,13 @@ def _run(job: dict[str, Any]) -> NoReturn:
         os.environ |= job["environment"]
         if job["cwd"] is not None:
             os.chdir(job["cwd"])
-        sys.argv = [str(Path(front.__file__)), *job["words"]]
-        status = front.main(job["words"])
+        if job["call"]:
+            module, _, name = job["call"].partition(":")
+            getattr(importlib.import_module(module), name)(*job["words"])
+            status = 0
+        else:
+            sys.argv = [str(Path(front.__file__)), *job["words"]]
+            status = front.main(job["words"])
     except SystemExit as stop:
         status = stop.code if isinstance(stop.code, int) else int(stop.code is not None)
         if isinstance(stop.code, str):

@@ -5,7 +5,6 @@ import json
 import os
 import resource
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from fork_server import ForkServer, job
+from fork_server import ForkServer, job, together
 
 STATUS = {"KILL": -signal.SIGKILL, "TERM": 128 + signal.SIGTERM, "FULL": 2}
 SLURM = {"SLURM_JOB_NAME": "train", "SLURM_JOB_ID": "1", "SLURM_NTASKS": "1", "SLURM_NTASKS_PER_NODE": "1"}
@@ -106,14 +105,19 @@ class Note(pl.Callback):
 
 
 class Runs:
-    """Runs of `voiceface fit` in forks of one process that has imported everything, which saves most of their time."""
+    """Runs of `voiceface fit` in forks of one process that has imported everything, which saves most of their time.
 
-    def __init__(self) -> None:
+    Args:
+        server: Starts the forks, and stays when this is closed; None: one of its own.
+    """
+
+    def __init__(self, server: ForkServer | None = None) -> None:
         environment = os.environ | {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": path()}
         for name in ("LOCAL_RANK", "VOICEFACE_RUN_FOLDER"):
             environment.pop(name, None)
         self.environment = environment
-        self.server = ForkServer(environment)
+        self.own = None if server else ForkServer(environment)
+        self.server = server or self.own
 
     def __call__(
         self,
@@ -143,22 +147,21 @@ class Runs:
             return status, log.read_text(errors="replace")
         shared = self.environment | (environment or {})
         if processes > 1:
-            with socket.socket() as free:
-                free.bind(("127.0.0.1", 0))
-                shared |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
-            shared |= {"WORLD_SIZE": str(processes), "TORCHELASTIC_RUN_ID": "forked"}
+            shared |= together(processes)
         jobs = []
         for rank in range(processes):
             said = log.with_suffix(f".{rank}")
             said.unlink(missing_ok=True)
             ranks = {"RANK": str(rank), "LOCAL_RANK": str(rank)} if processes > 1 else {}
             jobs.append(job(["fit", *words], None, shared | ranks, said, said))
+        assert self.server is not None
         status = self.server.run(jobs)
         return status, log.with_suffix(".0").read_text(errors="replace")
 
     def close(self) -> None:
         """End the server."""
-        self.server.close()
+        if self.own:
+            self.own.close()
 
 
 def path() -> str:

@@ -31,7 +31,7 @@ def wheels(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[s
 
 
 @pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_installed_checkpoints: None) -> Path:
     folder = tmp_path / "site"
     folder.mkdir()
     monkeypatch.syspath_prepend(folder)
@@ -179,6 +179,7 @@ def test_what_steers_a_terminal_is_not_printed(site: Path, wheels: dict[str, Pat
     assert "free?[2J?" in printed()
 
 
+@pytest.mark.usefixtures("no_installed_checkpoints")
 def test_a_zipped_installation_is_unpacked_into_the_cache(
     tmp_path: Path, wheels: dict[str, Path], checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -14,28 +14,45 @@ from voiceface.errors import UserError
 from voiceface.recipes import list_recipes
 from voiceface.words import expand
 
+LIGHT = [
+    ["--help"],
+    ["list"],
+    ["--version"],
+    *([c, "--help"] for c in ("fit", "test", "embed", "score", "analyze", "prepare", "check", "import-weights")),
+    ["fit", "--modle", "x"],
+    ["fit", "--model", "trinet", "--pretrained", "nowhere"],
+    ["--print_completion", "bash"],
+]
+# Each in a fork of a process that has imported nothing.
+FORKS = """
+import os, sys
+for words in eval(sys.argv[1]):
+    sys.stdout.flush()
+    if os.fork():
+        os.wait()
+        continue
+    from voiceface.__main__ import main
+    try:
+        main(words)
+    except SystemExit:
+        pass
+    heavy = {'torch', 'pytorch_lightning', 'numba', 'scipy', 'timm', 'matplotlib', 'pyarrow'} & set(sys.modules)
+    print('\\nHEAVY', heavy, 'AFTER', words)
+    sys.stdout.flush()
+    os._exit(0)
+"""
 
-@pytest.mark.parametrize(
-    "words",
-    [
-        ["--help"],
-        ["list"],
-        ["--version"],
-        *([c, "--help"] for c in ("fit", "test", "embed", "score", "analyze", "prepare", "check", "import-weights")),
-        ["fit", "--modle", "x"],
-        ["fit", "--model", "trinet", "--pretrained", "nowhere"],
-        ["--print_completion", "bash"],
-    ],
-    ids=" ".join,
-)
-def test_answers_without_importing_torch(words: list[str]):
-    program = (
-        f"import sys; from voiceface.__main__ import main\ntry: main({words!r})\nexcept SystemExit: pass\n"
-        "heavy = {'torch', 'pytorch_lightning', 'numba', 'scipy', 'timm', 'matplotlib', 'pyarrow'} & set(sys.modules)\n"
-        "print('HEAVY', heavy)"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert "HEAVY set()" in done.stdout
+
+@pytest.fixture(scope="module")
+def imported() -> list[str]:
+    """What each of `LIGHT` says last: which heavy packages it imported."""
+    done = subprocess.run([sys.executable, "-c", FORKS, repr(LIGHT)], capture_output=True, text=True, check=True)
+    return done.stdout.splitlines()
+
+
+@pytest.mark.parametrize("words", LIGHT, ids=" ".join)
+def test_answers_without_importing_torch(words: list[str], imported: list[str]):
+    assert f"HEAVY set() AFTER {words}" in imported
 
 
 def test_mistakes_are_answered_without_importing_torch(tmp_path: Path):
@@ -80,7 +97,7 @@ def test_help_with_a_model_explains_every_option_of_it():
 
 
 def test_list_names_recipes_and_encoders():
-    listed = voiceface("list").stdout
+    listed = voiceface("list", fresh=True, status=0).stdout
     assert all(name in listed for name in [*list_recipes(), "face_small", "voice_thin_resnet34"])
 
 

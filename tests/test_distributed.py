@@ -5,15 +5,15 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-import torch.multiprocessing as mp
-from distributed_support import LAYERS, clips_of, command, process, recipes, share
+from distributed_support import LAYERS, clips_of, recipes, share
+from killer import Runs
 from recipe_support import eight_people, met
+from tests_support import in_processes, server, voiceface
 
 from voiceface.launch import started_by
 from voiceface.method import Method
@@ -22,21 +22,11 @@ from voiceface.results import read_results
 STEPS = 50
 
 
-def in_processes(number: int, function: Callable[..., None], *args: object) -> None:
-    """Call a function in forks of one process that has imported everything."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("OMP_NUM_THREADS", "1")
-        patch.setenv("CUDA_VISIBLE_DEVICES", "")
-        patch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]))
-        mp.get_context("forkserver").set_forkserver_preload(["distributed_support", "voiceface.fit"])
-        mp.start_processes(function, args=args, nprocs=number, start_method="forkserver")
-
-
 @pytest.fixture(scope="module", params=[2, 4])
 def found(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """What each of several processes found."""
     folder = tmp_path_factory.mktemp("processes")
-    in_processes(request.param, process, request.param, str(folder))
+    in_processes(request.param, "distributed_support:process", request.param, folder)
     return [torch.load(folder / f"{rank}.pt") for rank in range(request.param)]
 
 
@@ -109,7 +99,7 @@ def test_frozen_networks_stay_and_processes_share_out_what_a_batch_embeds(found:
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("distributed") / "corpus"
-    in_processes(1, command, "prepare", "synthetic", str(out), "--identities", "40", "--voices", "2", "--faces", "2")
+    voiceface("prepare", "synthetic", out, "--identities", 40, "--voices", 2, "--faces", 2, status=0)
     return out
 
 
@@ -142,15 +132,53 @@ def losses(run: Path) -> list[float]:
     return [float(row["train/loss"]) for row in rows if row["train/loss"]]
 
 
-def test_two_nodes_of_torchrun_train_as_one_process_with_the_same_batch(corpus: Path, tmp_path: Path):
-    """At a tenth and a hundredth of the preset's rates: at those the last bit of a gradient grows to more than 1e-5.
+def once(corpus: Path, steps: int) -> list[object]:
+    """Words of a run that logs every step.
 
-    So does that of one process with another number of threads.
+    At a tenth and a hundredth of the preset's rates: at those the last bit of a gradient grows to more than 1e-5. So
+    does that of one process with another number of threads.
     """
-    rates = ["--model.rate=1e-4", "--model.encoder_rate=1e-5"]
-    once = ["--trainer.max_steps", STEPS, "--trainer.val_check_interval", STEPS, "--trainer.log_every_n_steps", 1]
-    words = [*FIT, *rates, *once, "--data", corpus, "--data.voice_seconds", 1]
-    words += ["--data.voices", 2, "--data.faces", 2]
+    words = [*FIT, "--model.rate=1e-4", "--model.encoder_rate=1e-5", "--data", corpus, "--data.voice_seconds", 1]
+    words += ["--data.voices", 2, "--data.faces", 2, "--trainer.max_steps", steps]
+    return [*words, "--trainer.val_check_interval", steps, "--trainer.log_every_n_steps", 1]
+
+
+def assert_as_one_process(words: list[object], corpus: Path, folder: Path, steps: int) -> list[float]:
+    """Its losses are those of one process with the same batch, and its scores those of `voiceface test`.
+
+    Args:
+        words: Words of both runs.
+        corpus: Corpus.
+        folder: Holds the run `two`.
+        steps: Steps of both.
+
+    Returns:
+        The losses of one process.
+    """
+    voiceface(*words, "--data.people", 6, "--out", folder / "one", status=0)
+    one, both = (losses(folder / name) for name in ("one", "two"))
+    assert len(one) == len(both) == steps
+    assert both == pytest.approx(one, abs=1e-5)
+    results = read_results(folder / "two/results.json")
+    assert (results["data"]["voices"], results["data"]["faces"]) == (20, 20)
+    again = folder / "again.json"
+    voiceface("test", folder / "two/checkpoint", "--data", corpus, "--out", again, "--workers", 0, status=0)
+    assert read_results(again)["scores"] == results["scores"]
+    return one
+
+
+def test_two_processes_train_as_one_with_the_same_batch(corpus: Path, tmp_path: Path):
+    words = once(corpus, 6)
+    two = [*words[1:], *DDP, "--trainer.devices", 2, "--out", tmp_path / "two"]
+    status, said = Runs(server())(*two, log=tmp_path / "log.txt", processes=2)
+    assert status == 0, said
+    assert said.count("horiguchi on synthetic") == 1
+    assert_as_one_process(words, corpus, tmp_path, 6)
+
+
+@pytest.mark.slow(reason="two torchruns with a process each import torch, and 50 steps show that it learns")
+def test_two_nodes_of_torchrun_train_as_one_process_with_the_same_batch(corpus: Path, tmp_path: Path):
+    words = once(corpus, STEPS)
     node = ["torch.distributed.run", "--nnodes", 2, "--nproc_per_node", 1, "--master_addr", "127.0.0.1"]
     node += ["--master_port", free_port()]
     two = ["-m", "voiceface", *words, *DDP, "--trainer.num_nodes", 2, "--trainer.devices", 1, "--out", tmp_path / "two"]
@@ -159,17 +187,8 @@ def test_two_nodes_of_torchrun_train_as_one_process_with_the_same_batch(corpus: 
     assert [n.returncode for n in nodes] == [0, 0], said
     assert "horiguchi on synthetic" in said[0][0]
     assert said[1] == ("", "")
-    in_processes(1, command, *map(str, [*words, "--data.people", 6, "--out", tmp_path / "one"]))
-    one, both = (losses(tmp_path / name) for name in ("one", "two"))
-    assert len(one) == len(both) == STEPS
-    assert both == pytest.approx(one, abs=1e-5)
+    one = assert_as_one_process(words, corpus, tmp_path, STEPS)
     assert sum(one[-10:]) < sum(one[:10]) - 0.1
-    results = read_results(tmp_path / "two/results.json")
-    assert (results["data"]["voices"], results["data"]["faces"]) == (20, 20)
-    again = tmp_path / "again.json"
-    words = ["test", tmp_path / "two/checkpoint", "--data", corpus, "--out", again, "--workers", 0]
-    in_processes(1, command, *map(str, words))
-    assert read_results(again)["scores"] == results["scores"]
 
 
 def test_a_process_that_dies_takes_the_others_with_it(corpus: Path, tmp_path: Path):

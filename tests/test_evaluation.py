@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.strategies import DDPStrategy
+from tests_support import in_processes
 
 from voiceface.data.module import VoxVGGDataModule
 from voiceface.data.shards import Corpus
@@ -80,25 +80,29 @@ def test_embeddings_are_gathered_in_the_order_of_their_keys(root: Path):
         np.testing.assert_allclose(gathered[f"{kind}s"], circle, atol=1e-6)
 
 
-@pytest.mark.parametrize("space", ["cosine", "pairwise", "relative"])
-def test_three_processes_one_without_a_batch_give_the_result_of_one_to_the_last_bit(
-    root: Path, tmp_path: Path, space: str
-):
-    alone = evaluate(root, constant=False, space=space)
-    metrics = CrossModalMetrics(str(tmp_path / "results.json"), "known", trials=500)
-    torch.multiprocessing.get_context("forkserver").set_forkserver_preload(["voiceface.evaluation"])
+def process(rank: int, root: str, out: str, space: str) -> None:
+    """One of three processes."""
+    metrics = CrossModalMetrics(out, "known", trials=500)
     trainer = pl.Trainer(
         accelerator="cpu",
-        strategy=DDPStrategy(start_method="forkserver"),
+        strategy="ddp",
         devices=3,
         logger=False,
         callbacks=[metrics],
         enable_checkpointing=False,
         enable_progress_bar=False,
     )
-    data = VoxVGGDataModule(str(root), workers=0, evaluation_bundles=4)
+    data = VoxVGGDataModule(root, workers=0, evaluation_bundles=4)
     assert 4 < len(data.bundles("test")) <= 8  # two batches
     trainer.test(Known(False, space), datamodule=data, verbose=False)
+
+
+@pytest.mark.parametrize("space", ["cosine", "pairwise", "relative"])
+def test_three_processes_one_without_a_batch_give_the_result_of_one_to_the_last_bit(
+    root: Path, tmp_path: Path, space: str
+):
+    alone = evaluate(root, constant=False, space=space)
+    in_processes(3, "test_evaluation:process", root, tmp_path / "results.json", space)
     together = read_results(tmp_path / "results.json")
     assert ("examples" in alone) == (space != "relative")
     for section in {"model", "data", "scores", "examples"} & alone.keys():

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from killer import SLURM, Runs, differences, state_of
-from tests_support import tone_corpus
+from tests_support import server, tone_corpus
 
 from voiceface.errors import UserError
 from voiceface.files import write_atomic
@@ -27,13 +27,19 @@ SMALL = ["--model", "trinet", "--preset", "demo", "--data.people", 4, "--data.wo
 
 @pytest.fixture(scope="module")
 def runs() -> Iterator[Runs]:
-    runs = Runs()
+    runs = Runs(server())
     yield runs
     runs.close()
 
 
-def test_runs_that_were_brought_down_go_on_bit_by_bit(runs: Runs, tmp_path: Path):
-    assert [row for row in run_cells(SHORT, tmp_path, runs) if row["wrong"]] == []
+@pytest.mark.parametrize(
+    "schedule",
+    ["plain", pytest.param("both", marks=pytest.mark.slow(reason="three more runs, with worker processes"))],
+)
+def test_runs_that_were_brought_down_go_on_bit_by_bit(schedule: str, runs: Runs, tmp_path: Path):
+    cells = [cell for cell in SHORT if cell.schedule == schedule]
+    assert cells
+    assert [row for row in run_cells(cells, tmp_path, runs) if row["wrong"]] == []
 
 
 @pytest.fixture(scope="module")

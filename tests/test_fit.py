@@ -11,8 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from killer import differences, state_of
+from killer import Runs, differences, state_of
 from safetensors.torch import load_file
+from tests_support import server
 from tests_support import voiceface as run_voiceface
 
 from voiceface.results import read_results
@@ -136,7 +137,13 @@ def test_a_user_may_log_elsewhere_too_and_twice_the_same_seed_gives_the_same_bit
     assert not torch.equal(weights(run)[first], weights(tmp_path / "other")[first])
 
 
-@pytest.mark.parametrize("start_method", ["fork", "spawn", "forkserver"])
+WORKERS_IMPORT = pytest.mark.slow(reason="its worker processes import torch anew, six times in all")
+
+
+@pytest.mark.parametrize(
+    "start_method",
+    ["fork", pytest.param("spawn", marks=WORKERS_IMPORT), pytest.param("forkserver", marks=WORKERS_IMPORT)],
+)
 def test_killed_at_a_random_step_and_resumed_gives_the_same_bits(
     run: Path, corpus: Path, tmp_path: Path, start_method: str
 ):
@@ -154,16 +161,26 @@ def test_killed_at_a_random_step_and_resumed_gives_the_same_bits(
 
 def test_the_saved_config_starts_a_run_of_its_own(run: Path, corpus: Path, tmp_path: Path):
     before = (run / "results.json").read_bytes()
-    voiceface("fit", "--config", run / "config.yaml", "--out", tmp_path / "again", "--trainer.max_steps", 5)
+    words = ["fit", "--config", run / "config.yaml", "--out", tmp_path / "again", "--trainer.max_steps", 5]
+    run_voiceface(*words, status=0, fresh=True)
     assert (run / "results.json").read_bytes() == before
     assert (tmp_path / "again" / "results.json").exists()
 
 
-def test_two_processes_train_into_one_run_folder(corpus: Path, tmp_path: Path):
+@pytest.mark.parametrize(
+    "launcher",
+    ["torchrun", pytest.param("own", marks=pytest.mark.slow(reason="two processes import all of it, as a user's do"))],
+)
+def test_two_processes_train_into_one_run_folder(launcher: str, corpus: Path, tmp_path: Path):
     two = ["--trainer.accelerator", "cpu", "--trainer.devices", 2, "--trainer.strategy", "ddp", "--data.workers", 0]
-    words = ["fit", "--model", "trinet", "--data", corpus, *SMALL, "--trainer.max_steps", 4, *two]
-    done = run_voiceface(*words, cwd=tmp_path, status=0)
-    assert done.stdout.count("trinet on synthetic") == 1
+    words = ["--model", "trinet", "--data", corpus, *SMALL, "--trainer.max_steps", 4, *two]
+    if launcher == "own":
+        said = run_voiceface("fit", *words, cwd=tmp_path, status=0, fresh=True).stdout
+    else:
+        words += ["--out", tmp_path / "runs/trinet"]
+        status, said = Runs(server())(*words, log=tmp_path / "log.txt", processes=2)
+        assert status == 0, said
+    assert said.count("trinet on synthetic") == 1
     assert [p.name for p in (tmp_path / "runs").iterdir()] == ["trinet"]
     results = read_results(tmp_path / "runs/trinet/results.json")
     assert (results["data"]["voices"], results["data"]["faces"]) == (20, 20)

@@ -2,8 +2,8 @@
 
 import json
 import os
-import subprocess
-import sys
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import pytorch_lightning as pl
 import torch
 from recipe_support import Losses
 from safetensors.torch import load_file, save_file
-from tests_support import tone_corpus, voiceface
+from tests_support import in_processes, tone_corpus, voiceface
 
 from voiceface.data import frozen_cache
 from voiceface.data.bundles import seeded
@@ -48,6 +48,15 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     save_file(voice_encoder("voice_small").state_dict(), files["voice"])
     save_file(face_encoder("face_small").state_dict(), files["face"])
     return files
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """With several, sums differ from run to run in their last bits, which training makes larger."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(autouse=True)
@@ -157,50 +166,36 @@ def test_a_row_is_what_the_network_makes_of_the_fixed_crop(root: Path, weights: 
         rows["voices-train"]["nobody"]
 
 
-MAKE = """
-import os, signal, sys
-from pytorch_lightning.strategies import DDPStrategy
-from test_frozen_cache import data, fit, trinet
-from voiceface.data import frozen_cache
+def process(rank: int, root: str, weights: str, last: int) -> None:
+    """Train two steps; kills itself after the last chunk."""
+    frozen_cache.CHUNK, frozen_cache.PART = 8, 4
+    write, written = frozen_cache.write_chunk, []
 
-root, weights, processes, last = sys.argv[1:]
-frozen_cache.CHUNK, frozen_cache.PART = 8, 4
-write, written = frozen_cache.write_chunk, []
+    def write_and_perhaps_die(*chunk: Any) -> None:
+        write(*chunk)
+        written.append(chunk)
+        if len(written) == last:
+            os.kill(os.getpid(), signal.SIGKILL)
 
-def write_and_perhaps_die(*chunk):
-    write(*chunk)
-    written.append(chunk)
-    if len(written) == int(last):
-        os.kill(os.getpid(), signal.SIGKILL)
-
-frozen_cache.write_chunk = write_and_perhaps_die
-options = {}
-if processes == "2":
-    options = {"strategy": DDPStrategy(start_method="fork"), "devices": 2}
-fit(trinet({"voice": weights}, "voice"), data(root, cache_frozen=True, workers=1), 2, **options)
-"""
+    frozen_cache.write_chunk = write_and_perhaps_die
+    several = {"strategy": "ddp", "devices": 2} if "WORLD_SIZE" in os.environ else {}
+    fit(trinet({"voice": weights}, "voice"), data(Path(root), cache_frozen=True, workers=1), 2, **several)
 
 
-def make(root: Path, weights: dict[str, str], processes: int, last: int, cache: Path) -> int:
-    """Train two steps in a process of its own; it kills itself after the last chunk."""
-    words = [sys.executable, "-c", MAKE, str(root), weights["voice"], str(processes), str(last)]
-    folder = Path(__file__).parent
-    environment = os.environ | {"PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1", "VOICEFACE_CACHE": str(cache)}
-    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode in (0, -9), done.stderr
-    return done.returncode
-
-
-def test_killed_or_made_by_two_processes_the_cache_is_the_same(root: Path, weights: dict[str, str], tmp_path: Path):
+def test_killed_or_made_by_two_processes_the_cache_is_the_same(
+    root: Path, weights: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     fit(trinet(weights, "voice"), data(root, cache_frozen=True), 1)
     alone = caches()
     assert len(alone) == 5  # four of the training voices, one of those of validation
-    assert make(root, weights, 2, 99, tmp_path / "together") == 0
+    made = "test_frozen_cache:process", root, weights["voice"]
+    monkeypatch.setenv("VOICEFACE_CACHE", str(tmp_path / "together"))
+    in_processes(2, *made, 99)
     assert caches(str(tmp_path / "together")) == alone
-    assert make(root, weights, 1, 2, tmp_path / "cache2") == -9
+    monkeypatch.setenv("VOICEFACE_CACHE", str(tmp_path / "cache2"))
+    in_processes(1, *made, 2, status=-signal.SIGKILL)
     left = {path: path.stat() for path in (tmp_path / "cache2").rglob("*.rows")}
     assert len(left) == 2
-    os.environ["VOICEFACE_CACHE"] = str(tmp_path / "cache2")  # the fixture's monkeypatch takes it back
     fit(trinet(weights, "voice"), data(root, cache_frozen=True), 1)
     assert caches() == alone
     assert all(path.stat().st_mtime_ns == before.st_mtime_ns for path, before in left.items()), "made twice"

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import os
 import subprocess
 import sys
 import time
@@ -35,7 +36,8 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], str, 
         f"sys.argv = {words!r}; sys.path.insert(0, {str(BENCHMARKS)!r})\n"
         f"runpy.run_path({str(BENCHMARKS / 'gpu.py')!r}, run_name='__main__')"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment)
     assert done.returncode == 0, done.stderr
     (file,) = out.iterdir()
     return json.loads(file.read_text()), done.stdout, file

@@ -1,7 +1,6 @@
 """The torchmetrics metric: what it keeps, how it gathers, and that it gives what `score` gives."""
 
 import math
-import os
 import pickle
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
-import torch.multiprocessing as mp
+from tests_support import in_processes
 from torchmetrics import MeanMetric, MetricCollection
 
 from voiceface.errors import UserError
@@ -224,12 +223,8 @@ def plain(record: Any) -> dict[str, Any]:
     return {**record, "effects": None if record.effects is None else record.effects.tolist()}
 
 
-def test_any_number_of_processes_gives_the_same_records_to_the_last_bit(tmp_path: Path, monkeypatch):
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    monkeypatch.setenv("NUMBA_NUM_THREADS", "1")
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]))
-    mp.get_context("forkserver").set_forkserver_preload(["voiceface.metric"])  # four imports of torch take 20 s
-    mp.start_processes(process, args=(4, str(tmp_path)), nprocs=4, start_method="forkserver")
+def test_any_number_of_processes_gives_the_same_records_to_the_last_bit(tmp_path: Path):
+    in_processes(4, "test_metric:process", 4, tmp_path)
     alone = whole(CrossModalScores(TABLE, NAMES)).records()
     assert alone == expected()
     for rank, sizes in enumerate([{1, 2, 4}, {2, 4}, {4}, {4}]):

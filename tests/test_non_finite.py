@@ -3,9 +3,6 @@
 import json
 import logging
 import math
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +11,9 @@ import pytorch_lightning as pl
 import torch
 from recipe_support import Fixed, build, eight_people, trainer
 from test_methods_training import same
+from tests_support import in_processes
 
+import voiceface.non_finite
 from voiceface.errors import UserError
 from voiceface.method import Method
 from voiceface.non_finite import MOST_IN_A_ROW, NonFinite
@@ -229,39 +228,24 @@ def test_with_a_scaler_only_the_loss_counts(tmp_path: Path):
     assert (look.skipped, taken) == (1, 2)
 
 
-TWO = """
-import os, pathlib, sys, torch
-import voiceface.non_finite
-from test_non_finite import Fixed, NonFinite, Poison, batches, method, trainer
-from voiceface.errors import UserError
-voiceface.non_finite.MOST_IN_A_ROW = 1
-out, rank = pathlib.Path(sys.argv[1]), int(os.environ.get("LOCAL_RANK", 0))
-built, look = method(), NonFinite("skip", out / "n.jsonl")
-built.negatives = "rank"  # each process's loss is its own; only those of the second one are bad
-two = {"devices": 2, "strategy": "ddp", "use_distributed_sampler": False}
-run = trainer(5, None, *([Poison(1, 3, 4)] if rank else []), look, **two)
-try:
-    run.fit(built, datamodule=Fixed(batches(10)[rank::2]))
-except UserError as error:
-    state = {"weights": dict(built.named_parameters()), "optimizer": run.optimizers[0].state_dict()}
-    found = {"state": state, "skipped": look.skipped, "stopped": str(error), "steps": run.global_step}
-    torch.save(found, out / f"{rank}.pt")
-"""
+def process(rank: int, out: str) -> None:
+    """One of two processes."""
+    voiceface.non_finite.MOST_IN_A_ROW = 1
+    built, look = method(), NonFinite("skip", Path(out) / "n.jsonl")
+    built.negatives = "rank"  # each process's loss is its own; only those of the second one are bad
+    two = {"devices": 2, "strategy": "ddp", "use_distributed_sampler": False}
+    run = trainer(5, None, *([Poison(1, 3, 4)] if rank else []), look, **two)
+    try:
+        run.fit(built, datamodule=Fixed(batches(10)[rank::2]))
+    except UserError as error:
+        state = {"weights": dict(built.named_parameters()), "optimizer": run.optimizers[0].state_dict()}
+        found = {"state": state, "skipped": look.skipped, "stopped": str(error), "steps": run.global_step}
+        torch.save(found, Path(out) / f"{rank}.pt")
 
 
 def test_two_processes_decide_alike(tmp_path: Path):
     """Where only one of them has bad batches: both leave out the steps, and both stop at two in a row."""
-    script = tmp_path / "two.py"
-    script.write_text(TWO)
-    environment = {"PYTHONPATH": str(Path(__file__).parent), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-    done = subprocess.run(
-        [sys.executable, str(script), str(tmp_path)],
-        capture_output=True,
-        text=True,
-        env=os.environ | environment,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
+    in_processes(2, "test_non_finite:process", tmp_path)
     one, two = (torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1))
     named = [(r["rank"], r["step"], r["voice_keys"][0]) for r in records(tmp_path / "n.jsonl")]
     assert named == [(1, 1, "voice-3-0"), (1, 3, "voice-7-0"), (1, 4, "voice-9-0")]

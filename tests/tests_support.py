@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from fork_server import ForkServer, job
+from fork_server import ForkServer, job, together
 from hypothesis import settings
 
 from voiceface.data.bundles import Clip, Person, encode_flac, encode_jpeg
@@ -72,10 +72,11 @@ def examples(most: int) -> int:
 
 
 @functools.cache
-def _server() -> ForkServer:
-    server = ForkServer(os.environ | ENVIRONMENT)
-    atexit.register(server.close)
-    return server
+def server() -> ForkServer:
+    """The one that commands and functions are forked from, started when it is first asked for."""
+    started = ForkServer(os.environ | ENVIRONMENT)
+    atexit.register(started.close)
+    return started
 
 
 def voiceface(
@@ -97,9 +98,34 @@ def voiceface(
     else:
         with tempfile.TemporaryDirectory() as folder:
             out, error = Path(folder, "out"), Path(folder, "error")
-            code = _server().run([job(words, cwd or Path.cwd(), environment, out, error)])
+            code = server().run([job(words, cwd or Path.cwd(), environment, out, error)])
             said = out.read_text() if out.exists() else "", error.read_text() if error.exists() else ""
             done = subprocess.CompletedProcess(command, code, *said)
     if status is not None:
         assert done.returncode == status, done.stderr
     return done
+
+
+def in_processes(number: int, call: str, *arguments: object, status: int = 0) -> None:
+    """Call a function in forks of one process that has imported everything, as torchrun would start them.
+
+    Args:
+        number: Processes.
+        call: `module:function`; it gets the rank and the arguments.
+        arguments: Strings and numbers.
+        status: The exit status that the first process which fails must have, minus the signal's number where one
+            ended it.
+    """
+    shared = os.environ | ENVIRONMENT
+    for name in ("LOCAL_RANK", "VOICEFACE_RUN_FOLDER"):
+        shared.pop(name, None)
+    if number > 1:
+        shared |= together(number)
+    with tempfile.TemporaryDirectory() as folder:
+        said, jobs = Path(folder, "said"), []
+        for rank in range(number):
+            ranks = {"RANK": str(rank), "LOCAL_RANK": str(rank)} if number > 1 else {}
+            given = [rank, *(str(one) if isinstance(one, Path) else one for one in arguments)]
+            jobs.append(job(given, None, shared | ranks, said, said, call))
+        found = server().run(jobs)
+        assert found == status, said.read_text(errors="replace")

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
-from tests_support import tone_corpus
+from tests_support import tone_corpus, voiceface
 
 from voiceface.compare.models import run_plan
-from voiceface.compare.plans import Plan, alike
+from voiceface.compare.plans import Plan, alike, keep
 from voiceface.compare.published import published
 from voiceface.compare.reading import find_results
 from voiceface.compare.study import list_studies, read_study, study_plan
@@ -322,13 +322,22 @@ def test_the_same_settings_share_a_result(tmp_path: Path) -> None:
     assert len(table.rows) == 16  # the paper's 15, and chance
 
 
+@pytest.mark.parametrize(
+    "trained",
+    ["before", pytest.param("by the study", marks=pytest.mark.slow(reason="two processes that import all of it"))],
+)
 def test_one_study_from_training_to_table(
-    corpus: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    trained: str, corpus: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name, value in {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(TESTS)}.items():
         monkeypatch.setenv(name, value)
     words = ["--data.people=4", "--data.workers=0"]
     plan = study_plan("joint", out=tmp_path / "joint", data=corpus, preset="demo", steps=2, words=words)
+    if trained == "before":
+        plan.out.mkdir()
+        keep(plan)
+        for run in set(alike(plan).values()):
+            voiceface("fit", *plan.fit_words(run), status=0)
     run_plan(plan, print)
     assert score_study("joint", plan, print) == ()
     folder = plan.out / "trinet/seed-0"

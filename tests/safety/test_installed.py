@@ -17,7 +17,7 @@ from voiceface.compare.reading import installed_results
 
 
 @pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_installed_checkpoints: None) -> Path:
     """A folder of installed packages, first on the path."""
     folder = tmp_path / "site"
     folder.mkdir()
