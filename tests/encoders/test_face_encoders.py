@@ -39,7 +39,7 @@ def encoder(name: str) -> FaceEncoder:
         if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
             module.momentum = 1.0
     with torch.no_grad():
-        net(images(4, net.size, seed=1))
+        net(images(2, net.size, seed=1))
     return net.eval()
 
 

@@ -48,7 +48,9 @@ def test_killed_anywhere_and_run_again_gives_the_same_bytes(
 ):
     out = tmp_path / "corpus"
     people = tmp_path / "corpus.partial" / "people"
-    process = subprocess.Popen([*FRESH, str(out)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [*FRESH, "--workers", "1", str(out)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     while process.poll() is None and len(list(people.glob("*.json"))) < people_done:
         time.sleep(0.002)
     process.kill()
