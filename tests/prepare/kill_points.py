@@ -1,8 +1,8 @@
 """Build a corpus again and again in forked children that are killed, each at another file operation; not a test module.
 
-`python kill_points.py FOLDER ANYWHERE` kills builds at so many of the file operations, and at each of the last ones. It
-prints, as JSON: how many file operations an uninterrupted build makes, at which of them builds were killed, and which of
-these did not end with the same bytes after the next run.
+`python kill_points.py FOLDER ANYWHERE` kills builds at so many of the file operations, and at each of the last ones.
+It prints, as JSON: how many file operations an uninterrupted build makes, at which of them builds were killed, and
+which of these did not end with the same bytes after the next run.
 """
 
 import hashlib
@@ -85,7 +85,7 @@ def main(folder: Path, anywhere: int) -> None:
     total = int(os.read(reader, 100))
     whole = content(folder / "whole")
     draw = random.Random(0)
-    # Some moments anywhere, and each of the last ones, where the folder of the people goes and the corpus gets its name.
+    # Moments anywhere, and each of the last ones, where the folder of the people goes and the corpus gets its name.
     moments = sorted({*draw.sample(range(1, total - 20), anywhere), *range(total - 20, total + 1)})
     wrong = []
     for moment in moments:
