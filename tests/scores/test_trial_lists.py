@@ -285,7 +285,7 @@ OFFICIAL_LISTS = {
 
 # Of each kind one list is read by default.
 QUICK = ("veriflist_test_GNA_unseenunheard.txt", "matching_v2f_U.csv", "matching_f2v_U.csv")
-LONG = pytest.mark.slow(reason="read line by line in Python, too; the quick ones are lists of the same formats")
+LONG = pytest.mark.slow(reason="long lists, read in plain Python too; the quick ones are three, and all formats above")
 
 
 @pytest.fixture(scope="module")
