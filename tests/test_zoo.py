@@ -55,7 +55,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("voiceface.prepare.synthetic.build", of_the_test)
-        prepare_synthetic(out, SyntheticOptions())
+        prepare_synthetic(out, SyntheticOptions(), workers=1)
     return out
 
 
