@@ -87,7 +87,18 @@ def test_onnxruntime_gives_the_embeddings_of_voices() -> None:
     assert furthest(by_onnx(to_bytes(method, "voice", "onnx", {})), method, "voice") < 1e-4
 
 
-@pytest.mark.parametrize("network", ["voice_thin_resnet34", "voice_vggvox", "voice_soundnet8", "voice_dimnet"])
+LARGE = pytest.mark.slow(reason="the exporter goes through a network of a paper's size; the quick one is SoundNet-8")
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        "voice_soundnet8",
+        pytest.param("voice_thin_resnet34", marks=LARGE),
+        pytest.param("voice_vggvox", marks=LARGE),
+        pytest.param("voice_dimnet", marks=LARGE),
+    ],
+)
 def test_onnxruntime_gives_the_embeddings_of_the_papers_voice_networks(network: str) -> None:
     """An odd and an even number of frames, shorter and longer than what is repeated or cut."""
     method = made(TriNet, voice_encoder=network, test_seconds=None)

@@ -72,12 +72,15 @@ class TestEveryDistinctRecipe:
         method, batch = met(recipe), eight_people(samples=16_000)
         assert accuracy(method, batch) < 0.95
         optimizer = torch.optim.Adam(method.parameters(), 1e-3)
-        method.train()
-        for _ in range(60):
-            optimizer.zero_grad()
-            losses(method, batch).backward()
-            optimizer.step()
-        assert accuracy(method, batch) > 0.95
+        for _ in range(6):
+            method.train()
+            for _ in range(10):
+                optimizer.zero_grad()
+                losses(method, batch).backward()
+                optimizer.step()
+            if accuracy(method, batch) > 0.95:
+                return
+        pytest.fail("not after 60 steps")
 
     @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
     def test_a_step_has_a_float32_loss_and_finite_gradients_that_reach_every_weight(self, recipe: str, precision: Any):

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 import torch
+from network_support import constant_weights
 from recipe_support import PEOPLE, SMALL, build, eight_people, losses, settings, trainer
-from torch import nn
 
 from voiceface.method import Method
 from voiceface.recipes import list_recipes
@@ -37,28 +37,6 @@ def of(table: dict[str, Any], recipe: str, otherwise: Any = None) -> Any:
     return table.get(recipe, table.get(recipe.split("_")[0], otherwise))
 
 
-@pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Layers start from constants: drawing a hundred million random weights takes longer than all the rest."""
-
-    def constant(layer: Any) -> None:
-        nn.init.constant_(layer.weight, 1e-3)
-        if layer.bias is not None:
-            nn.init.zeros_(layer.bias)
-
-    for kind in (nn.Linear, nn.Conv1d, nn.Conv2d):
-        monkeypatch.setattr(kind, "reset_parameters", constant)
-    for name in (
-        "kaiming_normal_",
-        "kaiming_uniform_",
-        "xavier_uniform_",
-        "xavier_normal_",
-        "normal_",
-        "trunc_normal_",
-    ):
-        monkeypatch.setattr(nn.init, name, lambda weight, *_, **__: nn.init.constant_(weight, 1e-3))
-
-
 @pytest.mark.parametrize("recipe", list_recipes())
 def test_it_can_be_built_with_its_own_networks_and_with_the_common_ones(recipe: str):
     with torch.device("meta"):
@@ -79,8 +57,9 @@ def test_it_can_be_built_with_its_own_networks_and_with_the_common_ones(recipe: 
 
 
 @pytest.mark.parametrize("recipe", [r for r in list_recipes() if r in NETWORKS or r in ("dimnet_ig", "kim_classifier")])
-def test_at_paper_size_it_embeds_both_modalities(recipe: str, quick: None):
-    method = build(recipe, "paper").eval()
+def test_at_paper_size_it_embeds_both_modalities(recipe: str):
+    with constant_weights():
+        method = build(recipe, "paper").eval()
     size = method.face_encoder.size
     with torch.no_grad():
         faces = method.embed_face(torch.randint(0, 256, (1, 3, size, size), dtype=torch.uint8))

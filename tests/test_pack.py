@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import sys
-import sysconfig
 import zipfile
 from email.parser import BytesParser
 from pathlib import Path
@@ -34,7 +33,8 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An empty environment that finds what this one imports."""
     folder = tmp_path_factory.mktemp("environment")
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
-    (site(folder) / "ours.pth").write_text(f"{ROOT}\n{sysconfig.get_path('purelib')}\n")
+    packages = [path for path in sys.path if Path(path).name in ("site-packages", "dist-packages")]
+    (site(folder) / "ours.pth").write_text("\n".join([str(ROOT), *packages, ""]))
     return folder
 
 
@@ -113,19 +113,19 @@ def test_nothing_is_overwritten(checkpoint: Path, tmp_path: Path):
 def test_pip_installs_finds_and_removes_it(checkpoint: Path, environment: Path, tmp_path: Path):
     """Of two versions, as in two environments, each is found with its own version and weights."""
     before = files(site(environment))
-    name = describe(checkpoint).name
+    name = "packed-here"  # of the checkpoints of the zoo some may be installed
     later = save(tmp_path / "later", seed=1)
     weights = {}
     for folder, version in ((checkpoint, "1.0"), (later, "2.0")):
-        pip(environment, "install", "--no-deps", "--no-compile", pack(folder, tmp_path, version=version))
-        installed = site(environment) / "voiceface_trinet_synthetic"
+        pip(environment, "install", "--no-deps", "--no-compile", pack(folder, tmp_path, name, version))
+        installed = site(environment) / "voiceface_packed_here"
         weights[version] = (installed / "model.safetensors").read_bytes()
         told = python(
             environment,
             "import sys; from voiceface.checkpoints import find_checkpoint, list_checkpoints as all; "
             f"print(find_checkpoint('{name}')); "
             f"print(*((o.name, o.version, o.problem) for o in all() if o.name == '{name}')); "
-            "print({'torch', 'numpy', 'voiceface_trinet_synthetic'} & set(sys.modules))",
+            "print({'torch', 'numpy', 'voiceface_packed_here'} & set(sys.modules))",
         )
         assert told.splitlines() == [str(installed), str((name, version, "")), "set()"]
     assert weights["1.0"] != weights["2.0"]

@@ -1,7 +1,8 @@
 """Build a corpus again and again in forked children that are killed, each at another file operation; not a test module.
 
-`python kill_points.py FOLDER` prints, as JSON: how many file operations an uninterrupted build makes, at which of them
-builds were killed, and which of these did not end with the same bytes after the next run.
+`python kill_points.py FOLDER ANYWHERE` kills builds at so many of the file operations, and at each of the last ones.
+It prints, as JSON: how many file operations an uninterrupted build makes, at which of them builds were killed, and
+which of these did not end with the same bytes after the next run.
 """
 
 import hashlib
@@ -69,7 +70,7 @@ def killed_build(out: Path, moment: int) -> int:
     return child(work)
 
 
-def main(folder: Path) -> None:
+def main(folder: Path, anywhere: int) -> None:
     """Count, kill, run again, compare."""
     build(folder / "warm")  # all that is imported on the way
     reader, writer = os.pipe()
@@ -84,8 +85,8 @@ def main(folder: Path) -> None:
     total = int(os.read(reader, 100))
     whole = content(folder / "whole")
     draw = random.Random(0)
-    # 20 moments anywhere, and each of the last ones, where the folder of the people goes and the corpus gets its name.
-    moments = sorted({*draw.sample(range(1, total - 20), 20), *range(total - 20, total + 1)})
+    # Moments anywhere, and each of the last ones, where the folder of the people goes and the corpus gets its name.
+    moments = sorted({*draw.sample(range(1, total - 20), anywhere), *range(total - 20, total + 1)})
     wrong = []
     for moment in moments:
         out = folder / f"killed{moment}" / "corpus"
@@ -99,7 +100,7 @@ def main(folder: Path) -> None:
     out = folder / "often" / "corpus"
     out.parent.mkdir()
     kills = 0
-    while killed_build(out, draw.randint(1, total)) == -signal.SIGKILL and kills < 50:
+    while killed_build(out, draw.randint(1, total)) == -signal.SIGKILL and kills < 2 * anywhere:
         kills += 1
     if content(out) != whole:
         wrong.append(["often", kills])
@@ -107,4 +108,4 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]).absolute())
+    main(Path(sys.argv[1]).absolute(), int(sys.argv[2]))

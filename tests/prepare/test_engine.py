@@ -8,26 +8,20 @@ import time
 from pathlib import Path
 
 import pytest
-from tests_support import tone_person
+from tests_support import tone_person, voiceface
 
 from voiceface.data.bundles import Person, Reject
 from voiceface.data.shards import Corpus
 from voiceface.errors import UserError
 from voiceface.prepare.engine import CorpusOptions, build
 
-PREPARE = [
-    sys.executable,
-    "-m",
-    "voiceface",
-    "prepare",
-    "synthetic",
-    "--identities",
-    "14",
-    "--voices",
-    "2",
-    "--faces",
-    "2",
-]
+WORDS = ("prepare", "synthetic", "--identities", 14, "--voices", 2, "--faces", 2)
+FRESH = [sys.executable, "-m", "voiceface", *map(str, WORDS)]
+
+
+def prepare(out: Path, status: int | None = 0) -> subprocess.CompletedProcess[str]:
+    """Run the command with one worker."""
+    return voiceface(*WORDS, "--workers", 1, out, status=status)
 
 
 def content(root: Path) -> dict[str, str]:
@@ -41,17 +35,22 @@ def content(root: Path) -> dict[str, str]:
 @pytest.fixture(scope="session")
 def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     out = tmp_path_factory.mktemp("whole") / "corpus"
-    subprocess.run([*PREPARE, str(out)], check=True, capture_output=True)
+    prepare(out)
     return content(out)
 
 
-@pytest.mark.parametrize("people_done", [1, 14])
+@pytest.mark.parametrize(
+    "people_done",
+    [1, pytest.param(14, marks=pytest.mark.slow(reason="another real process; test_engine_resume.py kills there too"))],
+)
 def test_killed_anywhere_and_run_again_gives_the_same_bytes(
     tmp_path: Path, uninterrupted: dict[str, str], people_done: int
 ):
     out = tmp_path / "corpus"
     people = tmp_path / "corpus.partial" / "people"
-    process = subprocess.Popen([*PREPARE, str(out)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [*FRESH, "--workers", "1", str(out)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     while process.poll() is None and len(list(people.glob("*.json"))) < people_done:
         time.sleep(0.002)
     process.kill()
@@ -60,13 +59,13 @@ def test_killed_anywhere_and_run_again_gives_the_same_bytes(
         assert not out.exists()
         with pytest.raises(UserError, match="unfinished"):
             Corpus(out)
-    subprocess.run([*PREPARE, str(out)], check=True, capture_output=True)
+    prepare(out)
     assert content(out) == uninterrupted
     assert not (tmp_path / "corpus.partial").exists()
 
 
 def test_workers_end_with_the_killed_process(tmp_path: Path):
-    command = [*PREPARE, "--workers", "2", str(tmp_path / "corpus")]
+    command = [*FRESH, "--workers", "2", str(tmp_path / "corpus")]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     while process.poll() is None and not list(tmp_path.glob("corpus.partial/people/*.json")):
         time.sleep(0.002)
@@ -125,21 +124,18 @@ def test_a_second_run_into_the_same_folder_is_refused(tmp_path: Path):
     partial.mkdir()
     with (partial / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        second = subprocess.run([*PREPARE, str(out)], capture_output=True, text=True, check=False)
-    assert second.returncode == 2
+        second = prepare(out, status=2)
     assert "another run is at work" in second.stderr
     assert len(second.stderr.splitlines()) == 1
     assert not out.exists()
-    assert subprocess.run([*PREPARE, str(out)], capture_output=True, check=False).returncode == 0, (
-        "the lock outlived it"
-    )
+    assert prepare(out, status=None).returncode == 0, "the lock outlived it"
 
 
 def test_a_full_disk_stops_in_one_line_and_the_next_run_goes_on(tmp_path: Path, uninterrupted: dict[str, str]):
     """A file size limit of the process stands for the disk: the kernel refuses the write in the same way, with another
     errno."""
     out = tmp_path / "corpus"
-    words = [*PREPARE[3:], "--workers", "1", str(out)]
+    words = [*map(str, WORDS), "--workers", "1", str(out)]
     limited = (
         "import resource, signal, sys; from voiceface.__main__ import main; signal.signal(signal.SIGXFSZ, "
         "signal.SIG_IGN); "
@@ -153,7 +149,7 @@ def test_a_full_disk_stops_in_one_line_and_the_next_run_goes_on(tmp_path: Path, 
     partial = tmp_path / "corpus.partial"
     assert partial.exists()
     assert not list(partial.rglob("*.tmp"))
-    subprocess.run([*PREPARE, str(out)], check=True, capture_output=True)
+    prepare(out)
     assert content(out) == uninterrupted
 
 
@@ -169,12 +165,11 @@ def test_a_really_full_file_system(tmp_path: Path, uninterrupted: dict[str, str]
     if mounted.returncode:
         pytest.skip(f"cannot mount: {mounted.stderr.strip()}")
     try:
-        full = subprocess.run([*PREPARE, str(small / "corpus")], capture_output=True, text=True, check=False)
-        assert full.returncode == 2, full.stderr
+        full = prepare(small / "corpus", status=2)
         assert "no space left on device" in full.stderr
         assert len(full.stderr.splitlines()) == 1
         subprocess.run(["mount", "-o", "remount,size=50m", str(small)], check=True)
-        subprocess.run([*PREPARE, str(small / "corpus")], check=True, capture_output=True)
+        prepare(small / "corpus")
         assert content(small / "corpus") == uninterrupted
     finally:
         subprocess.run(["umount", str(small)], check=True)

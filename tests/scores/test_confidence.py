@@ -76,10 +76,17 @@ def test_binomial_interval():
     assert binomial_interval(0.99, 10) == (pytest.approx(0.99 - 1.959964 * math.sqrt(0.0099 / 10)), 1.0)
 
 
-def test_the_identity_interval_covers_the_population_and_the_binomial_does_not():
+@pytest.mark.parametrize(
+    ("draws", "low", "high"),
+    [
+        (80, 0.85, 1.0),
+        pytest.param(400, 0.913, 0.987, marks=pytest.mark.slow(reason="400 populations, scored; the quick one has 80")),
+    ],
+)
+def test_the_identity_interval_covers_the_population_and_the_binomial_does_not(draws: int, low: float, high: float):
     """People drawn from a population of known accuracy; see benchmarks/interval_coverage.py for the same at full size.
 
-    400 draws at a true coverage of 0.95 stay within 0.95 +- 0.037 with probability 0.999.
+    The share of draws at a true coverage of 0.95 stays within the bounds with probability 0.999.
     """
     people, clips, dimensions, agreement = 60, 2, 4, 0.7
     rng = np.random.default_rng(11)
@@ -88,17 +95,17 @@ def test_the_identity_interval_covers_the_population_and_the_binomial_does_not()
     truth = t.cdf(math.sqrt(dimensions) * agreement / math.sqrt(2) / math.sqrt(spread + 2), dimensions)
     names = [f"{a:03}" for a in np.repeat(np.arange(people), clips)]
     covered = {"identity": 0, "binomial": 0}
-    for _ in range(400):
+    for _ in range(draws):
         voice = rng.normal(size=(people, dimensions))
         face = agreement * voice + math.sqrt(1 - agreement**2) * rng.normal(size=(people, dimensions))
         voices = np.repeat(voice, clips, axis=0) + rng.normal(size=(people * clips, dimensions))
         faces = np.repeat(face, clips, axis=0) + rng.normal(size=(people * clips, dimensions))
         record = score(None, names, None, names, similarity=voices @ faces.T, candidates=(2,))[0]
-        low, high = binomial_interval(record["value"], record["trials"])
+        ends = binomial_interval(record["value"], record["trials"])
         covered["identity"] += record["ci_low"] <= truth <= record["ci_high"]
-        covered["binomial"] += low <= truth <= high
-    assert 0.913 <= covered["identity"] / 400 <= 0.987
-    assert covered["binomial"] / 400 < 0.6
+        covered["binomial"] += ends[0] <= truth <= ends[1]
+    assert low <= covered["identity"] / draws <= high
+    assert covered["binomial"] / draws < 0.6
 
 
 def test_paired_difference_is_the_interval_of_the_difference():
@@ -124,13 +131,27 @@ def test_paired_difference_without_a_spread():
     assert paired_difference(win_rates, win_rates, np.zeros((4, 4), bool)) is None
 
 
-def test_paired_difference_covers_and_its_p_value_is_uniform():
-    """Two equally good models of the same people, 600 draws; 0.95 +- 0.03 and 0.5 +- 0.07 hold 0.999 of the time."""
+@pytest.mark.parametrize(
+    ("draws", "coverage", "below_half"),
+    [
+        (80, (0.85, 1.0), (0.312, 0.688)),
+        pytest.param(
+            600,
+            (0.92, 0.98),
+            (0.43, 0.57),
+            marks=pytest.mark.slow(reason="600 pairs of models; the quick one has 80"),
+        ),
+    ],
+)
+def test_paired_difference_covers_and_its_p_value_is_uniform(
+    draws: int, coverage: tuple[float, float], below_half: tuple[float, float]
+):
+    """Two equally good models of the same people; the shares stay within the bounds with probability 0.999."""
     people = 40
     rng = np.random.default_rng(7)
     mask, counts = ~np.eye(people, dtype=bool), np.ones(people, int)
     found = []
-    for _ in range(600):
+    for _ in range(draws):
         shared = rng.normal(size=(people, 4))
         rates = []
         for _ in range(2):
@@ -138,8 +159,8 @@ def test_paired_difference_covers_and_its_p_value_is_uniform():
             scores = voice @ face.T
             rates.append(count(lambda rows, scores=scores: scores[rows], np.arange(people), counts, 1).win_rates)
         found.append(paired_difference(*rates, mask))
-    assert 0.92 <= np.mean([d.low <= 0.0 <= d.high for d in found]) <= 0.98
-    assert 0.43 <= np.mean([d.p_value < 0.5 for d in found]) <= 0.57
+    assert coverage[0] <= np.mean([d.low <= 0.0 <= d.high for d in found]) <= coverage[1]
+    assert below_half[0] <= np.mean([d.p_value < 0.5 for d in found]) <= below_half[1]
 
 
 def test_repeated_subsets():

@@ -283,6 +283,11 @@ OFFICIAL_LISTS = {
 }
 
 
+# Of each kind one list is read by default.
+QUICK = ("veriflist_test_GNA_unseenunheard.txt", "matching_v2f_U.csv", "matching_f2v_U.csv")
+LONG = pytest.mark.slow(reason="long lists, read in plain Python too; the quick ones are three, and all formats above")
+
+
 @pytest.fixture(scope="module")
 def voxceleb():
     folder = Path(DATA or "") / "voxceleb"
@@ -299,7 +304,7 @@ def test_the_official_tables_of_people(voxceleb):
 
 
 @real
-@pytest.mark.parametrize("name", OFFICIAL_LISTS)
+@pytest.mark.parametrize("name", [name if name in QUICK else pytest.param(name, marks=LONG) for name in OFFICIAL_LISTS])
 def test_official_lists_read_as_a_plain_reading_of_their_identities(voxceleb, name):
     folder, people = voxceleb
     path = folder / "lists" / name
@@ -335,7 +340,7 @@ def test_official_retrieval_lists(voxceleb):
 @pytest.mark.parametrize(
     ("name", "rows", "culprits"),
     [
-        ("veriflist_test_G_unseenunheard.txt", 263, 2),
+        pytest.param("veriflist_test_G_unseenunheard.txt", 263, 2, marks=LONG),
         ("veriflist_test_GNA_unseenunheard.txt", 264, 2),
         ("matching_v2f_G.csv", 0, 0),
         ("matching_f2v_G.csv", 0, 0),
