@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-DRAWS = ("kaiming_normal_", "kaiming_uniform_", "xavier_normal_", "xavier_uniform_", "normal_", "trunc_normal_")
-DRAWS += ("uniform_", "orthogonal_")
+DRAWS = ["kaiming_normal_", "kaiming_uniform_", "xavier_normal_", "xavier_uniform_", "normal_", "trunc_normal_"]
+DRAWS += ["uniform_", "orthogonal_"]
 
 
 @contextmanager

@@ -112,7 +112,7 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
         nodes.shutdown()
 
 
-@pytest.mark.slow(reason="a Ray cluster of three nodes starts and loses one; test_two_workers_... is the quick one")
+@pytest.mark.slow(reason="a Ray cluster starts, loses a node and gains one; two workers are the quick form")
 def test_a_ray_cluster_whose_nodes_die_and_join_gives_the_same_bytes(tmp_path: Path, cluster: Any):
     make_all(tmp_path / "local", workers=1)
     out = tmp_path / "ray"
