@@ -22,7 +22,9 @@ from voiceface.results import read_results
 STEPS = 50
 
 
-@pytest.fixture(scope="module", params=[2, 4])
+@pytest.fixture(
+    scope="module", params=[2, pytest.param(4, marks=pytest.mark.slow(reason="four processes, each with all of torch"))]
+)
 def found(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     """What each of several processes found."""
     folder = tmp_path_factory.mktemp("processes")

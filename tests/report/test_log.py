@@ -6,6 +6,7 @@ import json
 import logging
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,17 @@ installed = importlib.util.find_spec
 needs_tensorboard = pytest.mark.skipif(installed("tensorboard") is None, reason="tensorboard is not installed")
 needs_wandb = pytest.mark.skipif(installed("wandb") is None, reason="wandb is not installed")
 MODELS = ("plain", "a/b: ünï", "a b; ünï")
+
+
+@pytest.fixture
+def wandb_anew(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Weights & Biases offline, which reads the environment and the folder when it starts, and goes on between runs."""
+    import wandb
+
+    wandb.teardown()
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    yield
+    wandb.teardown()
 
 
 @pytest.fixture(scope="module")
@@ -100,9 +112,8 @@ def wandb_files(folder: Path, kind: str) -> list[Path]:
 
 @needs_wandb
 def test_an_offline_run_at_wandb_holds_cells_pictures_and_page(
-    comparison: Comparison, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    comparison: Comparison, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wandb_anew: None
 ):
-    monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_SILENT", "true")
     monkeypatch.chdir(tmp_path)
     log_comparison(comparison, wandb_project="boards")
@@ -137,9 +148,12 @@ def test_what_fails_is_told_in_a_line_and_nothing_else_is_lost(
 
 @needs_wandb
 def test_a_failure_at_wandb_does_not_keep_tensorboard_from_its_part(
-    comparison: Comparison, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    comparison: Comparison,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    wandb_anew: None,
 ):
-    monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.chdir(tmp_path)
     with caplog.at_level(logging.WARNING):
         log_comparison(comparison, wandb_project="no/such:name", tensorboard=tmp_path / "board")
