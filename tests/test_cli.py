@@ -204,7 +204,7 @@ def test_short_words_become_lightnings_own():
     assert "--trainer.accelerator=gpu" in words
     assert "--data.root=x" in words
     assert words[-2:] == ["--trainer.max_steps", "5"]
-    assert chosen == {"recipe": "trinet", "preset": "paper", "encoders": "paper", "out": "y"}
+    assert chosen == {"recipe": "trinet", "preset": "paper", "encoders": "paper", "out": "y", "people": "user"}
     words, chosen = expand(["--model", "trinet"])
     assert chosen["preset"] == "demo"
     assert [Path(w.removeprefix("--config=")).name for w in words[1:]] == [

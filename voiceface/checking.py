@@ -5,6 +5,7 @@ from argparse import Namespace
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from voiceface import __version__
@@ -88,7 +89,7 @@ def _print_environment(loaded: list[Library]) -> None:
         versions = {name: installed_version(name) for name in names}
         there = all(versions.values())
         what = ", ".join(f"{name} {of or '(absent)'}" for name, of in versions.items())
-        extras.add_row(extra, "installed" if there else f"pip install 'voiceface[{extra}]'", what)
+        extras.add_row(extra, "installed" if there else escape(f"pip install 'voiceface[{extra}]'"), what)
     print()
     _print(extras)
     print()
