@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "add-a-method.md").read_text()
 FILES = ("x.py", "x.yaml", "facts/x.yaml")
 TESTS = ("test_facts.py", "test_list.py", "test_methods.py", "test_methods_negatives.py", "test_methods_paper.py")
+ANEW = pytest.mark.slow(reason="an interpreter of its own imports all of it from the copy")
 TRAINING = pytest.mark.slow(reason="all tests of every recipe, which train it, in an interpreter of their own")
 
 
@@ -78,6 +79,7 @@ def test_the_tests_of_every_recipe_run_on_it_or_say_what_to_add(
     assert int(re.findall(r"(\d+) passed", done.stdout)[0]) >= passes
 
 
+@ANEW
 def test_its_settings_stand_on_the_page_of_settings(copy: Path):
     code = "import runpy; print(runpy.run_path('benchmarks/recipes_docs.py')['of_method']('x'))"
     done = python(copy, "-c", code)
@@ -85,6 +87,7 @@ def test_its_settings_stand_on_the_page_of_settings(copy: Path):
     assert "| `model.temperature` | `0.07` | 0.07 | equation 3 | paper |" in done.stdout
 
 
+@ANEW
 def test_a_docstring_without_a_paper_is_told_in_one_line(copy: Path):
     file = copy / "voiceface" / "methods" / "x.py"
     text = file.read_text()

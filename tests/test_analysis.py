@@ -54,14 +54,15 @@ def embedded(similarity="cosine", **changes):
 @pytest.fixture(scope="module")
 def analysed(tmp_path_factory):
     out = tmp_path_factory.mktemp("analysis") / "new" / "out"
-    return out, analyze(embedded(), TABLE, out)
+    result = analyze(embedded(), TABLE, out)
+    assert json.loads((out / "analysis.json").read_text()) == result
+    return out, result
 
 
 def test_everything_is_written_and_the_json_is_the_result(analysed):
     out, result = analysed
     pictures = [f"tsne_{name}.{kind}" for name in ("identity", "gender", "age", "pitch") for kind in ("png", "svg")]
     assert sorted(path.name for path in out.iterdir()) == sorted(["analysis.json", "tsne.csv", *pictures])
-    assert json.loads((out / "analysis.json").read_text()) == result
     assert [path.name for path in out.parent.iterdir()] == ["out"]
     assert (result["people"], result["voices"], result["faces"], result["dimensions"]) == (24, 96, 96, 6)
     assert (result["similarity"], result["level"], result["about"]) == ("cosine", 0.99, {"model": {"recipe": "trinet"}})

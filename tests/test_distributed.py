@@ -193,6 +193,7 @@ def test_two_nodes_of_torchrun_train_as_one_process_with_the_same_batch(corpus: 
     assert sum(one[-10:]) < sum(one[:10]) - 0.1
 
 
+@pytest.mark.slow(reason="a user's own launch: two processes import all of it, and end one after the other")
 def test_a_process_that_dies_takes_the_others_with_it(corpus: Path, tmp_path: Path):
     killer = ["--trainer.callbacks", "killer.Fault", "--trainer.callbacks.step", 1, "--trainer.callbacks.rank", 1]
     words = [*FIT, *DDP, "--data", corpus, "--out", tmp_path / "run", *killer]

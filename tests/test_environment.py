@@ -46,6 +46,13 @@ def broken(tmp_path: Path) -> Callable[[str, str], Path]:
 
 
 SYMBOL = "raise OSError('/x/lib/libtorch.so: undefined symbol: torch_exception_get_what_without_backtrace')"
+LOAD = """
+import voiceface, voiceface.errors
+try:
+    voiceface.load('zoo/trinet-synthetic/src/voiceface_trinet_synthetic')
+except voiceface.errors.UserError as error:
+    print(error)
+"""
 COMMANDS = [
     "fit --model trinet",
     "test zoo/trinet-synthetic/src/voiceface_trinet_synthetic",
@@ -76,14 +83,17 @@ def test_every_command_that_needs_torch_names_the_set_in_one_line(
     assert [path.name for path in tmp_path.iterdir()] == ["broken"]
 
 
+def test_load_names_the_set_too(broken: Callable[[str, str], Path]):
+    done = run("-c", LOAD, folder=broken("torch", SYMBOL))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"torch {installed_version('torch')}, torchvision ")
+    assert len(done.stdout.splitlines()) == 1
+
+
+@pytest.mark.slow(reason="two processes import torch and Lightning anew")
 def test_fit_and_load_name_a_torchaudio_of_another_release(broken: Callable[[str, str], Path]):
     folder = broken("torchaudio", "raise RuntimeError('Could not load this library')")
-    code = (
-        "import voiceface\n"
-        "try: voiceface.load('zoo/trinet-synthetic/src/voiceface_trinet_synthetic')\n"
-        "except voiceface.errors.UserError as error: print(error)"
-    )
-    loaded = run("-c", f"import voiceface.errors\n{code}", folder=folder)
+    loaded = run("-c", LOAD, folder=folder)
     fitted = run("-m", "voiceface", "fit", "--model", "trinet", folder=folder)
     assert (loaded.returncode, fitted.returncode) == (0, 2), loaded.stderr
     for said in (loaded.stdout, fitted.stderr):
@@ -115,11 +125,15 @@ def test_any_compiled_library_that_does_not_load_is_named(
     assert f"give `pip install --force-reinstall --no-deps {module}=={installed_version(module)}`" in line
 
 
-def test_check_lists_all_and_names_what_does_not_load(broken: Callable[[str, str], Path]):
+def test_check_lists_all():
     whole = voiceface("check", status=0).stdout
     assert all(f"{name} " in whole and (installed_version(name) in whole) for name in LIBRARIES)
     assert all(name in whole for names in EXTRAS.values() for name in names)
     assert "environment: sound" in whole
+
+
+@pytest.mark.slow(reason="a process imports all libraries anew")
+def test_check_names_what_does_not_load(broken: Callable[[str, str], Path]):
     done = run("-m", "voiceface", "check", folder=broken("av", "raise ImportError('libavcodec.so.61')"))
     assert done.returncode == 2
     assert re.search(r"^av .* does not load$", done.stdout, re.M)

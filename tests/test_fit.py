@@ -162,7 +162,7 @@ def test_killed_at_a_random_step_and_resumed_gives_the_same_bits(
 def test_the_saved_config_starts_a_run_of_its_own(run: Path, corpus: Path, tmp_path: Path):
     before = (run / "results.json").read_bytes()
     words = ["fit", "--config", run / "config.yaml", "--out", tmp_path / "again", "--trainer.max_steps", 5]
-    run_voiceface(*words, status=0, fresh=True)
+    run_voiceface(*words, status=0)
     assert (run / "results.json").read_bytes() == before
     assert (tmp_path / "again" / "results.json").exists()
 

@@ -43,6 +43,10 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], str, 
     return json.loads(file.read_text()), done.stdout, file
 
 
+BENCHMARK = pytest.mark.slow(reason="the benchmark itself, small, in a process of its own that lacks packages")
+
+
+@BENCHMARK
 def test_a_row_says_how_fast_and_how_long(ran: tuple[dict[str, Any], str, Path]):
     result, text, file = ran
     assert list(result["recipes"]) == ["trinet"]
@@ -66,6 +70,7 @@ def test_a_row_says_how_fast_and_how_long(ran: tuple[dict[str, Any], str, Path])
     assert str(file) in text
 
 
+@BENCHMARK
 def test_the_operations_of_a_step_are_those_of_its_layers(ran: tuple[dict[str, Any], str, Path]):
     """Of the small face network by hand: convolutions forward, and twice as much backward, the first without inputs."""
     forward, size, inputs = [], 64, 3

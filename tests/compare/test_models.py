@@ -77,6 +77,12 @@ def compared(asked: Plan, stopped: object) -> tuple[list[Path], list[str]]:
     return run_plan(asked, said.append), said
 
 
+WHOLE = pytest.mark.slow(
+    reason="runs of a user's own, each in a process that imports all of it, stopped and gone on with"
+)
+
+
+@WHOLE
 def test_told_to_end_it_says_how_to_go_on(asked: Plan, stopped: subprocess.CompletedProcess[str], compared: object):
     said = stopped.stderr.splitlines()
     assert said[0].startswith(f"the same for all: {asked.data}, preset demo, encoders paper")
@@ -85,6 +91,7 @@ def test_told_to_end_it_says_how_to_go_on(asked: Plan, stopped: subprocess.Compl
     assert said[2:] == [f"voiceface: told to end; go on with the same command and --runs {asked.out}"]
 
 
+@WHOLE
 def test_gone_on_with_it_has_the_bits_of_an_undisturbed_run(asked: Plan, compared: tuple[list[Path], list[str]]):
     paths, said = compared
     assert said[1].startswith("[1/2] told, seed 0: going on;")
@@ -99,6 +106,7 @@ def test_gone_on_with_it_has_the_bits_of_an_undisturbed_run(asked: Plan, compare
     assert [file for run in asked.runs for file in left_over(asked.folder(run))] == []
 
 
+@WHOLE
 def test_what_is_finished_stays_and_a_run_that_fails_is_kept_apart(
     asked: Plan, compared: tuple[list[Path], list[str]], tmp_path: Path
 ):
@@ -126,14 +134,17 @@ def test_what_is_finished_stays_and_a_run_that_fails_is_kept_apart(
         run_plan(asked, note)
 
 
-def test_a_comparison_at_work_is_not_joined(asked: Plan, compared: object):
-    holder = os.open(asked.out, os.O_RDONLY)
+def test_a_comparison_at_work_is_not_joined(asked: Plan, tmp_path: Path):
+    mine = replace(asked, out=tmp_path)
+    keep(mine)
+    holder = os.open(tmp_path, os.O_RDONLY)
     fcntl.flock(holder, fcntl.LOCK_EX)
-    with pytest.raises(UserError, match=f"--runs {asked.out}: a comparison is at work in it"):
-        run_plan(asked)
+    with pytest.raises(UserError, match=f"--runs {tmp_path}: a comparison is at work in it"):
+        run_plan(mine)
     os.close(holder)
 
 
+@WHOLE
 def test_the_result_of_another_run_is_not_taken(asked: Plan, compared: tuple[list[Path], list[str]], tmp_path: Path):
     other = replace(asked, out=tmp_path, runs=(Run("trinet", "trinet", seed=1),))
     keep(other)

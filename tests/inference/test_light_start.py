@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import pytest
 from tests_support import ROOT
 
 CHECKPOINT = "zoo/trinet-synthetic/src/voiceface_trinet_synthetic"
@@ -26,6 +27,7 @@ def test_match_from_the_shell_imports_no_more_than_it_uses():
     assert (heavy, met, whole) == ("set()", "True True", "True")
 
 
+@pytest.mark.slow(reason="a process imports all that torchmetrics brings in")
 def test_a_users_own_process_has_all_of_torchmetrics():
     (found,) = run(
         f"import sys, voiceface\nvoiceface.load('{CHECKPOINT}')\n"
