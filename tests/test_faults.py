@@ -248,3 +248,14 @@ def test_a_lock_whose_file_was_removed_meanwhile_is_none(tmp_path: Path, monkeyp
         assert (out / ".lock").exists()
     finally:
         let_go()
+
+
+def test_a_refused_run_leaves_the_folder_of_an_earlier_one_in_this_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.delenv("VOICEFACE_RUN_FOLDER", raising=False)
+    for name in ("first", "second"):
+        run_folder({"out": str(tmp_path / name), "recipe": ""}, None)
+        (let_go if name == "first" else leave_nothing)()
+        monkeypatch.delenv("VOICEFACE_RUN_FOLDER", raising=False)
+    assert [path.name for path in tmp_path.iterdir()] == ["first"]

@@ -15,7 +15,7 @@ from torch import Tensor
 from voiceface.method import Method
 from voiceface.methods.kim import Kim
 from voiceface.methods.trinet import TriNet
-from voiceface.recipes import FOLDER, list_recipes
+from voiceface.recipes import FOLDER, list_methods, list_recipes
 from voiceface.weights import load_checkpoint, save_checkpoint
 
 
@@ -66,25 +66,31 @@ def accuracy(method: Method, batch: dict[str, Any]) -> float:
     return torch.cat(wins).float().mean().item()
 
 
+SIXTY = pytest.mark.slow(reason="sixty steps of every recipe; the quick ones: one of each method, until it has them")
+
+
+@pytest.mark.parametrize(
+    ("recipe", "whole"),
+    [(r, False) for r in DISTINCT if r in (*list_methods(), "dimnet_ig")]
+    + [pytest.param(r, True, marks=SIXTY) for r in DISTINCT],
+)
+def test_it_overfits_eight_people(recipe: str, whole: bool):
+    method, batch = met(recipe), eight_people(samples=16_000)
+    assert accuracy(method, batch) < 0.95
+    optimizer = torch.optim.Adam(method.parameters(), 1e-3)
+    for _ in range(6):
+        method.train()
+        for _ in range(10):
+            optimizer.zero_grad()
+            losses(method, batch).backward()
+            optimizer.step()
+        if not whole and accuracy(method, batch) > 0.95:
+            break
+    assert accuracy(method, batch) > 0.95
+
+
 @pytest.mark.parametrize("recipe", DISTINCT)
 class TestEveryDistinctRecipe:
-    @pytest.mark.parametrize(
-        "whole", [False, pytest.param(True, marks=pytest.mark.slow(reason="sixty steps, and still so at their end"))]
-    )
-    def test_it_overfits_eight_people(self, recipe: str, whole: bool):
-        method, batch = met(recipe), eight_people(samples=16_000)
-        assert accuracy(method, batch) < 0.95
-        optimizer = torch.optim.Adam(method.parameters(), 1e-3)
-        for _ in range(6):
-            method.train()
-            for _ in range(10):
-                optimizer.zero_grad()
-                losses(method, batch).backward()
-                optimizer.step()
-            if not whole and accuracy(method, batch) > 0.95:
-                break
-        assert accuracy(method, batch) > 0.95
-
     @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
     def test_a_step_has_a_float32_loss_and_finite_gradients_that_reach_every_weight(self, recipe: str, precision: Any):
         method = build(recipe)

@@ -26,8 +26,6 @@ ZOO = ROOT / "zoo"
 PACKAGES = sorted(ZOO.glob("*/src/*"))
 DISTINCT = [name for name in list_recipes() if twin(name, "demo", "paper") is None]
 TRIALS = 50_000  # of methods that are scored on drawn trials; the cards are of a million
-QUICK = "trinet-synthetic"
-MANY = pytest.mark.slow(reason="more than twenty networks on all clips of the test split; the quick one is trinet's")
 SAME = 5e-4  # of scores in [0, 1]: other processors round the embeddings otherwise
 
 
@@ -73,9 +71,8 @@ def test_a_checkpoint_and_its_card_are_whole(package: Path):
     load_checkpoint(package)
 
 
-@pytest.mark.parametrize(
-    "package", [pytest.param(p, marks=MANY if name_of(p) != QUICK else []) for p in PACKAGES], ids=name_of
-)
+@pytest.mark.slow(reason="all voices and faces of the test split are rendered and embedded; the quick one is README's")
+@pytest.mark.parametrize("package", PACKAGES, ids=name_of)
 def test_a_checkpoint_gives_the_numbers_of_its_card(package: Path, corpus: Path):
     config, said = read_config(package), json.loads((package / "results.json").read_text())
     method = load_checkpoint(package)

@@ -136,6 +136,7 @@ def let_go() -> None:
         lock = held.pop()
         Path(lock.name).unlink(missing_ok=True)
         lock.close()
+    made.clear()  # what this run made is not the next one's to remove
 
 
 def drop_rows(metrics: Path, step: int) -> None:
@@ -189,7 +190,8 @@ def resume_from(resumed: str | None, out: Path) -> str | None:
 
 def leave_nothing() -> None:
     """After a refusal, remove the run folder that this process made, unless training left something in it."""
+    folders = list(made)
     let_go()
-    for folder in made:
+    for folder in folders:
         if folder.exists() and {path.name for path in folder.iterdir()} <= {"config.yaml", "tensorboard", "wandb"}:
             shutil.rmtree(folder, ignore_errors=True)

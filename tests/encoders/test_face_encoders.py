@@ -17,7 +17,9 @@ FACTS = {
     "face_dimnet": (None, 128, 64),
     "face_small": (None, 64, 128),
 }
+LARGE = pytest.mark.slow(reason="passes through a network of a paper's size; the quick ones are two of them")
 NAMES = [name for name in list_encoders()["face"] if name != "face_features"]  # no network
+PARAMS = [pytest.param(n, marks=[] if n in ("face_small", "face_lresnet50_ir") else LARGE) for n in NAMES]
 
 
 def images(count: int, size: int, seed: int = 0) -> torch.Tensor:
@@ -25,7 +27,7 @@ def images(count: int, size: int, seed: int = 0) -> torch.Tensor:
     return torch.randint(0, 256, (count, 3, size, size), dtype=torch.uint8, generator=generator)
 
 
-@pytest.fixture(scope="module", params=NAMES)
+@pytest.fixture(scope="module", params=PARAMS)
 def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -81,7 +83,7 @@ def test_autocast_gives_nearly_the_same_in_float32_whatever_the_batch(encoder: F
     torch.testing.assert_close(together[:1], alone, atol=2e-2 * float(exact.abs().max()), rtol=0)
 
 
-@pytest.mark.parametrize("name", [n for n in NAMES if n != "face_vggm"], indirect=True, scope="module")
+@pytest.mark.parametrize("name", [p for p in PARAMS if p.values != ("face_vggm",)], indirect=True, scope="module")
 def test_state_dict_round_trip(name: str, encoder: FaceEncoder) -> None:
     with constant_weights():
         copy = face_encoder(name).eval()

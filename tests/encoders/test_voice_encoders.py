@@ -15,7 +15,9 @@ from voiceface.encoders.voice_thin_resnet34 import ThinResNet34
 from voiceface.errors import UserError
 from voiceface.features import magnitude_spectrogram
 
+LARGE = pytest.mark.slow(reason="passes through a network of a paper's size; the quick ones are two of them")
 NAMES = [name for name in list_encoders()["voice"] if name != "voice_features"]  # no network
+PARAMS = [pytest.param(n, marks=[] if n in ("voice_small", "voice_thin_resnet34") else LARGE) for n in NAMES]
 
 
 def voices(lengths: list[int], seed: int = 0) -> torch.Tensor:
@@ -123,7 +125,7 @@ def test_small_is_small() -> None:
     assert sum(p.numel() for p in voice_encoder("voice_small").parameters()) < 1_500_000
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", PARAMS)
 def test_embedding_does_not_depend_on_the_batch(name: str) -> None:
     net = build(name)
     lengths = [3_200, 24_000, 16_789, 20_481]
@@ -152,7 +154,7 @@ def test_small_is_independent_of_the_batch_at_any_lengths(lengths: list[int]) ->
             close(embedding, net(row[None, :length])[0])
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", PARAMS)
 def test_int16_and_float_and_full_lengths_agree(name: str) -> None:
     net = build(name)
     batch = voices([18_000, 18_000])
@@ -163,7 +165,7 @@ def test_int16_and_float_and_full_lengths_agree(name: str) -> None:
         assert torch.equal(net(F.pad(batch, (0, 999)), torch.tensor([18_000, 18_000])), expected)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", PARAMS)
 def test_short_utterances_are_repeated(name: str) -> None:
     net = build(name)
     short = voices([3_200])
@@ -173,7 +175,7 @@ def test_short_utterances_are_repeated(name: str) -> None:
     assert embedding.isfinite().all()
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", PARAMS)
 def test_silence_and_autocast_are_finite(name: str) -> None:
     net = build(name)
     batch = torch.cat([voices([16_000]), torch.zeros(1, 16_000, dtype=torch.int16)])
@@ -183,7 +185,7 @@ def test_silence_and_autocast_are_finite(name: str) -> None:
     assert out.isfinite().all()
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", PARAMS)
 def test_autocast_is_near_float32(name: str) -> None:
     net = build(name)
     batch, lengths = voices([17_000, 16_300]), torch.tensor([17_000, 16_300])
@@ -196,7 +198,7 @@ def test_autocast_is_near_float32(name: str) -> None:
     torch.testing.assert_close(out.norm(dim=1), expected.norm(dim=1), rtol=0.05, atol=0)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", PARAMS)
 def test_a_few_samples_are_enough(name: str) -> None:
     net = build(name)
     with torch.no_grad():
@@ -204,7 +206,7 @@ def test_a_few_samples_are_enough(name: str) -> None:
             assert net(voices([length])).isfinite().all()
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", PARAMS)
 def test_gradients_reach_every_parameter(name: str) -> None:
     net = build(name).train()
     net(voices([16_000, 16_000])).square().sum().backward()
@@ -212,7 +214,7 @@ def test_gradients_reach_every_parameter(name: str) -> None:
     assert missing == []
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", PARAMS)
 def test_state_dict_round_trip(name: str) -> None:
     net = build(name)
     with constant_weights():
