@@ -85,8 +85,8 @@ if __name__ == "__main__":
 
 def late(begin: Callable[..., None] | None, number: int) -> None:
     """Begin when the process that started this one is dead; torch looks who that was only later."""
-    print("here", flush=True)
     first = os.getppid()
+    print("here", flush=True)
     while os.getppid() == first:
         time.sleep(0.01)
     if begin is not None:
