@@ -4,7 +4,6 @@ import os
 import re
 import subprocess
 import sys
-import sysconfig
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
@@ -162,7 +161,8 @@ def test_a_really_wrong_pair_is_named_in_one_line(tmp_path: Path):
     if done.returncode:
         pytest.skip(f"torchaudio {wrong} cannot be had: {done.stderr.splitlines()[-1:]}")
     (packages,) = (tmp_path / "venv/lib").glob("python*/site-packages")
-    (packages / "the_rest.pth").write_text(f"{ROOT}\n{sysconfig.get_paths()['purelib']}\n")
+    rest = [path for path in sys.path if Path(path).name == "site-packages"]
+    (packages / "the_rest.pth").write_text("\n".join([str(ROOT), *rest]))
     match = ["match", *COMMANDS[3].split()[1:]]
     for words in (["fit", "--model", "trinet"], match):
         done = subprocess.run(
