@@ -38,8 +38,10 @@ COMMANDS = {
 def seconds(words: list[str]) -> tuple[float, float]:
     """Processor and clock seconds of a process."""
     before, start = os.times(), time.perf_counter()
-    subprocess.run([sys.executable, *words], cwd=ROOT, capture_output=True, check=False)
+    done = subprocess.run([sys.executable, *words], cwd=ROOT, capture_output=True, text=True, check=False)
     after = os.times()
+    if done.returncode != (2 if "--to" in words else 0):
+        raise SystemExit(f"{words}: {done.stderr}")
     used = after.children_user + after.children_system - before.children_user - before.children_system
     return used, time.perf_counter() - start
 

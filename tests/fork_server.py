@@ -45,7 +45,9 @@ class ForkServer:
         assert self.server.stdin is not None
         assert self.server.stdout is not None
         print(json.dumps(jobs), file=self.server.stdin, flush=True)
-        return int(self.server.stdout.readline())
+        answer = self.server.stdout.readline()
+        assert answer, "the fork server has ended; its standard error says why"
+        return int(answer)
 
     def close(self) -> None:
         """End the server."""

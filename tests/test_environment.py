@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from packaging.version import Version
 from tests_support import voiceface
 
@@ -104,11 +106,12 @@ def test_fit_and_load_name_a_torchaudio_of_another_release(broken: Callable[[str
 @pytest.mark.parametrize(
     ("module", "failure", "words"),
     [
-        ("numba", "raise ImportError('Numba needs NumPy 2.2 or less. Got NumPy 2.4.')", "score {out}/e.npz"),
+        ("numba", "raise ImportError('libllvm.so: cannot open shared object file')", "score {out}/e.npz"),
         ("soundfile", "raise OSError('sndfile library not found')", COMMANDS[3]),
         ("av", "raise ImportError('libavcodec.so.61: cannot open shared object file')", COMMANDS[3]),
+        ("numpy", "raise ValueError('dtype size changed, may indicate binary incompatibility')", COMMANDS[3]),
     ],
-    ids=["numba", "soundfile", "av"],
+    ids=["numba", "soundfile", "av", "numpy"],
 )
 def test_any_compiled_library_that_does_not_load_is_named(
     broken: Callable[[str, str], Path], tmp_path: Path, module: str, failure: str, words: str
@@ -132,11 +135,13 @@ def test_check_lists_all():
 
 
 @pytest.mark.slow(reason="a process imports all libraries anew")
-def test_check_names_what_does_not_load(broken: Callable[[str, str], Path]):
-    done = run("-m", "voiceface", "check", folder=broken("av", "raise ImportError('libavcodec.so.61')"))
+@pytest.mark.parametrize("module", ["av", "soundfile", "numpy", "torch"])
+def test_check_names_what_does_not_load(broken: Callable[[str, str], Path], module: str):
+    done = run("-m", "voiceface", "check", folder=broken(module, "raise ImportError('lib.so: no such file')"))
     assert done.returncode == 2
-    assert re.search(r"^av .* does not load$", done.stdout, re.M)
-    assert "av " in done.stderr
+    assert re.search(rf"^{module} .* does not load\s*$", done.stdout, re.M)
+    assert "environment: 1 problems" in done.stdout
+    assert f"{module} {installed_version(module)}" in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
 
@@ -149,6 +154,36 @@ def test_a_missing_library_is_named_and_other_mistakes_are_not_taken_for_one():
     with pytest.raises(RuntimeError) as raised:
         torch.zeros(2) @ torch.zeros(3)
     assert load_problem(raised.value) is None
+
+
+def raised_in(*modules: str) -> Exception:
+    """What comes out where the body of the last module fails, which the others import."""
+    code = "raise ImportError('Numba needs NumPy 2.2 or less. Got NumPy 2.4.')"
+    for name in reversed(modules):
+        code = f"exec(compile({code!r}, '{name}', 'exec'), {{'__name__': {name!r}}})"
+    with pytest.raises(ImportError) as raised:
+        exec(code, {})
+    return raised.value
+
+
+def test_the_innermost_library_is_the_culprit():
+    for modules, culprit in (
+        (["pytorch_lightning", "torchmetrics", "torchvision"], "torch"),
+        (["torch", "numpy"], "numpy"),
+        (["torchvision", "PIL.Image"], "pillow"),
+        (["sklearn", "scipy"], "scipy"),
+        (["faiss"], "faiss-cpu"),
+    ):
+        assert str(load_problem(raised_in(*modules))).startswith(f"{culprit} {installed_version(culprit)}")
+    assert load_problem(raised_in("mine")) is None
+    assert load_problem(MemoryError()) is None
+
+
+def test_a_library_that_finds_fault_with_another_is_not_installed_anew():
+    assert str(load_problem(raised_in("numba"))).endswith(
+        "(Numba needs NumPy 2.2 or less. Got NumPy 2.4.); give `pip install -c constraints.txt .` in voiceface's "
+        "folder, for versions that go together"
+    )
 
 
 @pytest.mark.slow(reason="makes an environment and downloads a torchaudio into it")
@@ -194,6 +229,31 @@ def test_the_constraints_hold_one_version_of_each_library_for_every_python():
             if requirement.name != "voiceface" and (requirement.marker is None or requirement.marker.evaluate(here)):
                 name = re.sub(r"[-_.]+", "-", requirement.name).lower()
                 assert requirement.specifier.contains(found[name], prereleases=True), (python, str(requirement))
+
+
+def test_all_that_is_installed_with_it_is_pinned():
+    """Followed through what the installed distributions require: nothing is left to the day of the install."""
+    pinned = {canonicalize_name(pin.name) for pin in PINS}
+    found, left = {"voiceface"}, [("voiceface", "test")]
+    while left:
+        name, extra = left.pop()
+        with suppress(PackageNotFoundError):
+            for requirement in map(Requirement, requires(name) or ()):
+                wanted = canonicalize_name(requirement.name)
+                if requirement.marker is None or requirement.marker.evaluate({"extra": extra}):
+                    new = [(wanted, one) for one in ("", *requirement.extras) if f"{wanted}[{one}]" not in found]
+                    found |= {wanted, *(f"{name}[{one}]" for name, one in new)}
+                    left += new
+    found = {name for name in found if "[" not in name} - {"voiceface"}
+    assert len(found) > 100
+    assert found - pinned == set()
+
+
+def test_the_extras_are_those_of_the_project():
+    tomllib = pytest.importorskip("tomllib")  # Python 3.11
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    listed = {extra: tuple(Requirement(line).name for line in lines) for extra, lines in extras.items()}
+    assert {extra: names for extra, names in listed.items() if extra not in ("test", "dev")} == EXTRAS
 
 
 def test_what_pip_builds_with_is_pinned_alike():

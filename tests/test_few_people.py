@@ -21,7 +21,7 @@ def corpus(folder: Path, people: int) -> Path:
 def test_the_demo_preset_takes_as_many_as_there_are(tmp_path: Path):
     words = [*FIT, "--data", corpus(tmp_path, 5), "--out", tmp_path / "run"]
     done = voiceface(*words, "--preset", "demo", status=0)
-    said = "--data.people 5, not the demo preset's 32: the train split has no more people"
+    said = "--data.people 5, not the demo preset's 32: the train split has 5 people"
     assert done.stderr.splitlines().count(said) == 1
     training = read_results(tmp_path / "run/results.json")["training"]
     assert (training["note"], training["settings"]["data.people"], training["voices"]) == (said, 5, 3 * 5 * 2)
@@ -51,15 +51,19 @@ def test_where_the_user_or_the_paper_gave_the_number_it_is_an_error(tmp_path: Pa
 @pytest.mark.parametrize(
     ("trainer", "world", "expected"),
     [
-        ({"devices": 2}, "1", 2),
-        ({"devices": "2", "num_nodes": 3}, "1", 6),
-        ({"devices": [0, 3, 5]}, "1", 3),
-        ({"devices": "auto"}, "1", 1),
+        ({"devices": 2}, None, 2),
+        ({"devices": "2", "num_nodes": 3}, None, 6),
+        ({"devices": [0, 3, 5]}, None, 3),
+        ({"devices": "auto"}, None, 1),
+        ({"devices": "0,1"}, None, 2),
         ({"devices": 1}, "4", 4),
+        ({"devices": "auto", "num_nodes": 2}, "4", 4),
     ],
 )
 def test_processes_are_counted_as_lightning_will_start_them(
-    trainer: dict, world: str, expected: int, monkeypatch: pytest.MonkeyPatch
+    trainer: dict, world: str | None, expected: int, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setenv("WORLD_SIZE", world)
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    if world is not None:
+        monkeypatch.setenv("WORLD_SIZE", world)
     assert processes({"accelerator": "cpu", "num_nodes": 1, **trainer}) == expected

@@ -31,8 +31,8 @@ SMALL = [
 ]
 
 
-def voiceface(*words: object, status: int | None = 0) -> subprocess.CompletedProcess[str]:
-    return run_voiceface(*words, status=status)
+def voiceface(*words: object, status: int | None = 0, fresh: bool = False) -> subprocess.CompletedProcess[str]:
+    return run_voiceface(*words, status=status, fresh=fresh)
 
 
 @pytest.fixture(scope="session")
@@ -126,9 +126,8 @@ def test_a_user_may_log_elsewhere_too_and_twice_the_same_seed_gives_the_same_bit
     run: Path, corpus: Path, tmp_path: Path
 ):
     logger = ["--trainer.logger", "pytorch_lightning.loggers.CSVLogger", "--trainer.logger.save_dir", tmp_path / "mine"]
-    voiceface(
-        "fit", "--model", "trinet", "--data", corpus, "--out", tmp_path / "again", "--data.workers", 0, *SMALL, *logger
-    )
+    words = ["fit", "--model", "trinet", "--data", corpus, "--data.workers", 0, *SMALL]
+    voiceface(*words, "--out", tmp_path / "again", *logger, fresh=True)  # another process than the first's
     assert_bit_equal(weights(run), weights(tmp_path / "again"))
     assert (tmp_path / "again" / "metrics.csv").exists()
     assert list((tmp_path / "mine").rglob("metrics.csv"))

@@ -37,11 +37,11 @@ def load(name: str | Path, device: str = "cpu") -> Model:
         from voiceface.inference.model import Model
 
         return Model(folder, device)
-    except (ImportError, OSError, RuntimeError, AttributeError) as error:
+    except Exception as error:
         from voiceface.environment import load_problem
         from voiceface.errors import UserError
 
-        if problem := load_problem(error):
+        if not isinstance(error, UserError) and (problem := load_problem(error)):
             raise UserError(problem) from None
         raise
 

@@ -1,27 +1,22 @@
 """The run behind `voiceface check`: what is looked at, and the tables that say what was found."""
 
-import platform
 from argparse import Namespace
 from pathlib import Path
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
-from voiceface import __version__
 from voiceface.checkpoints import find_checkpoint
 from voiceface.data.check import Findings, attribute_coverage, check_corpus
 from voiceface.data.leaks import Leak, corpus_leaks, identical_clips, leaking_identities, read_training_identities
 from voiceface.data.lists import list_coverage
 from voiceface.data.shards import SPLITS, Corpus
 from voiceface.embeddings import people_aliases
-from voiceface.environment import EXTRAS, Library, installed_version, libraries
 from voiceface.errors import UserError
-from voiceface.processes import cores
 
 
 def check(options: Namespace) -> None:
-    """Check the environment and what the options name, and print what was found.
+    """Check what the options name, and print what was found.
 
     Args:
         options: `corpus`, `deep`, `trials`, `identities`, `against` of the command line.
@@ -37,11 +32,7 @@ def check(options: Namespace) -> None:
             if not Path(path).is_file():
                 raise UserError(f"--{option} {path}: no such file; check the name")
     other = None if options.against is None else _other(options.against)
-    loaded = list(libraries())
-    problems = list(dict.fromkeys(library.problem for library in loaded if library.problem))
-    if options.corpus is None:
-        _print_environment(loaded)
-    print("environment: sound" if not problems else f"environment: {len(problems)} problems")
+    problems: list[str] = []
     if options.corpus is not None:
         corpus = Corpus(options.corpus)
         found = check_corpus(corpus, options.deep)
@@ -71,37 +62,6 @@ def check(options: Namespace) -> None:
             if len(problems) == 1
             else f"{options.corpus or 'environment'}: {len(problems)} problems, listed above"
         )
-
-
-def _print_environment(loaded: list[Library]) -> None:
-    """Versions of all that is installed, what the machine computes on, and the extras."""
-    print(
-        f"voiceface {__version__}, Python {platform.python_version()}, {platform.platform(terse=True)}, {cores()} cores"
-    )
-    print(f"computes on: {_devices()}\n")
-    table = Table("library", "version", "", box=None, pad_edge=False)
-    for library in loaded:
-        state = "does not load" if library.problem else "loads"
-        table.add_row(library.name, library.version or "-", state if library.version else "absent")
-    _print(table)
-    extras = Table("extra", "", "brings", box=None, pad_edge=False)
-    for extra, names in EXTRAS.items():
-        versions = {name: installed_version(name) for name in names}
-        there = all(versions.values())
-        what = ", ".join(f"{name} {of or '(absent)'}" for name, of in versions.items())
-        extras.add_row(extra, "installed" if there else escape(f"pip install 'voiceface[{extra}]'"), what)
-    print()
-    _print(extras)
-    print()
-
-
-def _devices() -> str:
-    try:
-        import torch
-    except Exception:  # among the problems
-        return "unknown, for torch does not load"
-    gpus = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-    return f"CPU, {torch.get_num_threads()} threads" + "".join(f"; {gpu}" for gpu in gpus)
 
 
 def _print_splits(corpus: Corpus) -> None:

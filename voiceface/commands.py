@@ -29,7 +29,10 @@ def run_list(options: Namespace) -> int:
 
 
 def run_check(options: Namespace) -> int:
-    """Print what is wrong with the environment and the corpus, see `voiceface.checking`; 0 where nothing is."""
+    """Print what is wrong with the environment and the corpus; 0 where nothing is."""
+    from voiceface.environment_check import check_environment
+
+    check_environment(whole=options.corpus is None)
     from voiceface.checking import check
 
     check(options)

@@ -120,7 +120,7 @@ def _parquet(path: Path) -> dict[str, Any]:
         import pyarrow as pa
         import pyarrow.compute as pc
         import pyarrow.parquet as pq
-    except ImportError:
+    except ModuleNotFoundError:
         raise UserError(f"{path}: Parquet needs pyarrow; pip install 'voiceface[parquet]'") from None
     try:
         table = pq.read_table(path)

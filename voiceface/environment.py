@@ -29,6 +29,7 @@ LIBRARIES = {
     "torchvision": "torchvision",
     "torchaudio": "torchaudio",
     "pytorch-lightning": "pytorch_lightning",
+    "lightning-utilities": "lightning_utilities",
     "torchmetrics": "torchmetrics",
     "timm": "timm",
     "webdataset": "webdataset",
@@ -43,9 +44,17 @@ LIBRARIES = {
     "soundfile": "soundfile",
     "av": "av",
     "pillow": "PIL",
-    "PyYAML": "yaml",
 }
 SET = ("torch", "torchvision", "torchaudio")
+# Compiled libraries of the extras, which are imported only by the commands that need them.
+OPTIONAL = {
+    "h5py": "h5py",
+    "pyarrow": "pyarrow",
+    "onnx": "onnx",
+    "onnxruntime": "onnxruntime",
+    "faiss-cpu": "faiss",
+    "ray": "ray",
+}
 # Extra of pyproject.toml -> distributions that it brings.
 EXTRAS = {
     "prepare": ("mtcnn", "silero-vad", "webrtcvad-wheels"),
@@ -90,7 +99,7 @@ def libraries() -> Iterator[Library]:
         try:
             importlib.import_module(module)
         except Exception as error:
-            problem = load_problem(error) or f"{name} does not load ({_reason(error)}); {_anew(name)}"
+            problem = load_problem(error) or f"{name} does not load ({_reason(error)}); {_anew(name, _reason(error))}"
         yield Library(name, installed_version(name), problem)
 
 
@@ -104,21 +113,20 @@ def load_problem(error: BaseException) -> str | None:
         One line: the versions that were found, what is wrong, and the pip command that mends it. None where the
         exception does not come from the import of a library.
     """
-    names = {module: name for name, module in LIBRARIES.items()}
-    link: BaseException | None = error
+    names = {module: name for name, module in (LIBRARIES | OPTIONAL).items()}
+    link: BaseException | None = None if isinstance(error, MemoryError) else error
     while link is not None:
         if isinstance(link, ModuleNotFoundError) and (missing := names.get(str(link.name))) is not None:
             if missing in SET:
                 return f"{missing} is not installed; {_set_command()}"
             return f"{missing} is not installed; give `pip install {missing}`"
         loading = [names[module] for module in _modules_at_import(link) if module in names]
-        # Lightning and torchmetrics import torchvision, which finds fault with torch: the set is what is wrong.
-        culprit = next((name for name in loading if name in SET), loading[-1] if loading else None)
-        if culprit in SET:
+        if loading and loading[-1] in SET:
             found = ", ".join(f"{name} {installed_version(name) or '(absent)'}" for name in SET)
-            return f"{found} do not load together ({_reason(link)}); {_set_command(culprit == 'torch')}"
-        if culprit is not None:
-            return f"{culprit} {installed_version(culprit)} does not load ({_reason(link)}); {_anew(culprit)}"
+            return f"{found} do not load together ({_reason(link)}); {_set_command(loading[-1] == 'torch')}"
+        if loading:
+            name, reason = loading[-1], _reason(link)
+            return f"{name} {installed_version(name)} does not load ({reason}); {_anew(name, reason)}"
         link = link.__cause__ or link.__context__
     return None
 
@@ -141,8 +149,13 @@ def _reason(error: BaseException) -> str:
     return re.sub(r"(?:/[^/\s:]+)+/(?=[^/\s:]+)", "", line)[:160]
 
 
-def _anew(name: str) -> str:
-    return f"give `pip install --force-reinstall --no-deps {name}=={installed_version(name) or '...'}`"
+def _anew(name: str, reason: str) -> str:
+    """The pip command for one library, or, where it finds fault with another one, for versions that go together."""
+    others = "|".join({*LIBRARIES, *LIBRARIES.values(), "No module named"} - {name, LIBRARIES.get(name, name)})
+    found = installed_version(name)
+    if not found or re.search(rf"\b({others})\b", reason, re.I):
+        return "give `pip install -c constraints.txt .` in voiceface's folder, for versions that go together"
+    return f"give `pip install --force-reinstall --no-deps {name}=={found}`"
 
 
 def _set_command(torch_too: bool = False) -> str:

@@ -194,7 +194,7 @@ def _onnx_is_there() -> None:
     try:
         import onnx  # noqa: F401
         import onnxscript  # noqa: F401
-    except ImportError:
+    except ModuleNotFoundError:
         raise UserError("--format onnx: needs the extra `export`: pip install 'voiceface[export]'") from None
 
 

@@ -9,7 +9,7 @@ import torch
 from voiceface.data.shards import Corpus
 
 
-def fewer_people(data: Mapping[str, Any], trainer: Mapping[str, Any]) -> int | None:
+def fewer_people(data: Mapping[str, Any], trainer: Mapping[str, Any]) -> tuple[int, str] | None:
     """How many identities a batch can have where the training split has not enough for it.
 
     Args:
@@ -17,19 +17,26 @@ def fewer_people(data: Mapping[str, Any], trainer: Mapping[str, Any]) -> int | N
         trainer: Options of Lightning's Trainer: `accelerator`, `devices`, `num_nodes`.
 
     Returns:
-        Identities per batch and process, 2 or more; None where there are enough, or too few for any batch.
+        Identities per batch and process, 2 or more, and why; None where there are enough, or too few for any batch.
     """
-    people = len(Corpus(data["root"]).index("train").paired().names) // processes(trainer)
-    return people if 2 <= people < data["people"] else None
+    there, world = len(Corpus(data["root"]).index("train").paired().names), processes(trainer)
+    people = there // world
+    if not 2 <= people < data["people"]:
+        return None
+    return people, f"the train split has {there} people" + (f" for {world} processes" if world > 1 else "")
 
 
 def processes(trainer: Mapping[str, Any]) -> int:
     """How many processes a run will have, as far as it can be known before it starts."""
+    if "WORLD_SIZE" in os.environ:  # torchrun and its like have started them
+        return int(os.environ["WORLD_SIZE"])
     devices = trainer["devices"]
+    if isinstance(devices, str) and "," in devices:
+        devices = [device for device in devices.split(",") if device]
     if isinstance(devices, list):
         count = len(devices)
     elif str(devices).isdigit():
         count = int(devices)
     else:
         count = torch.cuda.device_count() if trainer["accelerator"] != "cpu" else 1
-    return max(1, count * int(trainer["num_nodes"]), int(os.environ.get("WORLD_SIZE", 1)))
+    return max(1, count) * int(trainer["num_nodes"])

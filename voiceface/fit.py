@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import pytorch_lightning as pl
 import torch
-import torchaudio  # noqa: F401  # one that does not load fails here in one line, inside jsonargparse in a hundred
+import torchaudio  # noqa: F401  # an error of this import inside jsonargparse would be a hundred lines
 from jsonargparse import ArgumentError
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.callbacks import ModelCheckpoint
@@ -133,11 +133,11 @@ class FitCLI(LightningCLI):
         wanted = config["data"]["people"]
         if self.chosen["people"] != "preset" or not config["data"]["root"]:
             return None
-        people = fewer_people(config["data"], config["trainer"])
-        if people is None:
+        fewer = fewer_people(config["data"], config["trainer"])
+        if fewer is None:
             return None
-        config["data"]["people"] = people
-        return f"--data.people {people}, not the demo preset's {wanted}: the train split has no more people"
+        config["data"]["people"], why = fewer
+        return f"--data.people {config['data']['people']}, not the demo preset's {wanted}: {why}"
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """Log to the run folder, beside the loggers that the user asks for."""

@@ -134,8 +134,7 @@ def expand(args: Sequence[str]) -> tuple[list[str], dict[str, str]]:
             raise UserError(f"--gpus {short['gpus']}: give a number of GPUs, 1 or more")
         words += ["--trainer.accelerator=gpu", f"--trainer.devices={short['gpus']}"]
     words += _starts([read_header(path) for path in pretrained], short.get("model"), files, rest)
-    own = {word.partition("=")[0] for word in rest} & {"--data.people", "--config", "-c"}
-    people = "preset" if files and preset == "demo" and not own else "user"
+    people = "preset" if files and preset == "demo" and not _sets_people(rest) else "user"
     chosen = {"recipe": recipe, "preset": preset, "encoders": encoders, "out": short.get("out", ""), "people": people}
     return words + rest, chosen
 
@@ -147,6 +146,20 @@ def _value_of(option: str, words: Sequence[str]) -> str | None:
         if name == option:
             return value if has_value else next(iter(words[index + 1 :]), None)
     return None
+
+
+def _sets_people(words: Sequence[str]) -> bool:
+    """Whether LightningCLI's words, or a config file among them, set the number of people in a batch."""
+    for index, word in enumerate(words):
+        name, has_value, value = word.partition("=")
+        if name == "--data.people":
+            return True
+        if name in ("--config", "-c"):
+            value = value if has_value else next(iter(words[index + 1 :]), "")
+            with contextlib.suppress(OSError, ValueError, TypeError, yaml.YAMLError, RecursionError):
+                if "people" in (yaml.safe_load(Path(value).read_text())["data"] or ()):
+                    return True
+    return False
 
 
 def _starts(

@@ -23,7 +23,7 @@ def read_keras(path: Path) -> dict[str, np.ndarray]:
     """
     try:
         import h5py
-    except ImportError:
+    except ModuleNotFoundError:
         raise UserError(f"{path}: HDF5 files need h5py; install voiceface with its extra: voiceface[import]") from None
     found = {}
     with h5py.File(path, "r") as file:

@@ -35,7 +35,7 @@ def require_faiss() -> Any:
     """
     try:
         import faiss
-    except ImportError:
+    except ModuleNotFoundError:
         raise UserError("an approximate index needs the extra `faiss`: pip install 'voiceface[faiss]'") from None
     return faiss
 

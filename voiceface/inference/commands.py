@@ -6,7 +6,6 @@ import os
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from voiceface.checkpoints import find_checkpoint
 from voiceface.errors import UserError
 from voiceface.files import check_writable, write_for_user
 from voiceface.inference.media import OTHER, Kind, check_detector, files_below, kind_of
@@ -237,10 +237,11 @@ def _model(options: Namespace) -> "Model":
     import voiceface
     from voiceface.inference.light_start import without_extras_of_torchmetrics
 
-    with without_extras_of_torchmetrics(), suppress(Exception):  # `load` says in one line what does not load
+    folder = find_checkpoint(options.checkpoint)  # a mistyped name is answered before Lightning is imported
+    with without_extras_of_torchmetrics():
         import pytorch_lightning  # noqa: F401
 
-    return voiceface.load(options.checkpoint, options.device)
+    return voiceface.load(folder, options.device)
 
 
 def _show(options: Namespace, kind: str, query: str, lines: Sequence[tuple[str, float, float | None]]) -> None:

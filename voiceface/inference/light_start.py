@@ -11,7 +11,7 @@ BESIDE = ("torchvision", "scipy", "matplotlib")
 
 @contextmanager
 def without_extras_of_torchmetrics() -> Iterator[None]:
-    """While the block imports Lightning, torchmetrics takes three libraries for absent; then all is as before.
+    """While the block imports Lightning, torchmetrics takes three libraries for absent, and does so from then on.
 
     For the command line alone: in a process of a user's own, torchmetrics would lack its plots and image metrics.
     """
