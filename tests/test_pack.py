@@ -137,11 +137,12 @@ def test_pip_checks_the_versions_of_voiceface(checkpoint: Path, tmp_path: Path):
     environment = tmp_path / "bare"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", environment], check=True)
     pip(environment, "install", "--no-deps", pack(checkpoint, tmp_path))
-    about = site(environment) / "voiceface-0.0.dist-info/METADATA"
-    about.parent.mkdir()
-    about.write_text("Metadata-Version: 2.1\nName: voiceface\nVersion: 0.1.7\n")
+    about = site(environment) / "voiceface-0.1.7.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: voiceface\nVersion: 0.1.7\n")
     pip(environment, "check")
-    about.write_text("Metadata-Version: 2.1\nName: voiceface\nVersion: 0.2.0\n")
+    about = about.rename(site(environment) / "voiceface-0.2.0.dist-info")
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: voiceface\nVersion: 0.2.0\n")
     told = pip(environment, "check", status=1)
     assert "voiceface-trinet-synthetic 0.1.0 has requirement voiceface<0.2,>=0.1, but you have voiceface 0.2.0" in told
 

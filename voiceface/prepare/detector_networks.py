@@ -4,6 +4,7 @@ Layers: Zhang et al. 2016, https://arxiv.org/abs/1604.02878, figure 2, with the 
 """
 
 import hashlib
+import io
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -95,9 +96,12 @@ def _weights(name: str, digest: str) -> list[NDArray[np.float32]]:
     if package is None or not package.submodule_search_locations:
         raise UserError("--faces detect needs the extra `prepare`: pip install 'voiceface[prepare]'")
     path = Path(package.submodule_search_locations[0], "assets", "weights", name)
-    if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != digest:
+    content = path.read_bytes() if path.is_file() else b""
+    if hashlib.sha256(content).hexdigest() != digest:
         raise UserError("--faces detect: the installed mtcnn has other weights than known; pip install mtcnn==1.0.0")
     import joblib  # type: ignore[import-untyped]
+    import lz4.frame  # type: ignore[import-untyped]
 
-    arrays: list[NDArray[np.float32]] = joblib.load(path)
+    # Given the compressed file, joblib leaves its reader open, of which Python 3.13 complains.
+    arrays: list[NDArray[np.float32]] = joblib.load(io.BytesIO(lz4.frame.decompress(content)))
     return arrays
