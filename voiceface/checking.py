@@ -12,11 +12,12 @@ from voiceface.data.leaks import Leak, corpus_leaks, identical_clips, leaking_id
 from voiceface.data.lists import list_coverage
 from voiceface.data.shards import SPLITS, Corpus
 from voiceface.embeddings import people_aliases
+from voiceface.environment_check import check_environment
 from voiceface.errors import UserError
 
 
 def check(options: Namespace) -> None:
-    """Check what the options name, and print what was found.
+    """Check the environment and what the options name, and print what was found.
 
     Args:
         options: `corpus`, `deep`, `trials`, `identities`, `against` of the command line.
@@ -32,6 +33,7 @@ def check(options: Namespace) -> None:
             if not Path(path).is_file():
                 raise UserError(f"--{option} {path}: no such file; check the name")
     other = None if options.against is None else _other(options.against)
+    check_environment(whole=False)
     problems: list[str] = []
     if options.corpus is not None:
         corpus = Corpus(options.corpus)

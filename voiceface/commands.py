@@ -30,9 +30,11 @@ def run_list(options: Namespace) -> int:
 
 def run_check(options: Namespace) -> int:
     """Print what is wrong with the environment and the corpus; 0 where nothing is."""
-    from voiceface.environment_check import check_environment
+    if not (options.corpus or options.trials or options.against or options.identities):
+        from voiceface.environment_check import check_environment
 
-    check_environment(whole=options.corpus is None)
+        check_environment(whole=True)
+        return 0
     from voiceface.checking import check
 
     check(options)
