@@ -233,6 +233,8 @@ def test_the_constraints_hold_one_version_of_each_library_for_every_python():
 
 def test_all_that_is_installed_with_it_is_pinned():
     """Followed through what the installed distributions require: nothing is left to the day of the install."""
+    if Version(installed_version("torch")).public != DEFAULT:
+        pytest.skip("another torch brings other packages of CUDA")
     pinned = {canonicalize_name(pin.name) for pin in PINS}
     found, left = {"voiceface"}, [("voiceface", "test")]
     while left:

@@ -10,6 +10,7 @@ import onnx
 import onnxruntime
 import pytest
 import torch
+from packaging.version import Version
 from torch import Tensor
 
 from voiceface.__main__ import build_parser
@@ -22,6 +23,10 @@ from voiceface.methods.pins import PINs
 from voiceface.methods.svhf import SVHF
 from voiceface.methods.trinet import TriNet
 from voiceface.weights import load_checkpoint, read_config, save_checkpoint
+
+exports_voice_small = pytest.mark.skipif(
+    Version(torch.__version__) < Version("2.9"), reason="torch 2.8 refuses voice_small's lengths (docs/export.md)"
+)
 
 SMALL = {"face_encoder": "face_small", "voice_encoder": "voice_small"}
 # Voices in a batch, and samples of the longest: shorter than a window, a second, 2.5 s, 10 s, and odd numbers.
@@ -82,6 +87,7 @@ def furthest(run: Run, method: Method, part: str, batches: Sequence[tuple[int, i
     return worst
 
 
+@exports_voice_small
 def test_onnxruntime_gives_the_embeddings_of_voices() -> None:
     method = made(TriNet, test_seconds=2.5)
     assert furthest(by_onnx(to_bytes(method, "voice", "onnx", {})), method, "voice") < 1e-4
@@ -145,6 +151,7 @@ def test_a_face_file_gives_the_embeddings_and_says_what_it_is_and_nothing_of_the
     assert str(Path(__file__).parents[1]).encode() not in data
 
 
+@exports_voice_small
 def test_a_voice_file_of_torch_gives_the_embeddings_holds_one_encoder_and_says_what_it_is(
     checkpoint: Path, tmp_path: Path
 ) -> None:
