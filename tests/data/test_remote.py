@@ -1,7 +1,6 @@
 """Remote corpora against a real server on loopback that cuts connections, lies and forgets."""
 
 import json
-import multiprocessing
 import os
 import re
 import shutil
@@ -98,14 +97,16 @@ def test_what_a_killed_process_left_is_gone_on_with_and_a_rotten_rest_is_not_tru
     assert cached(tmp_path) == [sha256]
 
 
+FETCH = (
+    "import sys; from voiceface.data import remote; remote.CHUNK = 50_000; remote.fetch(*sys.argv[1:4], None or "
+    "int(sys.argv[4]))"
+)
+
+
 def test_a_process_that_dies_while_it_fetches_leaves_a_usable_rest(server, origin, tmp_path):
     server.pause = 0.15
     name, sha256, size = shard(Corpus(origin))
-    program = (
-        "import sys; from voiceface.data import remote; remote.CHUNK = 50_000; remote.fetch(*sys.argv[1:4], None or "
-        "int(sys.argv[4]))"
-    )
-    words = [sys.executable, "-c", program, server.root, name, sha256, str(size)]
+    words = [sys.executable, "-c", FETCH, server.root, name, sha256, str(size)]
     process = subprocess.Popen(words)
     part = tmp_path / "cache/remote" / f"{sha256}.part"
     while process.poll() is None and (not part.exists() or part.stat().st_size < 50_000):
@@ -274,20 +275,12 @@ def test_a_cache_that_cannot_be_written_is_named(server, tmp_path, monkeypatch):
         Corpus(server.root).index("train")
 
 
-def _fetch(words: tuple[str, str, str, int]) -> None:
-    fetch(*words)
-
-
 def test_processes_at_once_fetch_a_file_once(server, origin):
     server.pause = 0.02
     name, sha256, size = shard(Corpus(origin))
-    context = multiprocessing.get_context("fork")
-    processes = [context.Process(target=_fetch, args=((server.root, name, sha256, size),)) for _ in range(4)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join()
-    assert [process.exitcode for process in processes] == [0] * 4
+    words = [sys.executable, "-c", FETCH, server.root, name, sha256, str(size)]
+    processes = [subprocess.Popen(words) for _ in range(4)]
+    assert [process.wait() for process in processes] == [0] * 4
     assert len(server.asked) == -(-size // 50_000)
 
 

@@ -163,7 +163,11 @@ def _locked(path: Path) -> Iterator[IO[bytes]]:
         with path.open("ab") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             # Renamed or removed while this process waited: what is locked is then not what has the name.
-            if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
+            try:
+                same = os.path.samestat(os.fstat(file.fileno()), path.stat())
+            except FileNotFoundError:
+                same = False
+            if same:
                 yield file
                 return
 
