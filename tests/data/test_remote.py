@@ -1,6 +1,8 @@
 """Remote corpora against a real server on loopback that cuts connections, lies and forgets."""
 
+import gc
 import json
+import multiprocessing
 import os
 import re
 import shutil
@@ -298,6 +300,22 @@ def test_training_batches_are_those_of_the_folder(server, origin):
         assert a["face_keys"] == b["face_keys"]
         assert a["voices"].equal(b["voices"])  # type: ignore[attr-defined]
         assert a["faces"].equal(b["faces"])  # type: ignore[attr-defined]
+
+
+def test_a_forked_process_that_fetches_leaves_its_parent_the_connection(server):
+    asked = server.root + "/train/000000.tar"
+    remote._ask(asked, 0, 10)
+    process = multiprocessing.get_context("fork").Process(target=_fetch_and_collect, args=(asked,))
+    process.start()
+    process.join()
+    assert process.exitcode == 0
+    remote._ask(asked, 20, 30)
+    assert [wanted for _, wanted in server.asked] == ["bytes=0-9", "bytes=10-19", "bytes=20-29"]  # none had to ask again
+
+
+def _fetch_and_collect(asked: str) -> None:
+    remote._ask(asked, 10, 20)
+    gc.collect()
 
 
 def test_a_worker_that_cannot_fetch_stops_the_run_in_one_line(server):

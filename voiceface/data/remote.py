@@ -23,6 +23,9 @@ CHUNK = 8 << 20  # bytes of one request: what a cut connection can cost
 DELAYS = (0.5, 1.0, 2.0, 4.0, 8.0)  # seconds before each new attempt
 LIMIT_GB = 100.0
 MIB = 1 << 20
+# A forked process that let go of its parent's filesystem would take the parent's connections out of the parent's epoll,
+# which both share: the parent's next answer would never arrive.
+_kept: dict[int, Any] = {}
 
 
 def cache_folder() -> Path:
@@ -199,6 +202,7 @@ def _ask(url: str, start: int | None = None, end: int | None = None) -> bytes:
         raise UserError(f"{url}: this address needs the extra `remote`: pip install 'voiceface[remote]'") from None
     except ValueError as error:
         raise UserError(f"{url}: not an address that can be read ({_line(error)}); give https, s3 or hf") from None
+    _kept[id(filesystem)] = filesystem
     for delay in (*DELAYS, None):
         try:
             data = bytes(filesystem.cat_file(path, start=start, end=end))
