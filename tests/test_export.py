@@ -93,13 +93,13 @@ def test_onnxruntime_gives_the_embeddings_of_voices() -> None:
     assert furthest(by_onnx(to_bytes(method, "voice", "onnx", {})), method, "voice") < 1e-4
 
 
-LARGE = pytest.mark.slow(reason="the exporter goes through a network of a paper's size; the quick one is SoundNet-8")
+LARGE = pytest.mark.slow(reason="the exporter goes through a network of a paper's size; the quick one is voice_small")
 
 
 @pytest.mark.parametrize(
     "network",
     [
-        "voice_soundnet8",
+        pytest.param("voice_soundnet8", marks=LARGE),
         pytest.param("voice_thin_resnet34", marks=LARGE),
         pytest.param("voice_vggvox", marks=LARGE),
         pytest.param("voice_dimnet", marks=LARGE),

@@ -169,8 +169,9 @@ def in_child(out: Path, corpus: Path, frozen: Frozen, die_at: int | None, counte
         os._exit(1)
 
 
+@pytest.mark.parametrize("kills", [6, pytest.param(19, marks=pytest.mark.slow(reason="20 kills; the quick one has 7"))])
 def test_killed_at_any_moment_it_goes_on_and_leaves_the_same_bytes(
-    make_corpus, frozen: Frozen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kills: int, make_corpus, frozen: Frozen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(voiceface.extract, "PIECE", 1)
     monkeypatch.setattr(voiceface.extract, "SHARD_BYTES", 6_000)
@@ -182,7 +183,7 @@ def test_killed_at_any_moment_it_goes_on_and_leaves_the_same_bytes(
     assert not any(name.startswith(("pieces", "plan", "lock")) or name.endswith(".tmp") for name in whole)
     moments = int(counter.read_text())
     assert moments > 50
-    for at in [*sorted(random.Random(7).sample(range(1, moments), 19)), moments]:
+    for at in [*sorted(random.Random(7).sample(range(1, moments), kills)), moments]:
         out = tmp_path / f"out{at}"
         assert in_child(out, corpus, frozen, at, counter) == signal.SIGKILL
         if not out.exists():

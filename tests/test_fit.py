@@ -122,16 +122,23 @@ def test_metrics_are_logged_step_by_step(run: Path):
     assert all(0 <= float(r["val/accuracy_f2v_G"]) <= 1 for r in rows if r["val/accuracy_f2v_G"])
 
 
+@pytest.mark.parametrize(
+    "fresh", [False, pytest.param(True, marks=pytest.mark.slow(reason="another process, which imports all of it"))]
+)
 def test_a_user_may_log_elsewhere_too_and_twice_the_same_seed_gives_the_same_bits(
-    run: Path, corpus: Path, tmp_path: Path
+    fresh: bool, run: Path, corpus: Path, tmp_path: Path
 ):
     logger = ["--trainer.logger", "pytorch_lightning.loggers.CSVLogger", "--trainer.logger.save_dir", tmp_path / "mine"]
     words = ["fit", "--model", "trinet", "--data", corpus, "--data.workers", 0, *SMALL]
-    voiceface(*words, "--out", tmp_path / "again", *logger, fresh=True)  # another process than the first's
+    voiceface(*words, "--out", tmp_path / "again", *logger, fresh=fresh)
     assert_bit_equal(weights(run), weights(tmp_path / "again"))
     assert (tmp_path / "again" / "metrics.csv").exists()
     assert list((tmp_path / "mine").rglob("metrics.csv"))
-    voiceface("fit", "--model", "trinet", "--data", corpus, "--out", tmp_path / "other", "--seed_everything", 1, *SMALL)
+
+
+def test_another_seed_gives_other_weights(run: Path, corpus: Path, tmp_path: Path):
+    words = ["fit", "--model", "trinet", "--data", corpus, "--data.workers", 0, *SMALL]
+    voiceface(*words, "--out", tmp_path / "other", "--seed_everything", 1, "--trainer.limit_val_batches", 0)
     first = next(iter(weights(run)))
     assert not torch.equal(weights(run)[first], weights(tmp_path / "other")[first])
 

@@ -31,6 +31,7 @@ from voiceface.results import read_results
 from voiceface.weights import load_checkpoint
 
 STEPS = 10
+ONE = pytest.mark.slow(reason="four trainings; the quick one caches both networks")
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +101,9 @@ def caches(where: str | None = None) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*.rows"))}
 
 
-@pytest.mark.parametrize("frozen", [("voice",), ("face",), ("voice", "face")])
+@pytest.mark.parametrize(
+    "frozen", [pytest.param(("voice",), marks=ONE), pytest.param(("face",), marks=ONE), ("voice", "face")]
+)
 def test_training_on_cached_outputs_is_training_with_the_network_on_fixed_crops(
     root: Path, weights: dict[str, str], frozen: tuple[str, ...]
 ):

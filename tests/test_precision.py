@@ -131,7 +131,8 @@ def test_a_run_in_channels_last_goes_on_without(tmp_path: Path):
 @pytest.mark.parametrize(
     "backend",
     [
-        "aot_eager",
+        "eager",
+        pytest.param("aot_eager", marks=pytest.mark.slow(reason="traces the gradients too; the quick one is eager's")),
         pytest.param(
             "inductor",
             marks=pytest.mark.skipif(

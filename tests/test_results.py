@@ -180,6 +180,7 @@ def test_the_difference_of_effects_is_that_of_leaving_each_person_out(
     assert (effects[0] ** 2).sum() + (effects[1] ** 2).sum() > 1.3 * (difference**2).sum()
 
 
+@pytest.mark.slow(reason="scores 200 populations")
 def test_the_spread_of_differences_over_populations_is_what_the_effects_say():
     """Recall moves in steps, whose jackknife is too wide: 100 populations of 30 people are drawn instead."""
     draws = 100

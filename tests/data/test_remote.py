@@ -310,7 +310,11 @@ def test_a_forked_process_that_fetches_leaves_its_parent_the_connection(server):
     process.join()
     assert process.exitcode == 0
     remote._ask(asked, 20, 30)
-    assert [wanted for _, wanted in server.asked] == ["bytes=0-9", "bytes=10-19", "bytes=20-29"]  # none had to ask again
+    assert [wanted for _, wanted in server.asked] == [
+        "bytes=0-9",
+        "bytes=10-19",
+        "bytes=20-29",
+    ]  # none had to ask again
 
 
 def _fetch_and_collect(asked: str) -> None:

@@ -1,6 +1,7 @@
 """Clips of one video: dealt together, and drawn together."""
 
 import itertools
+import multiprocessing
 from collections import Counter
 from pathlib import Path
 
@@ -123,6 +124,7 @@ def test_a_corpus_whose_bundles_share_no_video_is_refused_with_what_to_do(tones:
     assert str(refused.value).startswith(f"{tones}: --data.same_video true: ")
     assert "\n" not in str(refused.value)
     assert "damaged" not in str(refused.value)
+    assert multiprocessing.active_children() == []
 
 
 def raw_material(folder: Path, video: str) -> Path:

@@ -100,7 +100,7 @@ class Loader:
         self._iterator = None
 
     def close(self) -> None:
-        """End the workers now, rather than whenever the garbage collector comes by."""
+        """End the workers now: the garbage collector would wait for each of them 5 seconds in vain."""
         for iterator in (self._iterator, getattr(self._loader, "_iterator", None)):
             shut_down = getattr(iterator, "_shutdown_workers", None)
             if shut_down is not None:
@@ -126,7 +126,14 @@ class Loader:
                 yield self._checked(batch)
 
     def _checked(self, batch: Batch) -> Batch:
-        """Stop at an error that a worker met; name, count and bound what it skipped."""
+        """Stop at an error that a worker met, and end the workers; name, count and bound what it skipped."""
+        try:
+            return self._counted(batch)
+        except UserError:
+            self.close()
+            raise
+
+    def _counted(self, batch: Batch) -> Batch:
         if "mistake" in batch:
             raise UserError(f"{self.batches.corpus.root}: {batch['mistake']}")
         if "error" in batch:

@@ -190,7 +190,8 @@ def _rank_rows(
                     index += 1
             kept[:] = 0.0
             _add_scores(copies, above_all, level_all, harmonic, tops, kept)
-            totals[stratum, own[row] - own[0]] += kept
+            for score in range(len(kept)):
+                totals[stratum, own[row] - own[0], score] += kept[score]
             if len(tops) == 0:
                 continue
             _add_slopes(mask, sizes, below[:, number - 1], level[:, number - 1], tops, changes[stratum])
