@@ -1,6 +1,9 @@
 """Fixtures that all tests share."""
 
+import gc
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -13,12 +16,25 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 import numpy as np
 from hypothesis import settings
-from tests_support import Counts, tone_corpus
+from tests_support import ENVIRONMENT, Counts, tone_corpus
 
 # `tests_support.examples` reads which of the two is in force.
 settings.register_profile("quick", deadline=None)
 settings.register_profile("thorough", deadline=None)
 settings.load_profile("quick")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Compile the loops of the scores once, while the test processes import: else each of them compiles all."""
+    if "PYTEST_XDIST_WORKER" not in os.environ and config.getoption("numprocesses", None):
+        command = [sys.executable, "-c", "from fork_server import compile_scores; compile_scores()"]
+        compiling = subprocess.Popen(command, env=os.environ | ENVIRONMENT)
+        config.add_cleanup(compiling.wait)
+
+
+def pytest_collection_finish() -> None:
+    """Spare the garbage collector what stays until the end: the imported libraries and all tests."""
+    gc.freeze()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -6,6 +6,7 @@ module. What a user's own process does beside that (`python -m voiceface`, the l
 """
 
 import contextlib
+import gc
 import importlib
 import json
 import os
@@ -87,23 +88,28 @@ def together(number: int) -> dict[str, str]:
     return {**shared, "WORLD_SIZE": str(number), "LOCAL_WORLD_SIZE": str(number), "TORCHELASTIC_RUN_ID": "forked"}
 
 
+def compile_scores() -> None:
+    """Compile the loops of the scores, or read them from disk."""
+    import numpy as np
+
+    from voiceface.scores import score
+
+    rows, names = np.eye(6).repeat(2, axis=0), np.array([*"aabbccddeeff"])
+    score(rows, names, rows, names, {name: {"gender": "mf"[i % 2]} for i, name in enumerate("abcdef")})
+
+
 def serve() -> None:
     """Fork for each line of jobs, and answer with an exit status."""
     import signal
 
-    import numpy as np
-
     import voiceface.fit
     import voiceface.inference.commands  # noqa: F401
-    from voiceface.scores import score
 
     for name in LATE:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
-    rows, names = np.eye(6).repeat(2, axis=0), np.array([*"aabbccddeeff"])
-    score(
-        rows, names, rows, names, {name: {"gender": "mf"[i % 2]} for i, name in enumerate("abcdef")}
-    )  # compiled loops
+    compile_scores()
+    gc.freeze()
 
     for line in sys.stdin:
         children = {}

@@ -120,7 +120,7 @@ def test_length_means_nothing_to_cosine_and_something_to_euclidean(tmp_path):
     assert third["correlations"][0]["spearman"] != pytest.approx(first["correlations"][0]["spearman"], abs=0.02)
 
 
-@pytest.mark.parametrize("size", [1e-30, 1e30])
+@pytest.mark.parametrize("size", [1e-30, pytest.param(1e30, marks=pytest.mark.slow(reason="two more analyses"))])
 def test_distances_of_any_size_can_be_mapped(tmp_path, size):
     given = embedded("euclidean")
     sized = embedded("euclidean", voices=given.voices * size, faces=given.faces * size)

@@ -152,6 +152,7 @@ def test_a_face_file_gives_the_embeddings_and_says_what_it_is_and_nothing_of_the
 
 
 @exports_voice_small
+@pytest.mark.slow(reason="exports the voice network once more; the quick ones export it to ONNX, and a face file")
 def test_a_voice_file_of_torch_gives_the_embeddings_holds_one_encoder_and_says_what_it_is(
     checkpoint: Path, tmp_path: Path
 ) -> None:

@@ -83,6 +83,7 @@ def test_a_checkpoint_of_another_folder_starts_a_run_of_its_own(finished):
     assert torch.load(folder / "copy/last.ckpt", weights_only=True)["global_step"] == 3
 
 
+@pytest.mark.slow(reason="three more runs")
 def test_more_steps_later_are_the_same_as_all_at_once(finished):
     runs, words, folder = finished
     longer = ["--trainer.max_steps", 7, "--trainer.val_check_interval", 3]

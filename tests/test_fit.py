@@ -175,7 +175,10 @@ def test_the_saved_config_starts_a_run_of_its_own(run: Path, corpus: Path, tmp_p
 
 @pytest.mark.parametrize(
     "launcher",
-    ["torchrun", pytest.param("own", marks=pytest.mark.slow(reason="two processes import all of it, as a user's do"))],
+    [
+        pytest.param("torchrun", marks=pytest.mark.slow(reason="two processes; the quick one is of test_distributed")),
+        pytest.param("own", marks=pytest.mark.slow(reason="two processes import all of it, as a user's do")),
+    ],
 )
 def test_two_processes_train_into_one_run_folder(launcher: str, corpus: Path, tmp_path: Path):
     two = ["--trainer.accelerator", "cpu", "--trainer.devices", 2, "--trainer.strategy", "ddp", "--data.workers", 0]

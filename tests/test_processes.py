@@ -46,6 +46,9 @@ def test_a_worker_that_is_done_does_not_abort(start_method: str):
     assert worker.exitcode == 0
 
 
+SPAWN = pytest.mark.slow(reason="its worker imports torch anew, as that of forkserver does")
+
+
 class Groups(Dataset[int]):
     """The process group of who reads."""
 
@@ -56,7 +59,7 @@ class Groups(Dataset[int]):
         return 1
 
 
-@pytest.mark.parametrize("start_method", ["fork", "spawn", "forkserver"])
+@pytest.mark.parametrize("start_method", ["fork", pytest.param("spawn", marks=SPAWN), "forkserver"])
 def test_a_signal_to_the_group_of_a_run_does_not_reach_its_workers(start_method: str):
     loader = DataLoader(
         Groups(),

@@ -84,7 +84,10 @@ def test_each_option_alone_changes_its_own_clips_only(noises: Path, option: str)
     assert changed == expected[option]
 
 
-@pytest.mark.parametrize(("workers", "start_method"), [(2, "fork"), (1, "spawn")])
+@pytest.mark.parametrize(
+    ("workers", "start_method"),
+    [(2, "fork"), pytest.param(1, "spawn", marks=pytest.mark.slow(reason="its worker imports torch anew"))],
+)
 def test_workers_and_a_resume_in_mid_epoch_change_nothing_with_all_options_on(
     noises: Path, workers: int, start_method: str
 ):

@@ -104,7 +104,12 @@ def test_ranks_share_no_clip_and_take_the_same_number_of_steps(tones: Path):
     assert sum(map(len, keys)) == len(keys[0] | keys[1] | keys[2])
 
 
-@pytest.mark.parametrize(("workers", "start_method"), [(3, "fork"), (2, "spawn"), (2, "forkserver")])
+IMPORTS = pytest.mark.slow(reason="its worker processes import torch anew")
+
+
+@pytest.mark.parametrize(
+    ("workers", "start_method"), [(3, "fork"), pytest.param(2, "spawn", marks=IMPORTS), (2, "forkserver")]
+)
 def test_workers_change_nothing(tones: Path, workers: int, start_method: str):
     alone = [digest(b) for b in Loader(training(tones))]
     with_workers = Loader(training(tones), workers=workers, start_method=start_method)

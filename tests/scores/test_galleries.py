@@ -74,6 +74,7 @@ def test_constant_models_score_the_papers_chance():
     assert found["R@1"]["n"] == 1000
 
 
+@pytest.mark.slow(reason="75,000 draws of galleries of 250 people")
 def test_draws_follow_the_seed_and_spread_around_the_whole():
     voices, voice_identity, faces, face_identity = people(260, 2, 3)
     tables = (voices, voice_identity, faces, face_identity)

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from functools import cache
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
 from voiceface.scores.compiled import usable_threads
 from voiceface.scores.similarity import Rows
@@ -17,6 +19,17 @@ BLOCK_ROWS = 32  # the least number of rows of a block: the matrix product is sl
 LANES = 16  # sums that are kept apart, so that they do not depend on the number of threads
 
 Part = TypeVar("Part")
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    return ThreadpoolController()  # reads the list of all loaded libraries: milliseconds, more than few scores take
+
+
+def one_blas_thread() -> AbstractContextManager[Any]:
+    """Matrix products of numpy on one thread, for as long as it is open."""
+    limit: AbstractContextManager[Any] = _blas().limit(limits=1, user_api="blas")
+    return limit
 
 
 def map_blocks(
@@ -42,7 +55,7 @@ def map_blocks(
     size = max(BLOCK_ROWS, BLOCK_SCORES // items)
     blocks = [np.arange(first, min(first + size, queries)) for first in range(0, queries, size)]
     # Each thread multiplies its own block: faster than to take turns, and the product is the same with any threads.
-    with threadpool_limits(1, "blas"), ThreadPoolExecutor(threads or usable_threads()) as pool:
+    with one_blas_thread(), ThreadPoolExecutor(threads or usable_threads()) as pool:
         yield from pool.map(lambda rows: work(rows, np.ascontiguousarray(similarity_rows(rows))), blocks)
 
 
@@ -77,5 +90,5 @@ def sum_blocks(
         return sums
 
     lanes = min(LANES, len(blocks))
-    with threadpool_limits(1, "blas"), ThreadPoolExecutor(threads or usable_threads()) as pool:
+    with one_blas_thread(), ThreadPoolExecutor(threads or usable_threads()) as pool:
         yield from pool.map(lane, range(lanes))

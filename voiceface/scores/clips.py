@@ -6,10 +6,9 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from voiceface.errors import UserError
-from voiceface.scores.blocks import BLOCK_SCORES
+from voiceface.scores.blocks import BLOCK_SCORES, one_blas_thread
 from voiceface.scores.inputs import Sorted, clip_names, similarities
 from voiceface.scores.similarity import Rows, centred, directions
 
@@ -167,7 +166,7 @@ def _from_rows(rows: Rows, items: int) -> Scorer:
 
     def score(places: Places, candidates: Places) -> NDArray[Any]:
         scores = np.empty(candidates.shape, np.float32)
-        with threadpool_limits(1, "blas"):
+        with one_blas_thread():
             for first in range(int(places[0]), int(places[-1]) + 1, size):
                 part = slice(*np.searchsorted(places, [first, first + size]))
                 if part.start < part.stop:
