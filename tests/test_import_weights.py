@@ -65,8 +65,8 @@ def embed(encoder, target):
         return encoder(torch.from_numpy(rng.normal(0, 0.1, (1, 17_000)).astype(np.float32)))
 
 
-SECOND = pytest.mark.slow(reason="another file of 60 to 500 MB, of a network and a layout that the quick ones have")
-SECONDS = ("IR_SE_50", "torchvision vgg16", "VGGVox SimpleNN")
+SECOND = pytest.mark.slow(reason="another file of 60 to 500 MB, of a network that the quick ones have")
+SECONDS = ("IR_SE_50", "torchvision vgg16", "vgg_face_dag", "VGGVox SimpleNN")
 
 
 @pytest.mark.parametrize("case", [pytest.param(case, marks=SECOND if case in SECONDS else []) for case in CASES])

@@ -7,9 +7,10 @@ from voiceface.encoders import FaceEncoder, face_encoder
 from voiceface.encoders.face_lresnet50_ir import Unit
 
 # Encoder, options, parameters, entries of the state dict, divisor of the pixels.
+SECOND = pytest.mark.slow(reason="44 million weights again; SE-ResNet50-IR, which is quick, has the same layout")
 VARIANTS = [
     ("face_lresnet50_ir", {}, 43_590_848, 475, 128),
-    ("face_lresnet50_ir", {"variant": "evolve"}, 43_574_976, 349, 127.5),
+    pytest.param("face_lresnet50_ir", {"variant": "evolve"}, 43_574_976, 349, 127.5, marks=SECOND),
     ("face_seresnet50_ir", {}, 43_797_696, 397, 127.5),
 ]
 
