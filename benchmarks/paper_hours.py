@@ -33,7 +33,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 from torch.utils.flop_counter import FlopCounterMode
 
-from voiceface.files import write_atomic
+from voiceface.utils.files import write_atomic
 from voiceface.fit import keep_memory
 from voiceface.recipes import list_recipes, merged
 

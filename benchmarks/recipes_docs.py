@@ -14,7 +14,7 @@ import torch
 import yaml
 
 from voiceface.card import UNVERIFIED, Fact, count, read_facts
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 from voiceface.listing import PARAMETERS, paper_of, recipes_of
 from voiceface.method import Method
 from voiceface.recipes import FOLDER, list_methods, list_recipes, recipe_files, title

@@ -12,7 +12,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
 from voiceface.batchnorm import GatheredBatchNorm
-from voiceface.gathering import gather
+from voiceface.utils.distributed import gather
 from voiceface.method import Method
 from voiceface.methods.dimnet import UNKNOWN
 

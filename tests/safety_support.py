@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 
 # What code from a file would have to do first: another program, the network, or an unpickler that looks names up.
 RUNS = ("os.system", "os.exec", "os.fork", "os.forkpty", "os.posix_spawn", "os.spawn", "pty.spawn", "subprocess.Popen")

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from voiceface.checkpoint_config import FIRST
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 from voiceface.methods.trinet import TriNet
 from voiceface.results import read_effects, read_results, seal, write_results
 from voiceface.scores import score

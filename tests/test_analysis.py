@@ -11,7 +11,7 @@ import pytest
 
 from voiceface.analysis import analyze, print_analysis
 from voiceface.embeddings import Embeddings
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 from voiceface.results import RECORD
 from voiceface.scores.probes import is_chance
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from voiceface.card import UNVERIFIED, card_of, count, read_facts
 from voiceface.card import card as card_from
 from voiceface.checkpoint_method import config_of
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 from voiceface.method import Method
 from voiceface.methods.dimnet import DIMNet
 from voiceface.methods.drl import DRL

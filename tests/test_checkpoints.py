@@ -13,7 +13,7 @@ from checkpoint_support import change_config, save
 from rich.console import Console
 
 from voiceface.checkpoints import Installed, canonical, find_checkpoint, list_checkpoints
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 from voiceface.listing import print_list
 from voiceface.pack import pack
 from voiceface.weights import load_checkpoint

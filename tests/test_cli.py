@@ -10,7 +10,7 @@ import pytest
 from safetensors.numpy import save_file
 from tests_support import voiceface
 
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 from voiceface.recipes import list_recipes
 from voiceface.words import expand
 

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from voiceface.__main__ import main
 from voiceface.checkpoint_convert import convert
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 from voiceface.weights import load_checkpoint, read_config
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests_support import examples
 
 from voiceface.embeddings import Embeddings, read_embeddings, read_identities
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 
 Arrays = dict[str, Any]
 

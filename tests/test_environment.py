@@ -17,7 +17,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 from tests_support import voiceface
 
-from voiceface.environment import DEFAULT, EXTRAS, LIBRARIES, MATCHED, SET, installed_version, load_problem
+from voiceface.utils.environment import DEFAULT, EXTRAS, LIBRARIES, MATCHED, SET, installed_version, load_problem
 
 ROOT = Path(__file__).parents[1]
 PINS = [
@@ -48,10 +48,10 @@ def broken(tmp_path: Path) -> Callable[[str, str], Path]:
 
 SYMBOL = "raise OSError('/x/lib/libtorch.so: undefined symbol: torch_exception_get_what_without_backtrace')"
 LOAD = """
-import voiceface, voiceface.errors
+import voiceface, voiceface.utils.errors
 try:
     voiceface.load('zoo/trinet-synthetic/src/voiceface_trinet_synthetic')
-except voiceface.errors.UserError as error:
+except voiceface.utils.errors.UserError as error:
     print(error)
 """
 COMMANDS = [

@@ -9,7 +9,7 @@ from tests_support import in_processes
 
 from voiceface.data.module import VoxVGGDataModule
 from voiceface.data.shards import Corpus
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 from voiceface.evaluation import CrossModalMetrics
 from voiceface.method import Method
 from voiceface.report import print_table

@@ -16,7 +16,7 @@ from torch import Tensor
 from voiceface.__main__ import build_parser
 from voiceface.checkpoint_commands import run_export
 from voiceface.encoders.voice_small import VoiceSmall
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 from voiceface.export import METADATA, to_bytes
 from voiceface.method import Method
 from voiceface.methods.pins import PINs

@@ -28,10 +28,10 @@ from voiceface.data.clips import cut_face, cut_feature, encode_feature
 from voiceface.data.module import VoxVGGDataModule
 from voiceface.data.shards import Corpus
 from voiceface.encoders import face_encoder, voice_encoder
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 from voiceface.extract import extract
 from voiceface.feature_words import features_of, widths
-from voiceface.files import write_atomic
+from voiceface.utils.files import write_atomic
 from voiceface.frozen import Frozen, of_checkpoint, of_weights
 from voiceface.weights import save_checkpoint
 from voiceface.words import expand

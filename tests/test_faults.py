@@ -13,8 +13,8 @@ import torch
 from killer import SLURM, Runs, differences, state_of
 from tests_support import server, tone_corpus
 
-from voiceface.errors import UserError
-from voiceface.files import write_atomic
+from voiceface.utils.errors import UserError
+from voiceface.utils.files import write_atomic
 from voiceface.run_folder import drop_rows, first_process, leave_nothing, let_go, resume_from, run_folder
 from voiceface.saving import DurableCheckpointIO
 from voiceface.settings import FIXED, refuse_other, settings

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests_support import examples
 
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 from voiceface.features import (
     append_reversed,
     log_mel,

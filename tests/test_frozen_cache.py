@@ -22,7 +22,7 @@ from voiceface.data.feature_rows import FeatureRows, chunk_path, is_whole, write
 from voiceface.data.module import VoxVGGDataModule
 from voiceface.data.shards import Corpus
 from voiceface.encoders import face_encoder, voice_encoder
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 from voiceface.evaluation import CrossModalMetrics
 from voiceface.extract import extract
 from voiceface.frozen import of_weights

@@ -12,7 +12,7 @@ from hub_server import Hub
 
 from voiceface.__main__ import main
 from voiceface.checkpoints import find_checkpoint
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 from voiceface.hub import push
 from voiceface.pack import write_source
 from voiceface.weights import load_checkpoint

@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from voiceface.__main__ import main
 from voiceface.encoders import face_encoder, list_encoders, voice_encoder
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 from voiceface.importers import list_importers
 from voiceface.importers.containers import read_tensors
 from voiceface.importers.convert import _compare, convert, import_weights

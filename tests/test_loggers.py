@@ -18,7 +18,7 @@ from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 from tests_support import voiceface
 from torch.utils.data import DataLoader
 
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 from voiceface.loggers import Guarded, RunLogger, run_loggers
 from voiceface.results import read_results
 

@@ -8,7 +8,7 @@ import torch
 from recipe_support import build
 from torch import Tensor
 
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 from voiceface.methods.dimnet import DIMNet
 
 PEOPLE = [

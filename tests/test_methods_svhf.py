@@ -8,7 +8,7 @@ import torch
 from recipe_support import build
 from torch import nn
 
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 
 
 def numbers(*shape: int, seed: int = 0) -> torch.Tensor:

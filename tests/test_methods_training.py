@@ -16,7 +16,7 @@ from recipe_support import DISTINCT, Fixed, Losses, build, eight_people, trainer
 from tests_support import tone_person
 
 from voiceface.data.module import VoxVGGDataModule
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 from voiceface.features import spectrograms
 from voiceface.prepare.engine import CorpusOptions
 from voiceface.prepare.engine import build as build_corpus

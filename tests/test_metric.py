@@ -12,7 +12,7 @@ import torch.distributed as dist
 from tests_support import in_processes
 from torchmetrics import MeanMetric, MetricCollection
 
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 from voiceface.metric import CrossModalScores
 from voiceface.scores import score
 

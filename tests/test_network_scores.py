@@ -9,7 +9,7 @@ from recipe_support import build
 from torch import Tensor, nn
 
 from voiceface import network_scores
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 from voiceface.method import Method
 from voiceface.network_scores import network_records, similarity_matrix
 from voiceface.scores import score

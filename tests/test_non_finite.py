@@ -14,7 +14,7 @@ from test_methods_training import same
 from tests_support import in_processes
 
 import voiceface.non_finite
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 from voiceface.method import Method
 from voiceface.non_finite import MOST_IN_A_ROW, NonFinite
 

@@ -16,7 +16,7 @@ from hatchling.builders.wheel import WheelBuilder
 from packaging.metadata import Metadata
 
 from voiceface.__main__ import main
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 from voiceface.pack import META, describe, pack, read_licence, write_source, write_zoo
 from voiceface.results import seal
 

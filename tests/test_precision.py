@@ -9,7 +9,7 @@ import torch
 from recipe_support import DISTINCT, Fixed, Losses, build, eight_people, met, trainer
 
 from voiceface.encoders import voice_encoder
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 from voiceface.fit import fit
 from voiceface.method import Method
 from voiceface.speed import check_precision, compile_encoders, keep_channels_last

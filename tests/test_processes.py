@@ -15,7 +15,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from voiceface.processes import begin_worker
+from voiceface.utils.processes import begin_worker
 
 
 class AbortsAtExit(Dataset[int]):
@@ -77,7 +77,7 @@ import time
 from functools import partial
 from torch.utils.data import DataLoader
 from test_processes import late
-from voiceface.processes import end_with_parent
+from voiceface.utils.processes import end_with_parent
 if __name__ == "__main__":
     begin = partial(late, end_with_parent("spawn"))
     options = dict(num_workers=1, multiprocessing_context="spawn", worker_init_fn=begin)

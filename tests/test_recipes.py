@@ -8,7 +8,7 @@ import pytest
 import yaml
 from recipe_support import settings
 
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 from voiceface.method import Method
 from voiceface.recipes import FOLDER, list_methods, list_recipes, merged, nearest, recipe_files, title, twin
 from voiceface.words import source_of

@@ -16,7 +16,7 @@ from sklearn.metrics import roc_auc_score, roc_curve
 from tests_support import examples
 
 from voiceface.compare.reading import find_results
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 from voiceface.result_schema import DATA
 from voiceface.results import environment, people_hash, read_effects, read_results, roc_curves, seal, write_results
 from voiceface.scores import score

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save
 from voiceface import __version__
 from voiceface.card import card_of
 from voiceface.checkpoint_config import NAME, check_arguments, check_version, compatible, default_name
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 from voiceface.method import Method
 from voiceface.methods.drl import DRL
 from voiceface.methods.svhf import SVHF

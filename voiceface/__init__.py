@@ -27,7 +27,7 @@ def load(name: str | Path, device: str = "cpu") -> Model:
         device: `cpu`, `cuda`, `cuda:1`.
 
     Raises:
-        voiceface.errors.UserError: There is none, it was damaged, or there is no such device; or an installed library
+        voiceface.utils.errors.UserError: There is none, it was damaged, or there is no such device; or an installed library
             does not load, such as a torchaudio of another release than torch.
     """
     from voiceface.checkpoints import find_checkpoint
@@ -38,8 +38,8 @@ def load(name: str | Path, device: str = "cpu") -> Model:
 
         return Model(folder, device)
     except Exception as error:
-        from voiceface.environment import load_problem
-        from voiceface.errors import UserError
+        from voiceface.utils.environment import load_problem
+        from voiceface.utils.errors import UserError
 
         if not isinstance(error, UserError) and (problem := load_problem(error)):
             raise UserError(problem) from None

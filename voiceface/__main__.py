@@ -13,7 +13,7 @@ from voiceface import __version__
 from voiceface.checkpoint_words import add_convert, add_pack, add_push
 from voiceface.compare.words import add_compare
 from voiceface.corpus_words import add_check, add_extract
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 from voiceface.evaluation_words import add_evaluation
 from voiceface.export_words import add_export
 from voiceface.importers.words import add_import_weights
@@ -148,7 +148,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
-        from voiceface.environment import load_problem
+        from voiceface.utils.environment import load_problem
 
         denied = (errno.EACCES, errno.EPERM, errno.ENAMETOOLONG)
         if problem := load_problem(error):

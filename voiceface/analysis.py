@@ -13,9 +13,9 @@ from rich.console import Console
 from rich.table import Table
 
 from voiceface.embeddings import Embeddings
-from voiceface.errors import UserError
-from voiceface.files import write_for_user
-from voiceface.progress import progress
+from voiceface.utils.errors import UserError
+from voiceface.utils.files import write_for_user
+from voiceface.utils.progress import progress
 from voiceface.results import environment
 from voiceface.scores.agreement import agreement_correlations
 from voiceface.scores.probes import Identities, attribute_values, is_chance, plan_probes, probe

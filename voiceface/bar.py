@@ -6,7 +6,7 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import ProgressBar
 from rich.progress import Progress, TaskID, TextColumn
 
-from voiceface.progress import new_bar, terminal
+from voiceface.utils.progress import new_bar, terminal
 
 
 class RunBar(ProgressBar):

@@ -7,7 +7,7 @@ from pytorch_lightning.plugins.layer_sync import TorchSyncBatchNorm
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from voiceface.gathering import gather
+from voiceface.utils.distributed import gather
 
 
 class GatheredBatchNorm(_BatchNorm):

@@ -12,7 +12,7 @@ import yaml
 
 from voiceface.card_scores import code, scores_text
 from voiceface.checkpoint_config import SCHEMA, read_config
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 from voiceface.listing import Parameters, read_paper
 from voiceface.recipes import FOLDER, list_methods, list_recipes, merged, title
 from voiceface.results import read_results

@@ -13,7 +13,7 @@ from voiceface.data.lists import list_coverage
 from voiceface.data.shards import SPLITS, Corpus
 from voiceface.embeddings import people_aliases
 from voiceface.environment_check import check_environment
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 
 
 def check(options: Namespace) -> None:

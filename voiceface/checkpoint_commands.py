@@ -4,7 +4,7 @@ from argparse import Namespace
 from pathlib import Path
 
 from voiceface.checkpoints import find_checkpoint
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 
 
 def run_convert(options: Namespace) -> int:

@@ -14,7 +14,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import InvalidVersion, Version
 
 from voiceface import __version__
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 from voiceface.recipes import nearest
 
 SCHEMA = 2

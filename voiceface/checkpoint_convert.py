@@ -10,7 +10,7 @@ import yaml
 from torch import Tensor
 
 from voiceface.checkpoint_method import build_method, method_class
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 from voiceface.recipes import list_recipes, merged, nearest
 from voiceface.weights import misfit, save_checkpoint
 

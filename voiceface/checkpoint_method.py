@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from voiceface import __version__
 from voiceface.checkpoint_config import SCHEMA, check_arguments, compatible, default_name
-from voiceface.environment import load_problem
-from voiceface.errors import UserError
+from voiceface.utils.environment import load_problem
+from voiceface.utils.errors import UserError
 from voiceface.recipes import list_methods
 
 if TYPE_CHECKING:

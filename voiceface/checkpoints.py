@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from voiceface.checkpoint_config import check_version, read_config
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 from voiceface.recipes import list_recipes, nearest, twin
 
 GROUP = "voiceface.checkpoints"
@@ -221,7 +221,7 @@ def _owned(dist: Distribution, parts: list[str]) -> Path | None:
 def _unzipped(dist: Distribution, parts: list[str]) -> Path:
     """Copy the files of a checkpoint that is imported from a zip archive into the cache, once."""
     from voiceface.data.remote import cache_folder
-    from voiceface.files import write_for_user
+    from voiceface.utils.files import write_for_user
 
     version = hashlib.sha256((dist.read_text("RECORD") or "").encode()).hexdigest()[:16]
     folder = cache_folder() / "checkpoints" / f"{parts[-1]}-{version}"

@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.table import Table
 
 from voiceface.checkpoints import find_checkpoint
-from voiceface.errors import UserError
-from voiceface.files import check_writable
+from voiceface.utils.errors import UserError
+from voiceface.utils.files import check_writable
 from voiceface.listing import print_list
 
 if TYPE_CHECKING:

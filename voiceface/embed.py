@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from voiceface.data.shards import Corpus, DamagedError
 from voiceface.evaluation import CrossModalMetrics, describe
-from voiceface.files import write_for_user
+from voiceface.utils.files import write_for_user
 from voiceface.measures import voice_measures
 from voiceface.method import Method
 from voiceface.network_scores import similarity_matrix

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 from voiceface.prepare.tables import rows
 
 # What numpy and zipfile raise where a file is damaged, or lies about its size, its type or its compression.

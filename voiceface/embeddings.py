@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voiceface.embedding_files import read_matrix, read_raw
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 from voiceface.prepare.tables import GENDERS, rows
 
 KINDS = ("voice", "face")

@@ -7,9 +7,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from voiceface import __version__
-from voiceface.environment import EXTRAS, Library, installed_version, libraries
-from voiceface.errors import UserError
-from voiceface.processes import cores
+from voiceface.utils.environment import EXTRAS, Library, installed_version, libraries
+from voiceface.utils.errors import UserError
+from voiceface.utils.processes import cores
 
 
 def check_environment(whole: bool) -> None:

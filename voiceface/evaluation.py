@@ -19,7 +19,7 @@ from voiceface.data.feature_rows import key_numbers
 from voiceface.data.leaks import leaking_identities
 from voiceface.data.shards import Corpus
 from voiceface.data.synthetic import log_likelihood_ratio
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 from voiceface.examples import method_examples
 from voiceface.method import Method
 from voiceface.metric import CrossModalScores

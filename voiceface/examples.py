@@ -161,7 +161,7 @@ def faces_of(group: Group) -> Faces | None:
     # Imported here: tables without pictures need neither.
     from voiceface.data.remote import cache_folder
     from voiceface.data.shards import Corpus, DamagedError
-    from voiceface.errors import UserError
+    from voiceface.utils.errors import UserError
 
     for folder in sorted(cache_folder().glob("synthetic-*")):
         try:

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
 from voiceface import __version__
-from voiceface.errors import UserError
-from voiceface.files import check_writable, write_for_user
+from voiceface.utils.errors import UserError
+from voiceface.utils.files import check_writable, write_for_user
 from voiceface.method import Method
 from voiceface.pack import read_licence
 from voiceface.weights import load_checkpoint, read_config

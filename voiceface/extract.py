@@ -20,13 +20,13 @@ from voiceface.data.loader import Loader
 from voiceface.data.sampling import Sampling
 from voiceface.data.shards import SCHEMA, SPLITS, Corpus, Member
 from voiceface.data.stream import EvaluationBatches
-from voiceface.errors import UserError
-from voiceface.files import write_atomic
+from voiceface.utils.errors import UserError
+from voiceface.utils.files import write_atomic
 from voiceface.frozen import Embedding, Frozen
 from voiceface.prepare.once import Summary, make_once
 from voiceface.prepare.packing import CorpusOptions, pack_split, write_identities
 from voiceface.prepare.plans import Plan
-from voiceface.progress import progress
+from voiceface.utils.progress import progress
 
 PIECE = 8  # bundles that are read, embedded and written at once: what a kill can cost
 PIECES = "pieces"

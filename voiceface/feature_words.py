@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 
 
 def features_of(root: str) -> dict[str, Any] | None:

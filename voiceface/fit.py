@@ -22,7 +22,7 @@ from voiceface.batchnorm import BatchNormSync
 from voiceface.calibration import fit_calibration
 from voiceface.data.leaks import identities_of
 from voiceface.data.module import VoxVGGDataModule
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 from voiceface.evaluation import CrossModalMetrics
 from voiceface.few_people import fewer_people
 from voiceface.launch import end_with_launcher, need_folder

@@ -17,7 +17,7 @@ from voiceface.data.bundles import SAMPLE_RATE
 from voiceface.data.clips import encode_feature
 from voiceface.encoders import FaceEncoder, VoiceEncoder, face_encoder, voice_encoder
 from voiceface.encoders.face_features import FaceFeatures
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 from voiceface.importers.header import read_header
 from voiceface.weights import load_checkpoint, load_into, read_config
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from types import ModuleType
 
 from voiceface.checkpoints import FILES, HUB, REQUIRED
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 
 REPOSITORY = r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*"
 REVISION = r"\w[\w-]*(?:[./][\w-]+)*"

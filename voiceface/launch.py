@@ -5,7 +5,7 @@ import signal
 import threading
 import time
 
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 
 LAUNCHER = "VOICEFACE_LAUNCHER"
 PARENT = "VOICEFACE_PARENT"  # the process that started this run and waits for it, as `voiceface compare` does

@@ -16,7 +16,7 @@ from pytorch_lightning.loggers.csv_logs import ExperimentWriter
 from pytorch_lightning.loggers.logger import DummyExperiment  # type: ignore[attr-defined]
 from pytorch_lightning.utilities import rank_zero_only
 
-from voiceface.files import write_atomic
+from voiceface.utils.files import write_atomic
 from voiceface.report.log import ready_wandb
 
 log = logging.getLogger(__name__)

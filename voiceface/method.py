@@ -14,8 +14,8 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from voiceface.data.bundles import seeded
 from voiceface.encoders import FaceEncoder, VoiceEncoder, face_encoder, voice_encoder
-from voiceface.errors import UserError
-from voiceface.gathering import gather, processes
+from voiceface.utils.errors import UserError
+from voiceface.utils.distributed import gather, processes
 from voiceface.losses import pairwise_distances
 from voiceface.weights import load_into, misfit
 

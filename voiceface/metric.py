@@ -11,7 +11,7 @@ from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 from torchmetrics.utilities.distributed import gather_all_tensors
 
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 from voiceface.scores import score
 from voiceface.scores.many import CANDIDATES
 

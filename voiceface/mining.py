@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 
 
 def hardest_negatives(distance: Tensor, anchor_identity: Tensor, other_identity: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 from voiceface.method import Direction, Method
 from voiceface.scores import score
 from voiceface.scores.relative import relative_records

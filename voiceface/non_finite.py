@@ -14,8 +14,8 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.optim import Optimizer
 
-from voiceface.errors import UserError
-from voiceface.gathering import processes
+from voiceface.utils.errors import UserError
+from voiceface.utils.distributed import processes
 
 log = logging.getLogger(__name__)
 

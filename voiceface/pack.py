@@ -19,7 +19,7 @@ from packaging.version import InvalidVersion, Version
 
 from voiceface.checkpoint_config import NAME, compatible, read_config
 from voiceface.checkpoints import FILES, GROUP, canonical, read_json
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 from voiceface.pack_templates import MODULE, PROJECT, ZOO
 
 META = "voiceface-zoo"  # the distribution that installs all of a zoo
@@ -64,7 +64,7 @@ def pack(folder: Path, out: Path, name: str | None = None, version: str | None =
         UserError: The checkpoint cannot be loaded, its card says no licence, name or version are none, the wheel is
             there already or cannot be written, or hatchling is not installed.
     """
-    from voiceface.files import write_for_user
+    from voiceface.utils.files import write_for_user
 
     try:
         from hatchling.builders.wheel import WheelBuilder
@@ -129,7 +129,7 @@ def write_zoo(zoo: Path) -> Path:
         UserError: It cannot be written.
     """
     from voiceface import __version__
-    from voiceface.files import write_for_user
+    from voiceface.utils.files import write_for_user
 
     line = re.compile(r'^(name|version) = "([^"]+)"$', re.MULTILINE)
     found = [dict(line.findall(path.read_text())) for path in sorted(zoo.glob("*/pyproject.toml"))]

@@ -6,7 +6,7 @@ from typing import Any, NoReturn
 
 import shtab
 
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 from voiceface.recipes import nearest
 
 FOLDERS = ("DIR", "CHECKPOINT", "OUT")  # what their metavars say

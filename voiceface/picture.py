@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytorch_lightning as pl
 
-from voiceface.files import write_atomic
+from voiceface.utils.files import write_atomic
 from voiceface.loggers import Guarded
 from voiceface.method import Method
 from voiceface.metric import Clips, CrossModalScores

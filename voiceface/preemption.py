@@ -16,7 +16,7 @@ import torch
 import torch.distributed as dist
 from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 from voiceface.launch import LAUNCHER
 
 STATUS = 128 + signal.SIGTERM  # what a shell says of a process that SIGTERM ended

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 
 FOLDER = Path(__file__).parent / "methods"
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the same, and quick where LibYAML is there

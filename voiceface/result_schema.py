@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 
 SCHEMA = 2
 READABLE = (1, 2)  # 1 had neither a seal nor effects, examples and ROC curves

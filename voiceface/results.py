@@ -24,8 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voiceface import __version__
-from voiceface.errors import UserError
-from voiceface.files import write_for_user
+from voiceface.utils.errors import UserError
+from voiceface.utils.files import write_for_user
 from voiceface.result_schema import RECORD as RECORD
 from voiceface.result_schema import SCHEMA as SCHEMA
 from voiceface.result_schema import check

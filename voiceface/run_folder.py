@@ -11,8 +11,8 @@ from typing import IO
 
 import torch
 
-from voiceface.errors import UserError
-from voiceface.files import write_atomic
+from voiceface.utils.errors import UserError
+from voiceface.utils.files import write_atomic
 
 RUN_FOLDER = "VOICEFACE_RUN_FOLDER"
 # Whether another process of the same run started this one, and has settled the run folder.

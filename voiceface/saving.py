@@ -11,8 +11,8 @@ from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.trainer.states import TrainerFn
 
-from voiceface.errors import UserError
-from voiceface.files import atomic
+from voiceface.utils.errors import UserError
+from voiceface.utils.files import atomic
 from voiceface.preemption import Preemption
 from voiceface.settings import refuse_other
 

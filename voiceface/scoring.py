@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from voiceface import results as result_file
 from voiceface.embeddings import Embeddings
-from voiceface.errors import UserError
-from voiceface.progress import new_bar
+from voiceface.utils.errors import UserError
+from voiceface.utils.progress import new_bar
 
 if TYPE_CHECKING:
     from voiceface.scores.trial_lists import Trials

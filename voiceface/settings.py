@@ -8,7 +8,7 @@ computes, how long, how often it validates, saves and logs, and how it is evalua
 from collections.abc import Mapping
 from typing import Any
 
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 
 FIXED = (
     "seed_everything",

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 from voiceface.method import Method
 
 # Lightning's names: of float32, and of networks in half precision whose weights stay float32.

@@ -17,8 +17,8 @@ from voiceface.checkpoint_config import CONFIG, DTYPES, SCHEMA, check_version
 from voiceface.checkpoint_config import read_config as read_config
 from voiceface.checkpoint_method import build_method, config_of, method_class
 from voiceface.data.leaks import IDENTITIES, read_training_identities
-from voiceface.errors import UserError
-from voiceface.files import write_for_user
+from voiceface.utils.errors import UserError
+from voiceface.utils.files import write_for_user
 from voiceface.results import effects_content, read_results, seal
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 from voiceface.feature_words import features_fit, features_of, widths
 from voiceface.importers.header import Pretrained, read_header
 from voiceface.recipes import FOLDER, list_recipes, nearest, recipe_files

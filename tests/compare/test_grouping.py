@@ -11,7 +11,7 @@ from voiceface.compare.grouping import compare_results
 from voiceface.compare.reading import Found, find_results
 from voiceface.compare.significance import holm
 from voiceface.compare.table import DRAWN, Group, Row
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 from voiceface.report.legend import legend
 from voiceface.results import read_results, write_results
 from voiceface.scores.confidence import paired_difference

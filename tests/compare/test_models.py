@@ -21,9 +21,9 @@ from tests_support import tone_corpus
 
 from voiceface.compare.models import Plan, Run, _Listener, failures, free_folder, plan, remarks, result_path, run_plan
 from voiceface.compare.plans import alike, check, keep
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 from voiceface.launch import PARENT
-from voiceface.progress import TERMINAL, progress
+from voiceface.utils.progress import TERMINAL, progress
 from voiceface.results import read_results
 
 TESTS = Path(__file__).parents[1]

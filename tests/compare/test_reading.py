@@ -22,7 +22,7 @@ from tests_support import examples
 from voiceface.compare import reading
 from voiceface.compare.grouping import compare_results
 from voiceface.compare.reading import find_results, installed_results, reference_results
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 from voiceface.report.formats import render
 from voiceface.report.plot_data import plot_data
 from voiceface.result_schema import DATA

@@ -13,7 +13,7 @@ from voiceface.__main__ import main
 from voiceface.data.check import attribute_coverage, check_corpus, corpus_problems
 from voiceface.data.lists import list_coverage
 from voiceface.data.shards import Corpus
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 
 PEOPLE = [("train", 3, 4)] * 3 + [("val", 2, 2)] * 2 + [("test", 3, 3)] * 3
 

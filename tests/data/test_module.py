@@ -1,7 +1,7 @@
 import pytest
 
 from voiceface.data.module import VoxVGGDataModule
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 
 
 def test_splits_without_voices_faces_or_people_are_named(make_corpus):

@@ -18,7 +18,7 @@ from voiceface.data.module import VoxVGGDataModule
 from voiceface.data.sampling import Sampling
 from voiceface.data.shards import Corpus
 from voiceface.data.stream import TrainingBatches
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 from voiceface.prepare.engine import CorpusOptions, build
 
 ON = {"voice_seconds_max": 1.2, "voice_speed": 0.1, "face_jitter": 0.3, "same_video": True}

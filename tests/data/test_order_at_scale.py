@@ -18,7 +18,7 @@ from voiceface.data.order import epoch_plan
 from voiceface.data.sampling import Sampling
 from voiceface.data.shards import Corpus
 from voiceface.data.stream import TrainingBatches
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 
 WORLD, WORKERS, PEOPLE, SHARDS = 64, 8, 2, 500
 

@@ -21,7 +21,7 @@ from voiceface.data import remote
 from voiceface.data.module import VoxVGGDataModule
 from voiceface.data.remote import fetch
 from voiceface.data.shards import Corpus
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 
 pytest.importorskip("aiohttp")
 

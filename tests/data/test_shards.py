@@ -14,7 +14,7 @@ from tests_support import examples
 from voiceface.data.bundles import Clip, Person, deal, write_bundles
 from voiceface.data.index import Bundle
 from voiceface.data.shards import Corpus, DamagedError
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 
 
 @given(st.integers(0, 60), st.integers(0, 60), st.integers(1, 9), st.integers(1, 9), st.integers(0, 5))

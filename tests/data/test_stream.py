@@ -20,7 +20,7 @@ from voiceface.data.order import epoch_plan, steps_per_epoch
 from voiceface.data.sampling import Sampling
 from voiceface.data.shards import Corpus
 from voiceface.data.stream import EvaluationBatches, TrainingBatches
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 
 SAMPLING = Sampling(people=4, voices=2, faces=3, voice_seconds=0.8, face_size=32, face_margin=1.0, flip=True, seed=3)
 

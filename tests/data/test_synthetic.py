@@ -21,7 +21,7 @@ from voiceface.data.synthetic import (
     log_likelihood_ratio,
     person,
 )
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 
 
 def _people(count: int, strength: float = 1.0, seed: int = 0) -> list[SyntheticPerson]:

@@ -18,7 +18,7 @@ from voiceface.data.check import corpus_problems
 from voiceface.data.module import VoxVGGDataModule
 from voiceface.data.shards import Corpus
 from voiceface.data.videos import deal_videos, shared_videos
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 from voiceface.prepare.engine import CorpusOptions, build
 from voiceface.prepare.folder import FolderOptions, prepare_folder
 

@@ -6,7 +6,7 @@ import pytest
 
 import voiceface.encoders
 from voiceface.encoders import FaceEncoder, VoiceEncoder, face_encoder, list_encoders, voice_encoder
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 
 
 def test_listing_is_the_folder_and_needs_no_torch() -> None:

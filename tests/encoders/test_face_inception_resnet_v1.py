@@ -4,7 +4,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from voiceface.encoders.face_inception_resnet_v1 import InceptionResNetV1
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 
 
 def images(count: int, size: int) -> Tensor:

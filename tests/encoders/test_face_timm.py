@@ -7,7 +7,7 @@ from torch import Tensor
 
 from voiceface.encoders import face_encoder, list_encoders, voice_encoder
 from voiceface.encoders.face_timm import Timm
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 
 
 @pytest.fixture(autouse=True)

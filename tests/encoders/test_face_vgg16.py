@@ -5,7 +5,7 @@ from torch.nn import functional as F
 
 from voiceface.encoders import face_encoder
 from voiceface.encoders.face_vgg16 import VGG16
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 
 CONVOLUTIONS = [0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28]
 FACES = torch.randint(0, 256, (1, 3, 224, 224), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from voiceface.encoders import VoiceEncoder, list_encoders, voice_encoder
 from voiceface.encoders.voice_thin_resnet34 import ThinResNet34
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 from voiceface.features import magnitude_spectrogram
 
 LARGE = pytest.mark.slow(reason="passes through a network of a paper's size; the quick ones are two of them")

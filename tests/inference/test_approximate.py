@@ -11,7 +11,7 @@ import pytest
 import torch
 from inference_support import make, words, write_face, write_voice
 
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 from voiceface.inference import approximate, commands
 from voiceface.inference.approximate import build, read
 from voiceface.inference.gallery import Index, build_index

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from inference_support import make, write_face
 from tests_support import examples
 
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 from voiceface.inference import search
 from voiceface.inference.gallery import Index, build_index, embed_gallery
 from voiceface.inference.media import files_below

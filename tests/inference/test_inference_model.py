@@ -19,7 +19,7 @@ from voiceface.__main__ import build_parser
 from voiceface.data.module import VoxVGGDataModule
 from voiceface.data.sampling import Sampling
 from voiceface.data.stream import EvaluationBatches
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 from voiceface.inference.media import by_length
 from voiceface.inference.model import Model
 from voiceface.method import Method

@@ -11,7 +11,7 @@ import pytest
 import torch
 from inference_support import make, picture, wave, write_face, write_voice
 
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 from voiceface.inference.matching import match_csv
 from voiceface.inference.media import Kind
 from voiceface.inference.model import Model

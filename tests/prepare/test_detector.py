@@ -23,7 +23,7 @@ from tests_support import examples
 
 from voiceface.data.synthetic import SyntheticOptions, person
 from voiceface.data.synthetic.face import face_clip
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 from voiceface.prepare.detector import Detector, area_level, sample_patches, suppress
 from voiceface.prepare.detector_networks import NETWORKS, Network
 from voiceface.prepare.faces import _picture

@@ -12,7 +12,7 @@ from tests_support import tone_person, voiceface
 
 from voiceface.data.bundles import Person, Reject
 from voiceface.data.shards import Corpus
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 from voiceface.prepare.engine import CorpusOptions, build
 
 WORDS = ("prepare", "synthetic", "--identities", 14, "--voices", 2, "--faces", 2)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests_support import examples
 
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 from voiceface.prepare.chosen import chosen, named
 
 

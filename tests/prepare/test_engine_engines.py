@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from tests_support import tone_person
 
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 from voiceface.prepare.engine import CorpusOptions, Engine, build
 from voiceface.prepare.engines import run_local
-from voiceface.prepare.pace import pace
+from voiceface.utils.pace import pace
 
 JOBS = [(i, ("train", 1 + i % 3, 1 + i % 2)) for i in range(10)]
 

@@ -10,7 +10,7 @@ import pytest
 from tests_support import tone_person
 
 from voiceface.data.bundles import Person, Reject
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 from voiceface.prepare.engine import CorpusOptions, build
 from voiceface.prepare.stamps import stamp
 

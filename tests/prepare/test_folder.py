@@ -16,7 +16,7 @@ from tests_support import examples
 
 from voiceface.data.bundles import Reject
 from voiceface.data.shards import Corpus
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 from voiceface.prepare.faces import FaceOptions, read_face
 from voiceface.prepare.folder import FolderOptions, collect, identity_table, make_folder_person, prepare_folder
 from voiceface.prepare.people import Reading

@@ -18,7 +18,7 @@ from tests_support import examples
 
 from voiceface.data.bundles import Reject
 from voiceface.data.shards import Corpus
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 from voiceface.prepare import frames
 from voiceface.prepare.faces import FaceOptions
 from voiceface.prepare.frames import read_frames

@@ -14,7 +14,7 @@ from voiceface.__main__ import main
 from voiceface.data.check import corpus_problems
 from voiceface.data.shards import Corpus
 from voiceface.embeddings import people_aliases
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 from voiceface.prepare.faces import FaceOptions
 from voiceface.prepare.people import Reading
 from voiceface.prepare.voxceleb import VoxCelebOptions, people_of, plan, prepare_voxceleb

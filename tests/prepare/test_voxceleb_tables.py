@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests_support import examples
 
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 from voiceface.prepare.voxceleb.metadata import VoxPerson, aliases, find_beside, read_metadata
 from voiceface.prepare.voxceleb.splits import split_people
 

@@ -17,7 +17,7 @@ from PIL import Image
 from voiceface.compare.grouping import compare_results
 from voiceface.compare.reading import find_results
 from voiceface.compare.table import Comparison
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 from voiceface.report.data_files import NAMES, tidy
 from voiceface.report.documents import to_markdown
 from voiceface.report.log import check_loggers, log_comparison

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from safety_support import Evil, canary, nothing_ran, refused, watched
 
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 
 
 def test_a_pickle_that_runs_is_seen(tmp_path: Path):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm, t
 
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 from voiceface.scores import score
 from voiceface.scores.confidence import (
     binomial_interval,

@@ -8,7 +8,7 @@ from scipy import stats
 from sklearn.metrics import average_precision_score
 from tests_support import examples
 
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 from voiceface.scores.galleries import GALLERIES, gallery_records, missing_galleries, repeats_interval
 
 

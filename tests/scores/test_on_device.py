@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests_support import examples
 
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 from voiceface.scores import on_device
 from voiceface.scores.matching import count
 from voiceface.scores.on_device import count_on_device, verify_on_device

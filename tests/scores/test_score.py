@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests_support import examples
 
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 from voiceface.scores import score
 
 KEYS = ["task", "direction", "stratum", "n", "metric", "value", "ci_low", "ci_high", "ci_level", "ci_method", "chance"]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 from voiceface.scores.strata import default_strata, stratum_mask
 
 PEOPLE = [

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score, roc_curve
 from tests_support import examples
 
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 from voiceface.scores.confidence import student_interval
 from voiceface.scores.roc import auc, eer
 from voiceface.scores.verification import verify

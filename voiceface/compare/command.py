@@ -14,8 +14,8 @@ from voiceface.compare.reading import Found, find_results, installed_results, re
 from voiceface.compare.scored import EXACT, SAMPLED
 from voiceface.compare.table import Comparison, columns_of
 from voiceface.compare.words import FORMATS
-from voiceface.errors import UserError
-from voiceface.files import check_writable, write_for_user
+from voiceface.utils.errors import UserError
+from voiceface.utils.files import check_writable, write_for_user
 from voiceface.recipes import list_recipes, twin
 from voiceface.results import read_results
 

@@ -14,9 +14,9 @@ from pathlib import Path
 from types import FrameType
 
 from voiceface.compare.plans import Plan, Run, alike, check, finished, keep, remarks, result_path
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 from voiceface.launch import PARENT, started_by
-from voiceface.progress import TERMINAL, terminal
+from voiceface.utils.progress import TERMINAL, terminal
 from voiceface.recipes import list_recipes, nearest
 
 __all__ = ["Plan", "Run", "failures", "free_folder", "plan", "remarks", "result_path", "run_plan"]

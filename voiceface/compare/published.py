@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from voiceface.compare.table import EMPTY, Cell, Column, Group, Row, columns_of
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 from voiceface.recipes import nearest
 
 FILE = Path(__file__).parent / "published.yaml"

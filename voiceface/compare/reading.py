@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voiceface.checkpoints import canonical, list_checkpoints
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 from voiceface.results import parse_results, read_content, read_effects, read_results
 
 REFERENCE = Path(__file__).parent / "reference"

@@ -16,7 +16,7 @@ from voiceface.compare.models import to_stderr
 from voiceface.compare.plans import Plan
 from voiceface.compare.study import Study, read_study, results_of
 from voiceface.embeddings import Embeddings, read_embeddings
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 from voiceface.results import read_results, write_results
 
 Record = Mapping[str, Any]

@@ -12,7 +12,7 @@ from voiceface.compare.study import Line, Study, StudyTable, read_study, results
 from voiceface.compare.study_rows import NOT_TRAINED, cell_of, mean_of, named, paper_of, row_of
 from voiceface.compare.study_scores import Record, Scored, read_scored
 from voiceface.compare.table import EMPTY, Cell, Column, Comparison, Group, Row
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 from voiceface.scores.probes import is_chance
 from voiceface.words import expand
 

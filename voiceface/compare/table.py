@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 from voiceface.recipes import nearest
 from voiceface.report.cells import stratum_name
 

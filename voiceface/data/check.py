@@ -12,9 +12,9 @@ from typing import NamedTuple
 from voiceface.data.clips import cut_face, cut_feature, cut_voice
 from voiceface.data.index import Bundle, Index
 from voiceface.data.shards import SPLITS, Corpus, DamagedError
-from voiceface.errors import UserError
-from voiceface.processes import cores, end_with_parent
-from voiceface.progress import progress
+from voiceface.utils.errors import UserError
+from voiceface.utils.processes import cores, end_with_parent
+from voiceface.utils.progress import progress
 
 SMALL = 200_000_000  # bytes of a corpus that is read before other processes have started
 

@@ -6,7 +6,7 @@ from typing import Any
 from voiceface.data.shards import Corpus
 from voiceface.encoders.face_features import FaceFeatures
 from voiceface.encoders.voice_features import VoiceFeatures
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 
 # Options that change pixels and samples, which features have none of.
 CHANGES = ("flip", "voice_seconds_max", "voice_speed", "face_jitter", "fixed_crops", "cache_frozen")

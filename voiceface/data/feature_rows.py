@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voiceface.data.bundles import seeded
-from voiceface.files import write_atomic
+from voiceface.utils.files import write_atomic
 
 DIGEST = hashlib.sha256().digest_size
 

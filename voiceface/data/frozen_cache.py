@@ -26,10 +26,10 @@ from voiceface.data.reading import Reading
 from voiceface.data.remote import cache_folder
 from voiceface.data.stream import EvaluationBatches
 from voiceface.encoders.base import FaceEncoder, VoiceEncoder
-from voiceface.errors import UserError
-from voiceface.files import write_atomic
+from voiceface.utils.errors import UserError
+from voiceface.utils.files import write_atomic
 from voiceface.frozen import Embedding, Frozen, not_finite, weights_hash
-from voiceface.progress import progress
+from voiceface.utils.progress import progress
 
 if TYPE_CHECKING:
     from voiceface.method import Method

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from voiceface.data.check import StoredClip
 from voiceface.data.shards import Corpus
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 
 IDENTITIES = "identities.txt"  # of a checkpoint folder: who it was trained on, one per line
 

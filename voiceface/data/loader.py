@@ -11,8 +11,8 @@ import torch
 from torch.utils.data import DataLoader, Sampler
 
 from voiceface.data.stream import Batch, EvaluationBatches, TrainingBatches
-from voiceface.errors import UserError
-from voiceface.processes import begin_worker
+from voiceface.utils.errors import UserError
+from voiceface.utils.processes import begin_worker
 
 log = logging.getLogger(__name__)
 

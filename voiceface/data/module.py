@@ -17,7 +17,7 @@ from voiceface.data.loader import Loader
 from voiceface.data.sampling import Sampling
 from voiceface.data.shards import Corpus
 from voiceface.data.stream import EvaluationBatches, OnError, TrainingBatches
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 
 StartMethod = Literal["fork", "spawn", "forkserver"]
 

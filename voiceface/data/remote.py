@@ -16,8 +16,8 @@ from typing import IO, Any
 
 from fsspec.core import url_to_fs
 
-from voiceface.errors import UserError
-from voiceface.progress import progress
+from voiceface.utils.errors import UserError
+from voiceface.utils.progress import progress
 
 CHUNK = 8 << 20  # bytes of one request: what a cut connection can cost
 DELAYS = (0.5, 1.0, 2.0, 4.0, 8.0)  # seconds before each new attempt

@@ -18,7 +18,7 @@ from typing import IO, Any, NamedTuple
 from voiceface.data.bundles import BLOCK, padded
 from voiceface.data.index import Bundle, Index, read_index
 from voiceface.data.remote import cache_limit, fetch, read_remote
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 
 SCHEMA = 1
 SPLITS = ("train", "val", "test")

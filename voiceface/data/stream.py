@@ -22,7 +22,7 @@ from voiceface.data.reading import Reading
 from voiceface.data.sampling import Sampling
 from voiceface.data.shards import Corpus, DamagedError, Member
 from voiceface.data.videos import shared_videos
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 
 SUBSTITUTES = 8
 

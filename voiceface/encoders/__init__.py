@@ -6,7 +6,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 
 if TYPE_CHECKING:
     from voiceface.encoders.base import FaceEncoder, VoiceEncoder

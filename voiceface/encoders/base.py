@@ -91,7 +91,7 @@ class VoiceEncoder(nn.Module, ABC):
             Embeddings, float32 (B, dim).
 
         Raises:
-            voiceface.errors.UserError: If an utterance has no samples or a length exceeds T.
+            voiceface.utils.errors.UserError: If an utterance has no samples or a length exceeds T.
         """
 
 

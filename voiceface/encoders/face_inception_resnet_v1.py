@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from voiceface.encoders.base import FaceEncoder
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 
 Size = int | tuple[int, int]
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from voiceface.encoders.base import FaceEncoder
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 
 
 class Timm(FaceEncoder):

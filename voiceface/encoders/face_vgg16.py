@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from voiceface.encoders.base import FaceEncoder
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 
 # Mean and divisor of each RGB channel in 0..255, and whether the channels are then reversed.
 _PIXELS = {

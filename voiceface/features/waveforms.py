@@ -7,7 +7,7 @@ import torch
 import torchaudio
 from torch import Tensor
 
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 
 SAMPLE_RATE = 16_000
 P = ParamSpec("P")

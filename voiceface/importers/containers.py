@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 from voiceface.importers.header import LARGEST, open_file
 from voiceface.importers.keras import read_keras
 from voiceface.importers.matconvnet import read_matconvnet

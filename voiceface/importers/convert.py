@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from voiceface.errors import UserError
-from voiceface.files import check_writable, write_for_user
+from voiceface.utils.errors import UserError
+from voiceface.utils.files import check_writable, write_for_user
 from voiceface.importers import list_importers
 from voiceface.importers.containers import read_tensors
 from voiceface.importers.header import Pretrained, read_header

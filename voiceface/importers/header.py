@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 
 LARGEST = 100_000_000  # bytes that the format allows a header
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 from voiceface.importers.plain_pickle import KNOWN_FILES
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from scipy.io import loadmat  # type: ignore[attr-defined]
 
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 from voiceface.importers.plain_pickle import KNOWN_FILES
 
 # Parts of a layer by how many it has, in MatConvNet's order.

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, Literal, get_args, get_origin
 
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 from voiceface.importers.layout import build
 
 _KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text in quotes"}

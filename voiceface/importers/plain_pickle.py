@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 from voiceface.importers.header import open_file
 
 KNOWN_FILES = "give a file that docs/weights.md lists"

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from voiceface.errors import UserError
-from voiceface.files import atomic
+from voiceface.utils.errors import UserError
+from voiceface.utils.files import atomic
 from voiceface.inference.model import Model
 from voiceface.inference.search import Found, nearest_points, unit
 

@@ -15,11 +15,11 @@ from rich.markup import escape
 from rich.table import Table
 
 from voiceface.checkpoints import find_checkpoint
-from voiceface.errors import UserError
-from voiceface.files import check_writable, write_for_user
+from voiceface.utils.errors import UserError
+from voiceface.utils.files import check_writable, write_for_user
 from voiceface.inference.media import OTHER, Kind, check_detector, files_below, kind_of
 from voiceface.prepare.tables import rows
-from voiceface.progress import progress
+from voiceface.utils.progress import progress
 
 if TYPE_CHECKING:
     from voiceface.inference.model import Model

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from voiceface.embedding_files import read_matrix
-from voiceface.errors import UserError
-from voiceface.files import atomic, check_writable, write_atomic
+from voiceface.utils.errors import UserError
+from voiceface.utils.files import atomic, check_writable, write_atomic
 from voiceface.inference import approximate
 from voiceface.inference.media import Kind
 from voiceface.inference.model import Model

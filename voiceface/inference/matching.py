@@ -5,15 +5,15 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from voiceface.errors import UserError
-from voiceface.files import check_writable, write_for_user
+from voiceface.utils.errors import UserError
+from voiceface.utils.files import check_writable, write_for_user
 from voiceface.inference.gallery import table
 from voiceface.inference.media import Kind
 from voiceface.inference.model import Model
 from voiceface.method import Direction
 from voiceface.prepare.rejected import Rejected
 from voiceface.prepare.tables import rows
-from voiceface.progress import progress
+from voiceface.utils.progress import progress
 
 
 def match_csv(

@@ -13,7 +13,7 @@ from PIL import Image
 
 from voiceface.data.bundles import SAMPLE_RATE, encode_jpeg
 from voiceface.data.clips import cut_face
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 from voiceface.prepare.faces import FORMATS, Face, FaceOptions, read_faces, upright
 from voiceface.prepare.folder import EXTENSIONS
 from voiceface.prepare.rejected import Rejected

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 from voiceface.inference.media import (
     FaceReading,
     Kind,

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 from voiceface.method import Method, to_width
 
 UNKNOWN = -100

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 from voiceface.losses import rows
 from voiceface.method import Direction, Method, to_width
 from voiceface.mining import draw_galleries

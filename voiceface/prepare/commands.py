@@ -5,7 +5,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from voiceface.commands import print_splits
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 from voiceface.prepare.engine import Engine, Summary
 from voiceface.prepare.people import Reading
 

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 
 # File, its SHA-256, layers (channels, kernel, pooling window; the dense layers are kernels as large as what is
 # left of the picture) and outputs: shifts of the box, landmarks, scores of no face and face.

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from voiceface.data.bundles import Person, Reject
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 from voiceface.prepare.engines import LOCAL, Engine, run
 from voiceface.prepare.journal import clips_of, last_look, record, resume
 from voiceface.prepare.once import Summary, make_once
-from voiceface.prepare.pace import pace
+from voiceface.utils.pace import pace
 from voiceface.prepare.packing import END_OF_TAR, Bundling, CorpusOptions, pack
 from voiceface.prepare.plans import Plan, describe
 

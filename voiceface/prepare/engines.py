@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from voiceface import __version__
-from voiceface.errors import UserError
-from voiceface.processes import cores, end_with_parent
+from voiceface.utils.errors import UserError
+from voiceface.utils.processes import cores, end_with_parent
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from voiceface.data.bundles import Person, Reject
 from voiceface.data.videos import shared_videos
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 from voiceface.prepare.chosen import chosen
 from voiceface.prepare.engine import LOCAL, Bundling, CorpusOptions, Engine, Summary, build
 from voiceface.prepare.people import KINDS, Reading, Source, check_reading, make_person

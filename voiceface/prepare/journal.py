@@ -17,8 +17,8 @@ from typing import Any, TypeVar
 from voiceface.data.bundles import Person, Reject, deal, write_bundles
 from voiceface.data.index import Bundle
 from voiceface.data.videos import deal_videos
-from voiceface.errors import UserError
-from voiceface.files import atomic
+from voiceface.utils.errors import UserError
+from voiceface.utils.files import atomic
 from voiceface.prepare.packing import CorpusOptions, Made
 from voiceface.prepare.stamps import difference, none_left
 

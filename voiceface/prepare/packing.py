@@ -16,9 +16,9 @@ from voiceface import __version__
 from voiceface.data.bundles import SAMPLE_RATE, Reject, seeded
 from voiceface.data.index import Bundle
 from voiceface.data.shards import SCHEMA, SPLITS
-from voiceface.errors import UserError
-from voiceface.files import atomic, write_atomic
-from voiceface.prepare.pace import pace
+from voiceface.utils.errors import UserError
+from voiceface.utils.files import atomic, write_atomic
+from voiceface.utils.pace import pace
 
 Bundling = Literal["random", "video"]
 END_OF_TAR = bytes(1024)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from voiceface.data.bundles import Clip, Person, Reject, encode_flac, encode_jpeg
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 from voiceface.prepare.faces import FaceOptions, read_faces
 from voiceface.prepare.rejected import Rejected
 from voiceface.prepare.speech import VoiceOptions, read_voice

@@ -9,8 +9,8 @@ from typing import Any
 
 from voiceface.data.bundles import Reject
 from voiceface.data.shards import SCHEMA
-from voiceface.errors import UserError
-from voiceface.files import write_atomic
+from voiceface.utils.errors import UserError
+from voiceface.utils.files import write_atomic
 from voiceface.prepare.packing import CorpusOptions
 
 PLAN, INPUTS = "plan.json", "inputs.json"

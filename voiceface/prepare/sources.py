@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from voiceface.data.bundles import Reject, seeded
 from voiceface.data.shards import SPLITS
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 from voiceface.prepare.tables import IDENTITIES
 
 Shares = tuple[float, float, float]

@@ -10,7 +10,7 @@ from voiceface.data.bundles import Clip, Person, encode_flac, encode_jpeg, seede
 from voiceface.data.synthetic import SyntheticOptions, person
 from voiceface.data.synthetic.face import FACE_MARGIN, FACE_SIZE, face_clip
 from voiceface.data.synthetic.voice import voice_clip
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 from voiceface.prepare.engine import LOCAL, Bundling, CorpusOptions, Engine, Summary, build
 
 VAL_SHARE, TEST_SHARE = 1 / 12, 1 / 4

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 
 IDENTITIES = "identities.csv"
 CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -13,7 +13,7 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from voiceface.data.bundles import Clip, Person, Reject, encode_flac, encode_jpeg
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 from voiceface.prepare.chosen import chosen
 from voiceface.prepare.engine import LOCAL, Bundling, CorpusOptions, Engine, Summary, build
 from voiceface.prepare.faces import FaceOptions, read_faces

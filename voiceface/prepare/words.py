@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 from voiceface.parser import Parser, add_command, add_path, given
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from voiceface import __version__
 from voiceface.compare.table import Comparison, Group
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 
 log = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from numpy.typing import NDArray
 
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 from voiceface.scores.inputs import Sorted, clip_names, of_video, similarities, strata_masks, video_numbers
 from voiceface.scores.many import CANDIDATES
 from voiceface.scores.tasks import direction_records

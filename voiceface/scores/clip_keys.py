@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 
 FOLDERS = {"voice": "voice", "face": "face", "1.6": "face"}  # they say what a clip is and no more
 SUFFIXES = {

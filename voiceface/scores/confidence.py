@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, stdtr, stdtrit
 
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 
 LEAST_IDENTITIES = 3  # two people are one pair, which has no spread
 PEOPLE_PER_CANDIDATE = 5  # with fewer, sampled 1:N, N > 2, has no interval: its first-order effects are too small

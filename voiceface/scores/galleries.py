@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 from voiceface.scores.clips import Clips, Places, Side, both_sides
 from voiceface.scores.ranking import rank
 from voiceface.scores.records import record

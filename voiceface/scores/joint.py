@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 from voiceface.scores.clips import Clips, Places, Side
 from voiceface.scores.confidence import LEAST_IDENTITIES, identity_interval, student_interval
 from voiceface.scores.galleries import GALLERIES, balanced_ranks, draw_gallery, draw_records, reasons

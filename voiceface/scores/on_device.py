@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 from voiceface.scores.matching import Counts
 from voiceface.scores.retrieval import Ranks, summarise_ranks
 from voiceface.scores.roc import Curve

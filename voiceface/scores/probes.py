@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 from voiceface.scores.records import record
 from voiceface.scores.strata import values_of
 

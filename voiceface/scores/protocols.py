@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 from voiceface.scores.clips import Clips, both_sides
 from voiceface.scores.confidence import repeated_subsets, student_interval
 from voiceface.scores.galleries import reasons, records_of

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 from voiceface.scores.clips import Places, Scorer, both_sides
 from voiceface.scores.confidence import PEOPLE_PER_CANDIDATE, binomial_interval, student_interval
 from voiceface.scores.records import record

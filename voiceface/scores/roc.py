@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 
 NEAR = 0.1  # how far misses and false alarms may differ where the slope of the ROC at the EER is taken
 

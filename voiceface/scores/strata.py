@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 
 ATTRIBUTES = {"G": "gender", "N": "nationality", "A": "age", "E": "ethnicity", "F": "first_language"}
 GENDERS = {"male": "m", "female": "f"}

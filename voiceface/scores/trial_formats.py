@@ -10,7 +10,7 @@ from typing import Literal, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 from voiceface.scores.clip_keys import Clip, parse_clip
 
 Line = tuple[int, list[str]]  # its number in the file, its values

@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 from voiceface.scores.trial_formats import Table, Trials, read_file, retrieval
 
 __all__ = ["Trials", "disagreements", "read_trial_files", "read_trials"]

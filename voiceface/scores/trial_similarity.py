@@ -6,7 +6,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 from voiceface.scores.clips import gathered
 from voiceface.scores.similarity import Rows, matrix_rows, similarity_rows
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 from voiceface.scores.clip_keys import Clip, locate
 from voiceface.scores.confidence import PEOPLE_PER_CANDIDATE, student_interval
 from voiceface.scores.ranking import rank

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 
 CONTINUOUS = ("age", "size", "build", "vigour")
 CATEGORICAL = ("gender", "nationality", "language")

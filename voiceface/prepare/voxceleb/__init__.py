@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from pathlib import Path
 
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 from voiceface.prepare.engine import LOCAL, Bundling, CorpusOptions, Engine, Summary, build
 from voiceface.prepare.once import check_out
 from voiceface.prepare.voxceleb.plan import Plan, VoxCelebOptions, VoxJob, make_vox_person, people_of, plan

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 from voiceface.prepare.tables import CONTROL, GENDERS, rows
 
 IDENTITY = re.compile(r"id\d{5}")

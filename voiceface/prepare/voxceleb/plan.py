@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from voiceface.data.bundles import Person, Reject
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 from voiceface.prepare.chosen import chosen
 from voiceface.prepare.people import Reading, Source, check_reading, make_person
 from voiceface.prepare.voxceleb.metadata import META, VoxPerson, find_beside, read_metadata

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from voiceface.data.shards import SPLITS
-from voiceface.files import write_for_user
+from voiceface.utils.files import write_for_user
 from voiceface.prepare.people import Reading
 from voiceface.prepare.voxceleb.plan import Plan, There, VoxCelebOptions
 from voiceface.prepare.voxceleb.splits import PUBLISHED

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from voiceface.data.bundles import seeded
 from voiceface.data.shards import SPLITS
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 from voiceface.prepare.tables import rows
 from voiceface.prepare.voxceleb.metadata import VoxPerson, aliases
 

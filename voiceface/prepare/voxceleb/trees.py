@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from voiceface.data.bundles import Reject
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 from voiceface.prepare.people import Source
 from voiceface.prepare.sources import printable
-from voiceface.progress import new_bar
+from voiceface.utils.progress import new_bar
 
 FRAMES_PER_SECOND = 25  # of the videos behind VoxCeleb1's crops, which are every 25th frame
 REPORT_EVERY = 10_000

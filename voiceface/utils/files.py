@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from voiceface.errors import UserError
+from voiceface.utils.errors import UserError
 
 
 @contextmanager

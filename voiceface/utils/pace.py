@@ -8,7 +8,7 @@ from time import monotonic
 
 from rich.progress import TextColumn
 
-from voiceface.progress import new_bar
+from voiceface.utils.progress import new_bar
 
 
 @contextmanager
