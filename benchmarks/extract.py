@@ -29,7 +29,7 @@ from voiceface.data.shards import SPLITS, Corpus
 from voiceface.encoders import face_encoder, voice_encoder
 from voiceface.extract import extract
 from voiceface.fit import quiet
-from voiceface.frozen import Frozen, of_weights
+from voiceface.encoders.frozen import Frozen, of_weights
 from voiceface.methods.trinet import TriNet
 from voiceface.recipes import merged
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 # Imported by most commands only when they come to need it, half of the time of a short run; some may be missing.
-LATE = ("voiceface.features", "torch.utils.tensorboard", "s3fs", "sklearn.manifold")
+LATE = ("voiceface.encoders.audio", "torch.utils.tensorboard", "s3fs", "sklearn.manifold")
 
 
 class ForkServer:

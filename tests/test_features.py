@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests_support import examples
 
 from voiceface.utils.errors import UserError
-from voiceface.features import (
+from voiceface.encoders.audio import (
     append_reversed,
     log_mel,
     magnitude_spectrogram,

@@ -25,7 +25,7 @@ from voiceface.encoders import face_encoder, voice_encoder
 from voiceface.utils.errors import UserError
 from voiceface.evaluation import CrossModalMetrics
 from voiceface.extract import extract
-from voiceface.frozen import of_weights
+from voiceface.encoders.frozen import of_weights
 from voiceface.methods.trinet import TriNet
 from voiceface.results import read_results
 from voiceface.weights import load_checkpoint

@@ -22,12 +22,12 @@ from torch.nn import functional as F
 from voiceface.__main__ import main
 from voiceface.encoders import face_encoder, list_encoders, voice_encoder
 from voiceface.utils.errors import UserError
-from voiceface.importers import list_importers
-from voiceface.importers.containers import read_tensors
-from voiceface.importers.convert import _compare, convert, import_weights
-from voiceface.importers.face_vgg16 import LAYOUTS as VGG16_LAYOUTS
-from voiceface.importers.header import read_header
-from voiceface.importers.layout import build, hwio, layouts_of
+from voiceface.encoders.pretrained import list_importers
+from voiceface.encoders.pretrained.formats import read_tensors
+from voiceface.encoders.pretrained.convert import _compare, convert, import_weights
+from voiceface.encoders.pretrained.face_vgg16 import LAYOUTS as VGG16_LAYOUTS
+from voiceface.encoders.pretrained.header import read_header
+from voiceface.encoders.pretrained.layout import build, hwio, layouts_of
 from voiceface.weights import load_into, misfit
 
 CASES = {
@@ -135,7 +135,7 @@ def test_hwio_is_the_convolution_of_its_definition():
 
 
 def test_the_whole_method_of_kim(tmp_path: Path):
-    from voiceface.importers.method_kim import parts
+    from voiceface.encoders.pretrained.method_kim import parts
     from voiceface.methods.kim import Kim
 
     with constant_weights():
@@ -241,7 +241,7 @@ def test_pickles_of_other_things_are_refused(tmp_path: Path):
 
 
 def test_numbers_of_a_pickle_are_what_numpy_reads(tmp_path: Path):
-    from voiceface.importers.plain_pickle import read_npy
+    from voiceface.encoders.pretrained.safe_pickle import read_npy
 
     rng = np.random.default_rng(0)
     arrays = {
@@ -283,7 +283,7 @@ def test_names_lead_back_to_their_own_network_alone(monkeypatch):
             built[key] = build(target, options)
         return built[key]
 
-    monkeypatch.setattr("voiceface.importers.convert.build", once)
+    monkeypatch.setattr("voiceface.encoders.pretrained.convert.build", once)
     seen = 0
     for target, options in {json.dumps(case[:2]): case[:2] for case in CASES.values()}.values():
         ours = build(target, options).state_dict()

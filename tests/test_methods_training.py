@@ -17,7 +17,7 @@ from tests_support import tone_person
 
 from voiceface.data.module import VoxVGGDataModule
 from voiceface.utils.errors import UserError
-from voiceface.features import spectrograms
+from voiceface.encoders.audio import spectrograms
 from voiceface.prepare.engine import CorpusOptions
 from voiceface.prepare.engine import build as build_corpus
 

@@ -1,4 +1,4 @@
-"""Weight files of the public layouts, written from a state dict of ours: the inverse of `voiceface.importers`."""
+"""Weight files of the public layouts, written from a state dict of ours: the inverse of `voiceface.encoders.pretrained`."""
 
 import pickle
 import re

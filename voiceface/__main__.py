@@ -16,7 +16,7 @@ from voiceface.corpus_words import add_check, add_extract
 from voiceface.utils.errors import UserError
 from voiceface.evaluation_words import add_evaluation
 from voiceface.export_words import add_export
-from voiceface.importers.words import add_import_weights
+from voiceface.encoders.pretrained.words import add_import_weights
 from voiceface.inference_words import add_inference
 from voiceface.parser import Parser, add_command, add_path
 from voiceface.prepare.words import add_prepare

@@ -156,7 +156,7 @@ def run_extract(options: Namespace) -> int:
     from voiceface.data.builtin import builtin_corpus
     from voiceface.data.shards import Corpus
     from voiceface.extract import extract
-    from voiceface.frozen import of_checkpoint, of_weights
+    from voiceface.encoders.frozen import of_checkpoint, of_weights
 
     for name, least in (("batch", 1), ("workers", 0)):
         if getattr(options, name) < least:
@@ -231,7 +231,7 @@ def run_import_weights(options: Namespace) -> int:
         wanted = None
     if not isinstance(wanted, dict):
         raise UserError(f'--options {options.options}: expected JSON; give such as \'{{"layer": "fc7"}}\'')
-    from voiceface.importers.convert import import_weights
+    from voiceface.encoders.pretrained.convert import import_weights
 
     about = import_weights(options.target, Path(options.source), Path(options.out), wanted)
     needs = "" if about["options"] == "{}" else f", options {about['options']}"

@@ -22,7 +22,7 @@ from voiceface.data.shards import SCHEMA, SPLITS, Corpus, Member
 from voiceface.data.stream import EvaluationBatches
 from voiceface.utils.errors import UserError
 from voiceface.utils.files import write_atomic
-from voiceface.frozen import Embedding, Frozen
+from voiceface.encoders.frozen import Embedding, Frozen
 from voiceface.prepare.once import Summary, make_once
 from voiceface.prepare.packing import CorpusOptions, pack_split, write_identities
 from voiceface.prepare.plans import Plan

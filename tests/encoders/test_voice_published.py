@@ -14,7 +14,7 @@ from voiceface.encoders.voice_dimnet import DIMNetVoice
 from voiceface.encoders.voice_soundnet8 import SoundNet8
 from voiceface.encoders.voice_vggvox import VGGVox, _central_bucket
 from voiceface.utils.errors import UserError
-from voiceface.features import mirrored_spectrogram, normalised_log_mel, resample
+from voiceface.encoders.audio import mirrored_spectrogram, normalised_log_mel, resample
 
 
 def voice(length: int, seed: int = 0) -> torch.Tensor:

@@ -16,9 +16,9 @@ from safety_support import Evil, canary, nothing_ran, payload, refused, watched
 
 import voiceface.fit  # noqa: F401  # before the watch: what it imports makes folders of its own
 from voiceface.__main__ import main
-from voiceface.importers import list_importers
-from voiceface.importers.convert import import_weights
-from voiceface.importers.header import read_header
+from voiceface.encoders.pretrained import list_importers
+from voiceface.encoders.pretrained.convert import import_weights
+from voiceface.encoders.pretrained.header import read_header
 from voiceface.run_folder import check_readable
 from voiceface.weights import load_into
 

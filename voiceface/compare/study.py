@@ -18,7 +18,7 @@ from voiceface.compare.plans import Plan, Run, alike, check, result_path
 from voiceface.compare.published import column
 from voiceface.compare.table import Column, columns_of
 from voiceface.utils.errors import UserError
-from voiceface.importers.header import Pretrained, read_header
+from voiceface.encoders.pretrained.header import Pretrained, read_header
 from voiceface.recipes import merged, nearest
 from voiceface.words import constructor, expand, source_of, split_words
 

@@ -28,7 +28,7 @@ from voiceface.data.stream import EvaluationBatches
 from voiceface.encoders.base import FaceEncoder, VoiceEncoder
 from voiceface.utils.errors import UserError
 from voiceface.utils.files import write_atomic
-from voiceface.frozen import Embedding, Frozen, not_finite, weights_hash
+from voiceface.encoders.frozen import Embedding, Frozen, not_finite, weights_hash
 from voiceface.utils.progress import progress
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from voiceface.encoders.base import VoiceEncoder
-from voiceface.features import log_mel, prepare_waveforms, zero_beyond
+from voiceface.encoders.audio import log_mel, prepare_waveforms, zero_beyond
 
 
 class VoiceSmall(VoiceEncoder):

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from voiceface.encoders.base import VoiceEncoder
 from voiceface.utils.errors import UserError
-from voiceface.features import prepare_waveforms, resample
+from voiceface.encoders.audio import prepare_waveforms, resample
 
 
 class SoundNet8(VoiceEncoder):

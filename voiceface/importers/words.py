@@ -3,7 +3,7 @@
 import argparse
 
 from voiceface.encoders import list_encoders
-from voiceface.importers import list_importers
+from voiceface.encoders.pretrained import list_importers
 from voiceface.parser import Parser, add_command, add_path, given
 from voiceface.recipes import list_recipes
 

@@ -18,7 +18,7 @@ from voiceface.data.clips import encode_feature
 from voiceface.encoders import FaceEncoder, VoiceEncoder, face_encoder, voice_encoder
 from voiceface.encoders.face_features import FaceFeatures
 from voiceface.utils.errors import UserError
-from voiceface.importers.header import read_header
+from voiceface.encoders.pretrained.header import read_header
 from voiceface.weights import load_checkpoint, load_into, read_config
 
 LONG = 10 * SAMPLE_RATE  # a batch of longer voices holds fewer

@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
-from voiceface.importers.layout import KERAS, Layout, Rules, batch_norm, hwio, layer, same, transposed
+from voiceface.encoders.pretrained.layout import KERAS, Layout, Rules, batch_norm, hwio, layer, same, transposed
 
 _BLOCKS = ("2_a", "2_b", "3_a", "3_b", "3_c", "4_a", "4_b", "4_c", "5_a", "5_b", "5_c")
 _NAMES = ("kernel", "bias")

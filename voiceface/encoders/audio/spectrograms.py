@@ -6,7 +6,7 @@ import torch
 import torchaudio
 from torch import Tensor
 
-from voiceface.features.waveforms import SAMPLE_RATE, not_compiled, reflect_pad, zero_beyond
+from voiceface.encoders.audio.waveforms import SAMPLE_RATE, not_compiled, reflect_pad, zero_beyond
 
 
 @not_compiled

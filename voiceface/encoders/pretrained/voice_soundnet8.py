@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from voiceface.importers.layout import Layout, Rules, batch_norm, hwio, layer
+from voiceface.encoders.pretrained.layout import Layout, Rules, batch_norm, hwio, layer
 
 NORMS = ("gamma", "beta", "mean", "var")
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from voiceface.importers.layout import KERAS, TORCH, Layout, Rules, batch_norm, hwio, layer, same
+from voiceface.encoders.pretrained.layout import KERAS, TORCH, Layout, Rules, batch_norm, hwio, layer, same
 
 _LAYERS = ("conv1", "conv2", "conv3", "conv4", "conv5", "fc6", "fc7")
 EPSILON = 1e-5  # of our batch norms

@@ -12,10 +12,10 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from voiceface.utils.errors import UserError
-from voiceface.importers.header import LARGEST, open_file
-from voiceface.importers.keras import read_keras
-from voiceface.importers.matconvnet import read_matconvnet
-from voiceface.importers.plain_pickle import KNOWN_FILES, read_npy, refused
+from voiceface.encoders.pretrained.header import LARGEST, open_file
+from voiceface.encoders.pretrained.keras import read_keras
+from voiceface.encoders.pretrained.matconvnet import read_matconvnet
+from voiceface.encoders.pretrained.safe_pickle import KNOWN_FILES, read_npy, refused
 
 KNOWN = ".pt, .pth, .npy, .npz, .h5, .mat, .safetensors"
 SAVE = "save its state dict alone with torch.save(model.state_dict(), FILE)"

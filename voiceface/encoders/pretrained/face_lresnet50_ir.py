@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from voiceface.importers.layout import Layout, Rules, batch_norm, layer, own_names, same
+from voiceface.encoders.pretrained.layout import Layout, Rules, batch_norm, layer, own_names, same
 
 _UNITS = (3, 4, 14, 3)
 

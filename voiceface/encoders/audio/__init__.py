@@ -5,13 +5,13 @@ every utterance fills the batch. Every function treats each utterance by its own
 batch never changes its features. All of it runs in float32, under autocast too.
 """
 
-from voiceface.features.spectrograms import (
+from voiceface.encoders.audio.spectrograms import (
     log_mel,
     magnitude_spectrogram,
     mirrored_spectrogram,
     normalised_log_mel,
 )
-from voiceface.features.waveforms import (
+from voiceface.encoders.audio.waveforms import (
     SAMPLE_RATE,
     append_reversed,
     prepare_waveforms,

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from voiceface.importers.layout import Layout, Rules, layer, same
+from voiceface.encoders.pretrained.layout import Layout, Rules, layer, same
 
 _BLOCKS = (2, 2, 3, 3, 3)
 # Place of each convolution in timm's and torchvision's `features`, where ReLU and pooling count too.

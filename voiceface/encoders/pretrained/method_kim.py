@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 
 from voiceface.encoders import face_encoder, voice_encoder
-from voiceface.importers.face_vgg16 import CONVOLUTIONS
-from voiceface.importers.layout import Layout, Rules, batch_norm, hwio, layer, transposed
+from voiceface.encoders.pretrained.face_vgg16 import CONVOLUTIONS
+from voiceface.encoders.pretrained.layout import Layout, Rules, batch_norm, hwio, layer, transposed
 
 ENCODERS = {"face": "face_vgg16", "voice": "voice_soundnet8"}
 _NAMES = ("weights", "biases")

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, get_args, get_origin
 
 from voiceface.utils.errors import UserError
-from voiceface.importers.layout import build
+from voiceface.encoders.pretrained.layout import build
 
 _KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text in quotes"}
 
@@ -16,7 +16,7 @@ def check_options(target: str, options: Mapping[str, Any]) -> None:
     """Check names and types of options.
 
     Args:
-        target: A name from `voiceface.importers.list_importers()`.
+        target: A name from `voiceface.encoders.pretrained.list_importers()`.
         options: What the user gave.
 
     Raises:

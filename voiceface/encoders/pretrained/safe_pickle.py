@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from voiceface.utils.errors import UserError
-from voiceface.importers.header import open_file
+from voiceface.encoders.pretrained.header import open_file
 
 KNOWN_FILES = "give a file that docs/weights.md lists"
 

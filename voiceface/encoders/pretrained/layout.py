@@ -44,7 +44,7 @@ def build(target: str, options: dict[str, Any]) -> nn.Module:
     """Build what weights are for, without memory for them.
 
     Args:
-        target: A name from `voiceface.importers.list_importers()`.
+        target: A name from `voiceface.encoders.pretrained.list_importers()`.
         options: Encoder options.
 
     Returns:
@@ -58,14 +58,14 @@ def build(target: str, options: dict[str, Any]) -> nn.Module:
             return face_encoder(target, **options)
         if target.startswith("voice_"):
             return voice_encoder(target, **options)
-        parts: nn.Module = import_module(f"voiceface.importers.method_{target}").parts()
+        parts: nn.Module = import_module(f"voiceface.encoders.pretrained.method_{target}").parts()
         return parts
 
 
 def layouts_of(target: str) -> tuple[Layout, ...]:
     """The layouts that can be read for an encoder or a method."""
     name = target if target.startswith(("face_", "voice_")) else f"method_{target}"
-    layouts: tuple[Layout, ...] = import_module(f"voiceface.importers.{name}").LAYOUTS
+    layouts: tuple[Layout, ...] = import_module(f"voiceface.encoders.pretrained.{name}").LAYOUTS
     return layouts
 
 
@@ -74,7 +74,7 @@ def metadata_of(target: str, options: dict[str, Any]) -> dict[str, str]:
     said = {"options": json.dumps(options)}
     if target.startswith(("face_", "voice_")):
         return {"encoder": target, **said}
-    encoders: dict[str, str] = import_module(f"voiceface.importers.method_{target}").ENCODERS
+    encoders: dict[str, str] = import_module(f"voiceface.encoders.pretrained.method_{target}").ENCODERS
     return {"method": target, **{f"{kind}_encoder": name for kind, name in encoders.items()}, **said}
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from voiceface.utils.errors import UserError
-from voiceface.importers.plain_pickle import KNOWN_FILES
+from voiceface.encoders.pretrained.safe_pickle import KNOWN_FILES
 
 
 def read_keras(path: Path) -> dict[str, np.ndarray]:
