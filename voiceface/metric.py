@@ -13,7 +13,7 @@ from torchmetrics.utilities.distributed import gather_all_tensors
 
 from voiceface.utils.errors import UserError
 from voiceface.scores import score
-from voiceface.scores.many import CANDIDATES
+from voiceface.scores.matching_n import CANDIDATES
 
 UNKNOWN = -1  # number of a clip that came without one
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from voiceface.scores.compiled import compiled, usable_threads
+from voiceface.scores.kernels.jit import compiled, usable_threads
 
 
 def double(values):

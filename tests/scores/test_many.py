@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests_support import examples
 
 from voiceface.scores.confidence import identity_interval
-from voiceface.scores.many import CANDIDATES, match_many
+from voiceface.scores.matching_n import CANDIDATES, match_many
 from voiceface.scores.matching import accuracy, count
 
 SIZES = st.lists(st.tuples(st.integers(1, 2), st.integers(1, 3)), min_size=3, max_size=5)
@@ -111,7 +111,7 @@ def test_everybody_as_candidate_is_the_chance_to_be_the_best():
 def test_blocks_threads_and_monotone_transforms_change_nothing(monkeypatch):
     scores, query_identity, items, masks = draw(3, [(20, 3), (15, 2), (40, 4)], 9)
     expected = told(run(scores, query_identity, items, masks, [2, 3]))
-    monkeypatch.setattr("voiceface.scores.blocks.BLOCK_SCORES", 1)
+    monkeypatch.setattr("voiceface.scores.kernels.blocks.BLOCK_SCORES", 1)
     for other in (scores, np.exp(scores)):
         found = told(run(other, query_identity, items, masks, [2, 3], threads=3))
         np.testing.assert_allclose(found, expected, rtol=1e-12)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests_support import examples
 
-from voiceface.scores import places
+from voiceface.scores.kernels import rank_counts as places
 from voiceface.scores.matching import Counts, accuracy, count
 
 SIZES = st.lists(st.tuples(st.integers(1, 4), st.integers(1, 6)), min_size=2, max_size=5)
@@ -85,7 +85,7 @@ def test_scores_at_the_ends_of_float64():
 def test_blocks_and_threads_change_nothing(monkeypatch):
     scores, query_identity, items = draw(0, [(60, 3), (70, 5), (90, 1)], levels=9)
     whole = run(scores, query_identity, items)
-    monkeypatch.setattr("voiceface.scores.blocks.BLOCK_SCORES", 1)
+    monkeypatch.setattr("voiceface.scores.kernels.blocks.BLOCK_SCORES", 1)
     for threads in (1, 2, 5):
         blocks = run(scores, query_identity, items, threads)
         np.testing.assert_array_equal(blocks.wins, whole.wins)

@@ -265,7 +265,7 @@ def test_with_fewer_cuts_the_auc_stays_within_its_bound(monkeypatch):
     sims, voices, faces = world(9)
     (exact,) = listed(sims, voices, faces, ("U",))
     for cuts in (1, 2, 5, 20):
-        monkeypatch.setattr("voiceface.scores.cuts.MOST_CUTS", cuts)
+        monkeypatch.setattr("voiceface.scores.kernels.thresholds.MOST_CUTS", cuts)
         (found,) = listed(sims, voices, faces, ("U",))
         assert 0 < found.bound <= 0.5
         assert abs(found.auc - exact.auc) <= found.bound + 1e-12

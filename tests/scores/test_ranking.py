@@ -79,7 +79,7 @@ def test_blocks_and_threads_change_nothing(monkeypatch):
     scores = np.random.default_rng(0).normal(size=(200, 30))
     query_identity, items = np.repeat(np.arange(5), 40), np.full(5, 6)
     expected = without_each(lambda rows: scores[rows], query_identity, items, KS)
-    monkeypatch.setattr("voiceface.scores.blocks.BLOCK_SCORES", 1)
+    monkeypatch.setattr("voiceface.scores.kernels.blocks.BLOCK_SCORES", 1)
     blocks = [without_each(lambda rows: scores[rows], query_identity, items, KS, threads) for threads in (1, 3)]
     np.testing.assert_array_equal(blocks[0], blocks[1])
     np.testing.assert_allclose(blocks[0], expected, rtol=1e-12)

@@ -8,7 +8,7 @@ from tests_support import examples
 
 from voiceface.utils.errors import UserError
 from voiceface.scores.confidence import identity_interval
-from voiceface.scores.many import match_many
+from voiceface.scores.matching_n import match_many
 from voiceface.scores.matching import count
 from voiceface.scores.relative import relative_records
 

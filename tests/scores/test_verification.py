@@ -142,7 +142,7 @@ def test_outliers_and_blocks_change_nothing(spread, monkeypatch):
     scores, voice_identity, faces, masks = draw(1, [(30, 3), (20, 4), (15, 2)], 12)
     scores = scores.astype(np.float64)
     expected = verify(lambda rows: scores[rows], voice_identity, faces, masks[:1], threads=1)[0]
-    monkeypatch.setattr("voiceface.scores.blocks.BLOCK_SCORES", 1)
+    monkeypatch.setattr("voiceface.scores.kernels.blocks.BLOCK_SCORES", 1)
     scores = np.where(scores == scores.max(), 1.0, scores * 1e-5) * spread
     for threads in (1, 3):
         result = verify(lambda rows: scores[rows], voice_identity, faces, masks[:1], threads)[0]
@@ -185,7 +185,7 @@ def test_with_few_cuts_the_exact_value_lies_within_the_bound(levels, monkeypatch
     scores, voice_identity, faces, masks = draw(4, [(6, 8)] * 12, levels)
     exact = verify(lambda rows: scores[rows], voice_identity, faces, masks[:2], threads=1)
     for cuts in (1, 7, 40):
-        monkeypatch.setattr("voiceface.scores.cuts.MOST_CUTS", cuts)
+        monkeypatch.setattr("voiceface.scores.kernels.thresholds.MOST_CUTS", cuts)
         found = verify(lambda rows: scores[rows], voice_identity, faces, masks[:2], threads=1)
         for result, expected in zip(found, exact, strict=True):
             assert 0.0 < result.auc_bound <= 0.5

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voiceface.utils.errors import UserError
-from voiceface.scores.blocks import BLOCK_SCORES, one_blas_thread
+from voiceface.scores.kernels.blocks import BLOCK_SCORES, one_blas_thread
 from voiceface.scores.inputs import Sorted, clip_names, similarities
 from voiceface.scores.similarity import Rows, centred, directions
 

@@ -11,8 +11,8 @@ from typing import Any, no_type_check
 import numpy as np
 from numpy.typing import NDArray
 
-from voiceface.scores.compiled import compiled
-from voiceface.scores.places import Placed, Score, run_pass
+from voiceface.scores.kernels.jit import compiled
+from voiceface.scores.kernels.rank_counts import Placed, Score, run_pass
 from voiceface.scores.similarity import Rows
 
 
@@ -61,7 +61,7 @@ def count(
     Integers are counted, and each row apart, so the result depends neither on the block size nor on the threads.
 
     Args:
-        similarity_rows: See `voiceface.scores.places.run_pass`.
+        similarity_rows: See `voiceface.scores.kernels.rank_counts.run_pass`.
         query_identity: int64 (Q,), ascending: each query's identity; all of 0 .. I - 1 occur.
         gallery_sizes: int64 (J,), J >= I: how many gallery items each identity has, at least 1 for the first I.
         threads: Threads that count; None: as many as numba may use (``NUMBA_NUM_THREADS``).

@@ -13,7 +13,7 @@ from voiceface.utils.errors import UserError
 from voiceface.scores.clips import Clips, both_sides
 from voiceface.scores.confidence import repeated_subsets, student_interval
 from voiceface.scores.galleries import reasons, records_of
-from voiceface.scores.many import match_many
+from voiceface.scores.matching_n import match_many
 from voiceface.scores.matching import Counts
 from voiceface.scores.protocol_tasks import Mask, Records, Split
 from voiceface.scores.records import record

@@ -16,8 +16,8 @@ from typing import Any, no_type_check
 import numpy as np
 from numpy.typing import NDArray
 
-from voiceface.scores.compiled import compiled, compiled_reordered
-from voiceface.scores.places import Placed, Score, run_pass
+from voiceface.scores.kernels.jit import compiled, compiled_reordered
+from voiceface.scores.kernels.rank_counts import Placed, Score, run_pass
 from voiceface.scores.retrieval import Ranks, summarise_ranks
 from voiceface.scores.similarity import Rows
 
@@ -49,7 +49,7 @@ def rank(
     """Rank the gallery for every query.
 
     Args:
-        similarity_rows: See `voiceface.scores.places.run_pass`.
+        similarity_rows: See `voiceface.scores.kernels.rank_counts.run_pass`.
         query_identity: int64 (Q,), ascending: each query's identity; all of 0 .. I - 1 occur.
         gallery_sizes: int64 (J,), J >= I: items of each identity, at least 1 for the first I.
         masks: bool (S, I, J): the identities whose items each identity's queries meet beside their own; None: one

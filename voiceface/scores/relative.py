@@ -32,7 +32,7 @@ def relative_records(
 ) -> list[dict[str, Any]]:
     """1:N accuracy on sampled trials of a scorer that compares candidates with each other.
 
-    The trials are those over which the exact accuracy averages (`voiceface.scores.many`): a person by the number of
+    The trials are those over which the exact accuracy averages (`voiceface.scores.matching_n`): a person by the number of
     impostors they have, which in U is anybody alike, then N - 1 impostors without replacement, then one clip of each,
     all alike. Candidates are in random order, and those that share the best score share the win.
 

@@ -13,7 +13,7 @@ from typing import no_type_check
 import numpy as np
 from numpy.typing import NDArray
 
-from voiceface.scores.compiled import compiled
+from voiceface.scores.kernels.jit import compiled
 
 RECALL_AT = (1, 5, 10, 50, 100)
 

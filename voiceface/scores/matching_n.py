@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import gammaln
 
-from voiceface.scores.compiled import compiled
+from voiceface.scores.kernels.jit import compiled
 from voiceface.scores.confidence import student_interval
-from voiceface.scores.places import Placed, Score, run_pass
+from voiceface.scores.kernels.rank_counts import Placed, Score, run_pass
 from voiceface.scores.ranking import jackknife_influence
 from voiceface.scores.similarity import Rows
 
@@ -71,7 +71,7 @@ def match_many(
     person.
 
     Args:
-        similarity_rows: See `voiceface.scores.places.run_pass`.
+        similarity_rows: See `voiceface.scores.kernels.rank_counts.run_pass`.
         query_identity: int64 (Q,), ascending: each query's identity; all of 0 .. I - 1 occur.
         gallery_sizes: int64 (J,), J >= I: items of each identity, at least 1 for the first I; the others' are not used.
         masks: bool (S, I, I): the identities that may be impostors to each; False on the diagonal.

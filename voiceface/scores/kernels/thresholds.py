@@ -6,7 +6,7 @@ from typing import Any, no_type_check
 import numpy as np
 from numpy.typing import NDArray
 
-from voiceface.scores.compiled import compiled
+from voiceface.scores.kernels.jit import compiled
 
 MOST_CUTS = (1 << 15) - 1  # their numbers fit 16 bits, and the tables a processor's cache
 INTERVALS = 1 << 18

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
-from voiceface.scores.compiled import usable_threads
+from voiceface.scores.kernels.jit import usable_threads
 from voiceface.scores.similarity import Rows
 
 BLOCK_SCORES = 1 << 21  # similarities that a thread holds at once
