@@ -30,7 +30,7 @@ from voiceface.encoders import voice_encoder
 from voiceface.fit import keep_memory, quiet
 from voiceface.methods.trinet import TriNet
 from voiceface.prepare.synthetic import prepare_synthetic
-from voiceface.recipes import merged
+from voiceface.methods.recipes import merged
 
 VOICE = "voice_thin_resnet34"
 SMALL, PAPER = "face_small", "face_lresnet50_ir"

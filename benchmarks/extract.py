@@ -31,7 +31,7 @@ from voiceface.extract import extract
 from voiceface.fit import quiet
 from voiceface.encoders.frozen import Frozen, of_weights
 from voiceface.methods.trinet import TriNet
-from voiceface.recipes import merged
+from voiceface.methods.recipes import merged
 
 
 class Clock(pl.Callback):

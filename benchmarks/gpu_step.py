@@ -19,9 +19,9 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from voiceface.data.module import VoxVGGDataModule
-from voiceface.method import Method
+from voiceface.methods.base import Method
 from voiceface.non_finite import NonFinite
-from voiceface.recipes import merged
+from voiceface.methods.recipes import merged
 from voiceface.speed import compile_encoders, keep_channels_last
 
 BATCHES = 4  # different ones in memory

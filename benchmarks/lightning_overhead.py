@@ -34,7 +34,7 @@ from torch import Tensor, nn
 
 from voiceface.data.module import VoxVGGDataModule
 from voiceface.fit import FitCLI, keep_memory, quiet
-from voiceface.method import Method
+from voiceface.methods.base import Method
 from voiceface.run_folder import let_go
 from voiceface.words import expand
 

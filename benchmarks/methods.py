@@ -22,7 +22,7 @@ from machine import describe
 from voiceface.data.builtin import builtin_corpus
 from voiceface.data.shards import Corpus
 from voiceface.data.synthetic import log_likelihood_ratio
-from voiceface.recipes import list_recipes, merged
+from voiceface.methods.recipes import list_recipes, merged
 from voiceface.scores import score
 
 ROOT = Path(__file__).parent.parent

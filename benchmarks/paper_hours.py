@@ -35,7 +35,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from voiceface.utils.files import write_atomic
 from voiceface.fit import keep_memory
-from voiceface.recipes import list_recipes, merged
+from voiceface.methods.recipes import list_recipes, merged
 
 RESULT = Path(__file__).parent / "results" / "paper_hours.json"
 PAGE = Path(__file__).parents[1] / "docs" / "paper-checkpoints.md"

@@ -16,8 +16,8 @@ import yaml
 from voiceface.card import UNVERIFIED, Fact, count, read_facts
 from voiceface.utils.errors import UserError
 from voiceface.listing import PARAMETERS, paper_of, recipes_of
-from voiceface.method import Method
-from voiceface.recipes import FOLDER, list_methods, list_recipes, recipe_files, title
+from voiceface.methods.base import Method
+from voiceface.methods.recipes import FOLDER, list_methods, list_recipes, recipe_files, title
 from voiceface.words import constructor, source_of
 
 ROOT = Path(__file__).parents[1]

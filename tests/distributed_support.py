@@ -13,7 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from voiceface.batchnorm import GatheredBatchNorm
 from voiceface.utils.distributed import gather
-from voiceface.method import Method
+from voiceface.methods.base import Method
 from voiceface.methods.dimnet import UNKNOWN
 
 LAYERS: dict[str, tuple[Callable[[], _BatchNorm], tuple[int, ...]]] = {

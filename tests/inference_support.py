@@ -14,7 +14,7 @@ from voiceface.__main__ import build_parser
 from voiceface.data.synthetic import SyntheticOptions, person
 from voiceface.data.synthetic.face import face_clip
 from voiceface.inference.model import Model
-from voiceface.method import Method
+from voiceface.methods.base import Method
 from voiceface.methods.kim import Kim
 from voiceface.methods.svhf import SVHF
 from voiceface.methods.trinet import TriNet

@@ -13,8 +13,8 @@ import yaml
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from voiceface.method import Method
-from voiceface.recipes import list_recipes, recipe_files
+from voiceface.methods.base import Method
+from voiceface.methods.recipes import list_recipes, recipe_files
 
 SMALL = {"face_encoder": "face_small", "voice_encoder": "voice_small", "face_options": None, "voice_options": None}
 PEOPLE = [{"gender": "mf"[i % 2], "nationality": ["Fiji", "Peru", "Oman", "Mali"][i // 2]} for i in range(8)]

@@ -15,12 +15,12 @@ from voiceface.card import UNVERIFIED, card_of, count, read_facts
 from voiceface.card import card as card_from
 from voiceface.checkpoint_method import config_of
 from voiceface.utils.errors import UserError
-from voiceface.method import Method
+from voiceface.methods.base import Method
 from voiceface.methods.dimnet import DIMNet
 from voiceface.methods.drl import DRL
 from voiceface.methods.svhf import SVHF
 from voiceface.methods.trinet import TriNet
-from voiceface.recipes import list_recipes, merged, title
+from voiceface.methods.recipes import list_recipes, merged, title
 from voiceface.results import read_results, seal
 from voiceface.weights import save_checkpoint
 

@@ -11,7 +11,7 @@ from safetensors.numpy import save_file
 from tests_support import voiceface
 
 from voiceface.utils.errors import UserError
-from voiceface.recipes import list_recipes
+from voiceface.methods.recipes import list_recipes
 from voiceface.words import expand
 
 LIGHT = [

@@ -16,7 +16,7 @@ from recipe_support import eight_people, met
 from tests_support import in_processes, server, voiceface
 
 from voiceface.launch import started_by
-from voiceface.method import Method
+from voiceface.methods.base import Method
 from voiceface.results import read_results
 
 STEPS = 50

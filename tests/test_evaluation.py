@@ -11,7 +11,7 @@ from voiceface.data.module import VoxVGGDataModule
 from voiceface.data.shards import Corpus
 from voiceface.utils.errors import UserError
 from voiceface.evaluation import CrossModalMetrics
-from voiceface.method import Method
+from voiceface.methods.base import Method
 from voiceface.report import print_table
 from voiceface.results import RECORD, data_hash, read_results, write_results
 

@@ -18,7 +18,7 @@ from voiceface.checkpoint_commands import run_export
 from voiceface.encoders.voice_small import VoiceSmall
 from voiceface.utils.errors import UserError
 from voiceface.export import METADATA, to_bytes
-from voiceface.method import Method
+from voiceface.methods.base import Method
 from voiceface.methods.pins import PINs
 from voiceface.methods.svhf import SVHF
 from voiceface.methods.trinet import TriNet

@@ -12,7 +12,7 @@ import pytorch_lightning as pl
 import yaml
 
 from voiceface.card import UNVERIFIED, Mark, read_facts
-from voiceface.recipes import FOLDER, list_methods, list_recipes
+from voiceface.methods.recipes import FOLDER, list_methods, list_recipes
 from voiceface.words import constructor, expand, source_of
 
 ROOT = Path(__file__).parents[1]

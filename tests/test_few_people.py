@@ -7,7 +7,7 @@ import yaml
 from tests_support import Counts, tone_corpus, voiceface
 
 from voiceface.few_people import processes
-from voiceface.recipes import FOLDER
+from voiceface.methods.recipes import FOLDER
 from voiceface.results import read_results
 
 FIT = ["fit", "--model", "trinet", "--data.workers", 0, "--trainer.max_steps", 3, "--trainer.accelerator", "cpu"]

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from voiceface.recipes import list_recipes
+from voiceface.methods.recipes import list_recipes
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 # The machine that it is meant for may lack these.

@@ -21,7 +21,7 @@ from voiceface.listing import (
     short,
     shortened,
 )
-from voiceface.recipes import FOLDER, list_methods, list_recipes
+from voiceface.methods.recipes import FOLDER, list_methods, list_recipes
 
 COMMAND = "benchmarks/recipes_docs.py"
 DOCS = runpy.run_path(str(Path(__file__).parents[1] / COMMAND))

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests_support import examples
 
-from voiceface.losses import rows, triplet_loss
+from voiceface.methods.losses import rows, triplet_loss
 
 
 def brute_force(v, f, vi, fi, margin):

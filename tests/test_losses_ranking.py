@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests_support import examples
 from torch.nn import functional as F
 
-from voiceface.losses import ranking_loss
+from voiceface.methods.losses import ranking_loss
 
 identities = st.lists(st.integers(0, 3), min_size=1, max_size=6)
 NAMES = ("face_to_voice", "voice_voice", "voice_to_face", "face_face")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from tests_support import examples
 from torch.nn import functional as F
 
-from voiceface.losses import (
+from voiceface.methods.losses import (
     centre_loss,
     contrastive_loss,
     distances,

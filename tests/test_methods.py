@@ -12,10 +12,10 @@ from recipe_support import DISTINCT, PEOPLE, Fixed, build, eight_people, losses,
 from safetensors.torch import load_file
 from torch import Tensor
 
-from voiceface.method import Method
+from voiceface.methods.base import Method
 from voiceface.methods.kim import Kim
 from voiceface.methods.trinet import TriNet
-from voiceface.recipes import FOLDER, list_methods, list_recipes
+from voiceface.methods.recipes import FOLDER, list_methods, list_recipes
 from voiceface.weights import load_checkpoint, save_checkpoint
 
 

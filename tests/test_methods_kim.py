@@ -10,7 +10,7 @@ from recipe_support import Fixed, build, eight_people, trainer
 from safetensors.torch import save_file
 
 from voiceface.methods.kim import Kim
-from voiceface.mining import draw_triplets
+from voiceface.methods.mining import draw_triplets
 
 
 def rows(people: int, clips: int, width: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:

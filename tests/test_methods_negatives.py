@@ -6,7 +6,7 @@ import pytest
 import torch
 from recipe_support import DISTINCT, build
 
-from voiceface.method import Method
+from voiceface.methods.base import Method
 
 # Methods whose loss can be 0. DIMNet has no pairs; SVHF's galleries are in test_methods_svhf.py, Kim's classifier of
 # pairs is below.

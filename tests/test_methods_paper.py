@@ -12,8 +12,8 @@ import torch
 from network_support import constant_weights
 from recipe_support import PEOPLE, SMALL, build, eight_people, losses, settings, trainer
 
-from voiceface.method import Method
-from voiceface.recipes import list_recipes
+from voiceface.methods.base import Method
+from voiceface.methods.recipes import list_recipes
 
 NETWORKS = {
     "trinet": ("LResNet50IR", 112, "ThinResNet34"),

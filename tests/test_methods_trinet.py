@@ -8,7 +8,7 @@ from recipe_support import Fixed, build, eight_people, losses, settings, trainer
 from safetensors.torch import save_file
 
 from voiceface.utils.errors import UserError
-from voiceface.method import Method
+from voiceface.methods.base import Method
 from voiceface.methods.trinet import TriNet, middle
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from voiceface import network_scores
 from voiceface.utils.errors import UserError
-from voiceface.method import Method
+from voiceface.methods.base import Method
 from voiceface.network_scores import network_records, similarity_matrix
 from voiceface.scores import score
 

@@ -15,7 +15,7 @@ from tests_support import in_processes
 
 import voiceface.non_finite
 from voiceface.utils.errors import UserError
-from voiceface.method import Method
+from voiceface.methods.base import Method
 from voiceface.non_finite import MOST_IN_A_ROW, NonFinite
 
 STEPS = 5

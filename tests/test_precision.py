@@ -11,7 +11,7 @@ from recipe_support import DISTINCT, Fixed, Losses, build, eight_people, met, tr
 from voiceface.encoders import voice_encoder
 from voiceface.utils.errors import UserError
 from voiceface.fit import fit
-from voiceface.method import Method
+from voiceface.methods.base import Method
 from voiceface.speed import check_precision, compile_encoders, keep_channels_last
 from voiceface.weights import load_checkpoint, save_checkpoint
 

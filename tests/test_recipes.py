@@ -9,8 +9,8 @@ import yaml
 from recipe_support import settings
 
 from voiceface.utils.errors import UserError
-from voiceface.method import Method
-from voiceface.recipes import FOLDER, list_methods, list_recipes, merged, nearest, recipe_files, title, twin
+from voiceface.methods.base import Method
+from voiceface.methods.recipes import FOLDER, list_methods, list_recipes, merged, nearest, recipe_files, title, twin
 from voiceface.words import source_of
 
 
@@ -94,6 +94,6 @@ def test_an_unknown_recipe_is_refused_with_the_nearest():
 
 
 def test_recipes_are_found_without_torch():
-    code = "import sys; from voiceface.recipes import *; list_recipes(); print('torch' in sys.modules)"
+    code = "import sys; from voiceface.methods.recipes import *; list_recipes(); print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

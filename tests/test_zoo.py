@@ -18,7 +18,7 @@ from voiceface.data.synthetic import SyntheticOptions
 from voiceface.evaluation import CrossModalMetrics
 from voiceface.prepare.engine import Summary, build
 from voiceface.prepare.synthetic import SyntheticJob, prepare_synthetic
-from voiceface.recipes import list_recipes, twin
+from voiceface.methods.recipes import list_recipes, twin
 from voiceface.weights import load_checkpoint, read_config
 
 ROOT = Path(__file__).parents[1]

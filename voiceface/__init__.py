@@ -55,6 +55,6 @@ def list_checkpoints() -> list[Any]:
 
 def list_recipes() -> list[str]:
     """Names that `voiceface fit --model` takes."""
-    from voiceface.recipes import list_recipes
+    from voiceface.methods.recipes import list_recipes
 
     return list_recipes()

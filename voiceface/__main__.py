@@ -20,7 +20,7 @@ from voiceface.encoders.pretrained.words import add_import_weights
 from voiceface.inference_words import add_inference
 from voiceface.parser import Parser, add_command, add_path
 from voiceface.prepare.words import add_prepare
-from voiceface.recipes import list_recipes
+from voiceface.methods.recipes import list_recipes
 from voiceface.scoring_words import add_scoring
 from voiceface.words import ENCODERS, expand, explain, split_words
 

@@ -14,7 +14,7 @@ from scipy.optimize import brentq
 from scipy.special import expit, softmax
 
 if TYPE_CHECKING:
-    from voiceface.method import Direction, Method
+    from voiceface.methods.base import Direction, Method
 
 BINS = 15  # of the expected calibration error
 TRIPLETS = 200_000  # to fit and to measure on

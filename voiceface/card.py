@@ -14,12 +14,12 @@ from voiceface.card_scores import code, scores_text
 from voiceface.checkpoint_config import SCHEMA, read_config
 from voiceface.utils.errors import UserError
 from voiceface.listing import Parameters, read_paper
-from voiceface.recipes import FOLDER, list_methods, list_recipes, merged, title
+from voiceface.methods.recipes import FOLDER, list_methods, list_recipes, merged, title
 from voiceface.results import read_results
 from voiceface.words import constructor
 
 if TYPE_CHECKING:
-    from voiceface.method import Method
+    from voiceface.methods.base import Method
 
 Mark = Literal["paper", "code", "port", "inferred", "recalled", "not stated"]
 UNVERIFIED: tuple[Mark, ...] = ("port", "inferred", "recalled")

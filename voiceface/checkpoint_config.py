@@ -15,7 +15,7 @@ from packaging.version import InvalidVersion, Version
 
 from voiceface import __version__
 from voiceface.utils.errors import UserError
-from voiceface.recipes import nearest
+from voiceface.methods.recipes import nearest
 
 SCHEMA = 2
 CONFIG = "config.json"

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from voiceface.checkpoint_method import build_method, method_class
 from voiceface.utils.errors import UserError
-from voiceface.recipes import list_recipes, merged, nearest
+from voiceface.methods.recipes import list_recipes, merged, nearest
 from voiceface.weights import misfit, save_checkpoint
 
 PACKAGE = "voiceface.methods."

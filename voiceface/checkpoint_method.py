@@ -8,10 +8,10 @@ from voiceface import __version__
 from voiceface.checkpoint_config import SCHEMA, check_arguments, compatible, default_name
 from voiceface.utils.environment import load_problem
 from voiceface.utils.errors import UserError
-from voiceface.recipes import list_methods
+from voiceface.methods.recipes import list_methods
 
 if TYPE_CHECKING:
-    from voiceface.method import Method
+    from voiceface.methods.base import Method
 
 
 def config_of(
@@ -80,7 +80,7 @@ def method_class(what: object, method: str, name: str) -> "type[Method]":
     Raises:
         UserError: There is none.
     """
-    from voiceface.method import Method
+    from voiceface.methods.base import Method
 
     if method not in list_methods():
         raise UserError(f"{what}: method {method!r} is not in this version of voiceface ({', '.join(list_methods())})")

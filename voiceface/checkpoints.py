@@ -19,7 +19,7 @@ from typing import Any
 
 from voiceface.checkpoint_config import check_version, read_config
 from voiceface.utils.errors import UserError
-from voiceface.recipes import list_recipes, nearest, twin
+from voiceface.methods.recipes import list_recipes, nearest, twin
 
 GROUP = "voiceface.checkpoints"
 HUB = "hf://"

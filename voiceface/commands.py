@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from voiceface.data.module import VoxVGGDataModule
     from voiceface.embeddings import Embeddings
-    from voiceface.method import Method
+    from voiceface.methods.base import Method
 
 
 def run_list(options: Namespace) -> int:

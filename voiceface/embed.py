@@ -14,7 +14,7 @@ from voiceface.data.shards import Corpus, DamagedError
 from voiceface.evaluation import CrossModalMetrics, describe
 from voiceface.utils.files import write_for_user
 from voiceface.measures import voice_measures
-from voiceface.method import Method
+from voiceface.methods.base import Method
 from voiceface.network_scores import similarity_matrix
 
 

@@ -21,7 +21,7 @@ from voiceface.data.shards import Corpus
 from voiceface.data.synthetic import log_likelihood_ratio
 from voiceface.utils.errors import UserError
 from voiceface.examples import method_examples
-from voiceface.method import Method
+from voiceface.methods.base import Method
 from voiceface.metric import CrossModalScores
 from voiceface.network_scores import network_records
 from voiceface.scores import score

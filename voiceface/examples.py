@@ -13,7 +13,7 @@ from voiceface.compare.table import Group
 
 if TYPE_CHECKING:
     from voiceface.data.shards import Corpus
-    from voiceface.method import Method
+    from voiceface.methods.base import Method
     from voiceface.scores.similarity import Rows
 
 QUERIES = 6  # per direction

@@ -21,7 +21,7 @@ from torch.export import Dim, ExportedProgram
 from voiceface import __version__
 from voiceface.utils.errors import UserError
 from voiceface.utils.files import check_writable, write_for_user
-from voiceface.method import Method
+from voiceface.methods.base import Method
 from voiceface.pack import read_licence
 from voiceface.weights import load_checkpoint, read_config
 

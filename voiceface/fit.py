@@ -27,11 +27,11 @@ from voiceface.evaluation import CrossModalMetrics
 from voiceface.few_people import fewer_people
 from voiceface.launch import end_with_launcher, need_folder
 from voiceface.loggers import run_loggers
-from voiceface.method import Method
+from voiceface.methods.base import Method
 from voiceface.non_finite import NonFinite
 from voiceface.picture import picture
 from voiceface.preemption import Preemption
-from voiceface.recipes import twin
+from voiceface.methods.recipes import twin
 from voiceface.report import print_table
 from voiceface.results import write_results
 from voiceface.run_folder import LAUNCHED, leave_nothing, let_go, resume_from, run_folder

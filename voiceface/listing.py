@@ -12,7 +12,7 @@ from rich.text import Text
 
 from voiceface.checkpoints import Installed, list_checkpoints
 from voiceface.encoders import list_encoders
-from voiceface.recipes import FOLDER, list_methods, list_recipes, title
+from voiceface.methods.recipes import FOLDER, list_methods, list_recipes, title
 from voiceface.words import source_of
 
 PARAMETERS = re.compile(r"# Parameters: face ([\d,]+), voice ([\d,]+), rest ([\d,]+)$")

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from voiceface.utils.errors import UserError
-from voiceface.method import Direction, Method
+from voiceface.methods.base import Direction, Method
 from voiceface.scores import score
 from voiceface.scores.relative import relative_records
 

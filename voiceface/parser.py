@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 import shtab
 
 from voiceface.utils.errors import UserError
-from voiceface.recipes import nearest
+from voiceface.methods.recipes import nearest
 
 FOLDERS = ("DIR", "CHECKPOINT", "OUT")  # what their metavars say
 

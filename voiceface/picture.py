@@ -11,7 +11,7 @@ import pytorch_lightning as pl
 
 from voiceface.utils.files import write_atomic
 from voiceface.loggers import Guarded
-from voiceface.method import Method
+from voiceface.methods.base import Method
 from voiceface.metric import Clips, CrossModalScores
 from voiceface.scores.similarity import directions
 from voiceface.tsne import COLOURS, Map, draw_map

@@ -22,7 +22,7 @@ from voiceface.utils.files import write_for_user
 from voiceface.results import effects_content, read_results, seal
 
 if TYPE_CHECKING:
-    from voiceface.method import Method
+    from voiceface.methods.base import Method
 
 WEIGHTS = "model.safetensors"
 TRAINING = "training.json"

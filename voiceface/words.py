@@ -15,7 +15,7 @@ import yaml
 from voiceface.utils.errors import UserError
 from voiceface.feature_words import features_fit, features_of, widths
 from voiceface.encoders.pretrained.header import Pretrained, read_header
-from voiceface.recipes import FOLDER, list_recipes, nearest, recipe_files
+from voiceface.methods.recipes import FOLDER, list_recipes, nearest, recipe_files
 
 SHORT = ("model", "data", "preset", "encoders", "pretrained", "gpus", "out", "wandb")
 ENCODERS = ("paper", "common", "features")

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from voiceface.checkpoints import matching_scores
 from voiceface.pack import write_source, write_zoo
-from voiceface.recipes import list_recipes, twin
+from voiceface.methods.recipes import list_recipes, twin
 from voiceface.results import read_results
 from voiceface.weights import add_results, halve, read_config
 

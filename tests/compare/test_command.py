@@ -15,7 +15,7 @@ from tests_support import voiceface
 from voiceface.__main__ import main
 from voiceface.compare.reading import reference_results
 from voiceface.compare.words import FORMATS, STUDIES
-from voiceface.recipes import list_recipes
+from voiceface.methods.recipes import list_recipes
 from voiceface.results import write_results
 
 

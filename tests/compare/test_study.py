@@ -23,7 +23,7 @@ from voiceface.compare.table import Column, Comparison, Group, Row, columns_of
 from voiceface.compare.words import STUDIES
 from voiceface.embeddings import read_embeddings
 from voiceface.utils.errors import UserError
-from voiceface.recipes import list_recipes
+from voiceface.methods.recipes import list_recipes
 from voiceface.results import read_results, write_results
 from voiceface.scoring import score_embeddings
 from voiceface.words import expand

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from voiceface.__main__ import build_parser
-from voiceface.recipes import list_recipes, merged
+from voiceface.methods.recipes import list_recipes, merged
 from voiceface.words import constructor, expand, source_of, split_words
 
 ROOT = Path(__file__).parents[2]

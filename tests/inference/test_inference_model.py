@@ -22,7 +22,7 @@ from voiceface.data.stream import EvaluationBatches
 from voiceface.utils.errors import UserError
 from voiceface.inference.media import by_length
 from voiceface.inference.model import Model
-from voiceface.method import Method
+from voiceface.methods.base import Method
 from voiceface.prepare.commands import run_prepare
 from voiceface.prepare.rejected import Rejected
 

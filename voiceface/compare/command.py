@@ -16,7 +16,7 @@ from voiceface.compare.table import Comparison, columns_of
 from voiceface.compare.words import FORMATS
 from voiceface.utils.errors import UserError
 from voiceface.utils.files import check_writable, write_for_user
-from voiceface.recipes import list_recipes, twin
+from voiceface.methods.recipes import list_recipes, twin
 from voiceface.results import read_results
 
 TRAINING = ("data", "preset", "encoders", "gpus", "steps", "runs")

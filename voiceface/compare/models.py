@@ -17,7 +17,7 @@ from voiceface.compare.plans import Plan, Run, alike, check, finished, keep, rem
 from voiceface.utils.errors import UserError
 from voiceface.launch import PARENT, started_by
 from voiceface.utils.progress import TERMINAL, terminal
-from voiceface.recipes import list_recipes, nearest
+from voiceface.methods.recipes import list_recipes, nearest
 
 __all__ = ["Plan", "Run", "failures", "free_folder", "plan", "remarks", "result_path", "run_plan"]
 

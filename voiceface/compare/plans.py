@@ -16,7 +16,7 @@ from typing import Any
 from voiceface import __version__
 from voiceface.utils.errors import UserError
 from voiceface.utils.files import write_for_user
-from voiceface.recipes import merged
+from voiceface.methods.recipes import merged
 from voiceface.results import read_effects, read_results
 from voiceface.words import expand
 

@@ -13,7 +13,7 @@ import yaml
 
 from voiceface.compare.table import EMPTY, Cell, Column, Group, Row, columns_of
 from voiceface.utils.errors import UserError
-from voiceface.recipes import nearest
+from voiceface.methods.recipes import nearest
 
 FILE = Path(__file__).parent / "published.yaml"
 PEOPLE = ("split", "identities", "corpus", "training_data")

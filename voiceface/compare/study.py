@@ -19,7 +19,7 @@ from voiceface.compare.published import column
 from voiceface.compare.table import Column, columns_of
 from voiceface.utils.errors import UserError
 from voiceface.encoders.pretrained.header import Pretrained, read_header
-from voiceface.recipes import merged, nearest
+from voiceface.methods.recipes import merged, nearest
 from voiceface.words import constructor, expand, source_of, split_words
 
 FOLDER = Path(__file__).parent / "studies"

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 from voiceface.utils.errors import UserError
-from voiceface.recipes import nearest
+from voiceface.methods.recipes import nearest
 from voiceface.report.cells import stratum_name
 
 ARROWS = {"v2f": "v→f", "f2v": "f→v", "both": ""}

@@ -3,7 +3,7 @@
 import argparse
 
 from voiceface.parser import Parser, add_command, add_path, given
-from voiceface.recipes import list_recipes
+from voiceface.methods.recipes import list_recipes
 from voiceface.words import ENCODERS
 
 FORMATS = {"table": "txt", "md": "md", "latex": "tex", "csv": "csv", "json": "json", "html": "html", "svg": "svg"}

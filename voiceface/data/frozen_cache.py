@@ -32,7 +32,7 @@ from voiceface.encoders.frozen import Embedding, Frozen, not_finite, weights_has
 from voiceface.utils.progress import progress
 
 if TYPE_CHECKING:
-    from voiceface.method import Method
+    from voiceface.methods.base import Method
 
 CHUNK = 128  # bundles whose clips are one file: what a kill can cost
 PART = 8  # bundles that are read at once

@@ -5,7 +5,7 @@ import argparse
 from voiceface.encoders import list_encoders
 from voiceface.encoders.pretrained import list_importers
 from voiceface.parser import Parser, add_command, add_path, given
-from voiceface.recipes import list_recipes
+from voiceface.methods.recipes import list_recipes
 
 IMPORT_EXAMPLES = """examples:
   voiceface import-weights face_inception_resnet_v1 20180402-114759-vggface2.pt face.safetensors

@@ -23,7 +23,7 @@ from voiceface.utils.progress import progress
 
 if TYPE_CHECKING:
     from voiceface.inference.model import Model
-    from voiceface.method import Direction
+    from voiceface.methods.base import Direction
 
 
 def run_match(options: Namespace) -> int:

@@ -10,7 +10,7 @@ from voiceface.utils.files import check_writable, write_for_user
 from voiceface.inference.gallery import table
 from voiceface.inference.media import Kind
 from voiceface.inference.model import Model
-from voiceface.method import Direction
+from voiceface.methods.base import Direction
 from voiceface.prepare.rejected import Rejected
 from voiceface.prepare.tables import rows
 from voiceface.utils.progress import progress

@@ -19,7 +19,7 @@ from voiceface.inference.media import (
     read_many_faces,
     read_one_voice,
 )
-from voiceface.method import Direction, Method
+from voiceface.methods.base import Direction, Method
 from voiceface.prepare.rejected import Rejected
 from voiceface.weights import load_checkpoint, read_config
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from voiceface.utils.errors import UserError
-from voiceface.method import Method, to_width
+from voiceface.methods.base import Method, to_width
 
 UNKNOWN = -100
 

@@ -23,9 +23,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from voiceface.losses import contrastive_loss, distances, rows, softmax_ratio_loss
-from voiceface.method import Method
-from voiceface.mining import draw_triplets
+from voiceface.methods.losses import contrastive_loss, distances, rows, softmax_ratio_loss
+from voiceface.methods.base import Method
+from voiceface.methods.mining import draw_triplets
 from voiceface.weights import load_into
 
 Loss = Literal["triplet", "siamese", "classifier"]

@@ -23,9 +23,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from voiceface.losses import contrastive_loss, pairwise_distances, rows
-from voiceface.method import Method
-from voiceface.mining import curriculum_negatives
+from voiceface.methods.losses import contrastive_loss, pairwise_distances, rows
+from voiceface.methods.base import Method
+from voiceface.methods.mining import curriculum_negatives
 
 
 class PINs(Method):

@@ -20,9 +20,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from voiceface.utils.errors import UserError
-from voiceface.losses import rows
-from voiceface.method import Direction, Method, to_width
-from voiceface.mining import draw_galleries
+from voiceface.methods.losses import rows
+from voiceface.methods.base import Direction, Method, to_width
+from voiceface.methods.mining import draw_galleries
 
 
 class SVHF(Method):

@@ -16,7 +16,7 @@ from voiceface.data.bundles import seeded
 from voiceface.encoders import FaceEncoder, VoiceEncoder, face_encoder, voice_encoder
 from voiceface.utils.errors import UserError
 from voiceface.utils.distributed import gather, processes
-from voiceface.losses import pairwise_distances
+from voiceface.methods.losses import pairwise_distances
 from voiceface.weights import load_into, misfit
 
 Direction = Literal["v2f", "f2v"]

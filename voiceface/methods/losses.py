@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from voiceface.mining import hardest_negatives
+from voiceface.methods.mining import hardest_negatives
 
 
 def triplet_loss(
