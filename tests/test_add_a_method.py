@@ -13,7 +13,7 @@ from tests_support import tone_corpus, voiceface
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "add-a-method.md").read_text()
-FILES = ("x.py", "x.yaml", "facts/x.yaml")
+FILES = ("x.py", "recipes/x.yaml", "facts/x.yaml")
 TESTS = ("test_facts.py", "test_list.py", "test_methods.py", "test_methods_negatives.py", "test_methods_paper.py")
 ANEW = pytest.mark.slow(reason="an interpreter of its own imports all of it from the copy")
 TRAINING = pytest.mark.slow(reason="all tests of every recipe, which train it, in an interpreter of their own")

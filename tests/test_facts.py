@@ -12,7 +12,7 @@ import pytorch_lightning as pl
 import yaml
 
 from voiceface.card import UNVERIFIED, Mark, read_facts
-from voiceface.methods.recipes import FOLDER, list_methods, list_recipes
+from voiceface.methods.recipes import FOLDER, METHODS, list_methods, list_recipes
 from voiceface.words import constructor, expand, source_of
 
 ROOT = Path(__file__).parents[1]
@@ -43,7 +43,7 @@ def recipe(method: str) -> str:
 
 
 def test_every_method_has_a_file_and_no_other_is_there():
-    found = sorted(path.name for path in (FOLDER / "facts").iterdir())
+    found = sorted(path.name for path in (METHODS / "facts").iterdir())
     assert found == [f"{method}.yaml" for method in list_methods()], (
         "add facts/METHOD.yaml as docs/add-a-method.md says"
     )

@@ -21,7 +21,7 @@ from voiceface.listing import (
     short,
     shortened,
 )
-from voiceface.methods.recipes import FOLDER, list_methods, list_recipes
+from voiceface.methods.recipes import FOLDER, METHODS, list_methods, list_recipes
 
 COMMAND = "benchmarks/recipes_docs.py"
 DOCS = runpy.run_path(str(Path(__file__).parents[1] / COMMAND))
@@ -86,12 +86,13 @@ def test_each_recipe_stands_once_below_its_paper(width: int):
 
 
 def test_a_recipe_or_method_that_says_less_is_still_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    folder = tmp_path / "methods"
-    shutil.copytree(FOLDER, folder)
-    (folder / "own.py").write_text('"""Own: nothing published."""\n\n\nclass Own:\n    pass\n')
+    methods, folder = tmp_path / "methods", tmp_path / "methods/recipes"
+    shutil.copytree(METHODS, methods)
+    (methods / "own.py").write_text('"""Own: nothing published."""\n\n\nclass Own:\n    pass\n')
     (folder / "own.yaml").write_text("# Own [bold]recipe\nmodel:\n  class_path: voiceface.methods.own.Own\n")
-    for module in ("recipes", "listing", "words"):
+    for module in ("methods.recipes", "cli.listing", "training.arguments"):
         monkeypatch.setattr(f"voiceface.{module}.FOLDER", folder)
+        monkeypatch.setattr(f"voiceface.{module}.METHODS", methods)
     assert listing.read_parameters("own") is None
     lines = [" ".join(line.split()) for line in printed(160)]
     assert lines[lines.index("own") + 1] == "own Own [bold]recipe"

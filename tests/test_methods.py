@@ -15,7 +15,7 @@ from torch import Tensor
 from voiceface.methods.base import Method
 from voiceface.methods.kim import Kim
 from voiceface.methods.trinet import TriNet
-from voiceface.methods.recipes import FOLDER, list_methods, list_recipes
+from voiceface.methods.recipes import METHODS, list_methods, list_recipes
 from voiceface.weights import load_checkpoint, save_checkpoint
 
 
@@ -204,7 +204,7 @@ class TestEveryDistinctRecipe:
 @pytest.mark.parametrize("recipe", list_recipes())
 def test_its_file_opens_with_the_paper_and_every_argument_is_explained(recipe: str):
     module = settings(recipe, "paper")["model"]["class_path"].split(".")[-2]
-    tree = ast.parse((FOLDER / f"{module}.py").read_text())
+    tree = ast.parse((METHODS / f"{module}.py").read_text())
     assert re.search(r'"[^"]{15,}" \(.*\d{4}', ast.get_docstring(tree) or "", re.S)
     (method,) = (n for n in tree.body if isinstance(n, ast.ClassDef))
     init = next(n for n in method.body if isinstance(n, ast.FunctionDef) and n.name == "__init__")

@@ -14,7 +14,7 @@ from voiceface.card_scores import code, scores_text
 from voiceface.checkpoint_config import SCHEMA, read_config
 from voiceface.utils.errors import UserError
 from voiceface.listing import Parameters, read_paper
-from voiceface.methods.recipes import FOLDER, list_methods, list_recipes, merged, title
+from voiceface.methods.recipes import METHODS, list_methods, list_recipes, merged, title
 from voiceface.results import read_results
 from voiceface.words import constructor
 
@@ -58,7 +58,7 @@ class Fact(NamedTuple):
 
 def read_facts(method: str) -> list[Fact]:
     """What is known of a method's settings, from `methods/facts/METHOD.yaml`; empty where there is no such file."""
-    file = FOLDER / "facts" / f"{method}.yaml"
+    file = METHODS / "facts" / f"{method}.yaml"
     return [Fact(**fact) for fact in yaml.safe_load(file.read_text())] if file.exists() else []
 
 
@@ -176,7 +176,7 @@ def _docstring(config: Mapping[str, Any]) -> str:
     """What a method's file says of it; it is read and not run."""
     if not _ours(config):
         return ""
-    return ast.get_docstring(ast.parse((FOLDER / f"{config['method']}.py").read_text())) or ""
+    return ast.get_docstring(ast.parse((METHODS / f"{config['method']}.py").read_text())) or ""
 
 
 def _title(config: Mapping[str, Any]) -> str:
@@ -242,7 +242,7 @@ def _preset(config: Mapping[str, Any]) -> dict[str, Any]:
 def _defaults(config: Mapping[str, Any]) -> dict[str, Any]:
     """The constructor's defaults as far as they are plain, read from the method's file."""
     found = {}
-    for name, default in constructor(FOLDER / f"{config['method']}.py", config["class"]).items():
+    for name, default in constructor(METHODS / f"{config['method']}.py", config["class"]).items():
         with contextlib.suppress(ValueError):
             found[name] = ast.literal_eval(default)
     return found

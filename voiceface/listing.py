@@ -12,7 +12,7 @@ from rich.text import Text
 
 from voiceface.checkpoints import Installed, list_checkpoints
 from voiceface.encoders import list_encoders
-from voiceface.methods.recipes import FOLDER, list_methods, list_recipes, title
+from voiceface.methods.recipes import FOLDER, METHODS, list_methods, list_recipes, title
 from voiceface.words import source_of
 
 PARAMETERS = re.compile(r"# Parameters: face ([\d,]+), voice ([\d,]+), rest ([\d,]+)$")
@@ -56,7 +56,7 @@ def read_paper(docstring: str) -> Paper | None:
 
 def paper_of(method: str) -> Paper | None:
     """The paper of a method of ours, without importing it; see `read_paper`."""
-    return read_paper(ast.get_docstring(ast.parse((FOLDER / f"{method}.py").read_text())) or "")
+    return read_paper(ast.get_docstring(ast.parse((METHODS / f"{method}.py").read_text())) or "")
 
 
 def recipes_of(method: str) -> list[str]:

@@ -15,7 +15,7 @@ import yaml
 from voiceface.utils.errors import UserError
 from voiceface.feature_words import features_fit, features_of, widths
 from voiceface.encoders.pretrained.header import Pretrained, read_header
-from voiceface.methods.recipes import FOLDER, list_recipes, nearest, recipe_files
+from voiceface.methods.recipes import FOLDER, METHODS, list_recipes, nearest, recipe_files
 
 SHORT = ("model", "data", "preset", "encoders", "pretrained", "gpus", "out", "wandb")
 ENCODERS = ("paper", "common", "features")
@@ -281,7 +281,7 @@ def source_of(group: str, recipe: str | None) -> tuple[Path, str] | None:
     if recipe and (file := FOLDER / f"{recipe}.yaml").is_file():
         found = re.search(r"class_path: voiceface\.methods\.(\w+)\.(\w+)", file.read_text())
         if found:
-            return FOLDER / f"{found[1]}.py", found[2]
+            return METHODS / f"{found[1]}.py", found[2]
     return None
 
 

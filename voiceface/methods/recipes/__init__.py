@@ -9,14 +9,16 @@ import yaml
 
 from voiceface.utils.errors import UserError
 
-FOLDER = Path(__file__).parent / "methods"
+FOLDER = Path(__file__).parent
+METHODS = FOLDER.parent
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the same, and quick where LibYAML is there
 SHARED = ("demo", "common", "features")
 
 
 def list_methods() -> list[str]:
-    """Names of the method files."""
-    return sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "__init__")
+    """Names of the method files: those with a recipe of their own, or with a base for their recipes."""
+    own = {path.name.removesuffix(".yaml").removesuffix(".base") for path in FOLDER.glob("*.yaml")}
+    return sorted(path.stem for path in METHODS.glob("*.py") if path.stem in own)
 
 
 def list_recipes() -> list[str]:
