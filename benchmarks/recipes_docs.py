@@ -13,7 +13,7 @@ from typing import Any
 import torch
 import yaml
 
-from voiceface.card import UNVERIFIED, Fact, count, read_facts
+from voiceface.checkpoints.card import UNVERIFIED, Fact, count, read_facts
 from voiceface.utils.errors import UserError
 from voiceface.listing import PARAMETERS, paper_of, recipes_of
 from voiceface.methods.base import Method

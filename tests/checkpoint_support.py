@@ -8,7 +8,7 @@ import torch
 
 from voiceface.methods.trinet import TriNet
 from voiceface.results import write_results
-from voiceface.weights import save_checkpoint
+from voiceface.checkpoints.weights import save_checkpoint
 
 SYNTHETIC = {"corpus": "synthetic", "version": "abc", "split": "train"}
 

@@ -44,7 +44,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.fixture
 def no_installed_checkpoints(monkeypatch: pytest.MonkeyPatch) -> None:
     """Hides the checkpoints that are installed in this environment, but not those that the test installs itself."""
-    import voiceface.checkpoints as checkpoints
+    import voiceface.checkpoints.find as checkpoints
 
     def place(entry: EntryPoint) -> tuple[str, str]:
         return entry.name, str(entry.dist.locate_file("")) if entry.dist else ""

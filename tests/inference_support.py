@@ -18,7 +18,7 @@ from voiceface.methods.base import Method
 from voiceface.methods.kim import Kim
 from voiceface.methods.svhf import SVHF
 from voiceface.methods.trinet import TriNet
-from voiceface.weights import save_checkpoint
+from voiceface.checkpoints.weights import save_checkpoint
 
 SMALL: dict[str, Any] = {"face_encoder": "face_small", "voice_encoder": "voice_small"}
 DATA = {"corpus": "synthetic", "version": "abc", "split": "train"}

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from voiceface.checkpoint_config import FIRST
+from voiceface.checkpoints.config import FIRST
 from voiceface.utils.errors import UserError
 from voiceface.methods.trinet import TriNet
 from voiceface.results import read_effects, read_results, seal, write_results
 from voiceface.scores import score
-from voiceface.weights import add_results, halve, load_checkpoint, read_config, save_checkpoint
+from voiceface.checkpoints.weights import add_results, halve, load_checkpoint, read_config, save_checkpoint
 
 DATA = {"corpus": "synthetic", "version": "abc", "split": "train"}
 CALIBRATION = {way: {"slope": 2.0, "intercept": 0.0, "error": None} for way in ("v2f", "f2v")}

@@ -12,11 +12,11 @@ import torch
 from checkpoint_support import change_config, save
 from rich.console import Console
 
-from voiceface.checkpoints import Installed, canonical, find_checkpoint, list_checkpoints
+from voiceface.checkpoints.find import Installed, canonical, find_checkpoint, list_checkpoints
 from voiceface.utils.errors import UserError
 from voiceface.listing import print_list
-from voiceface.pack import pack
-from voiceface.weights import load_checkpoint
+from voiceface.checkpoints.wheel import pack
+from voiceface.checkpoints.weights import load_checkpoint
 
 
 @pytest.fixture(scope="module")

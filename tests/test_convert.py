@@ -11,9 +11,9 @@ from recipe_support import Fixed, build, eight_people, met, trainer
 from safetensors.torch import load_file
 
 from voiceface.__main__ import main
-from voiceface.checkpoint_convert import convert
+from voiceface.checkpoints.convert import convert
 from voiceface.utils.errors import UserError
-from voiceface.weights import load_checkpoint, read_config
+from voiceface.checkpoints.weights import load_checkpoint, read_config
 
 
 @pytest.fixture(scope="module")

@@ -17,12 +17,12 @@ from voiceface.__main__ import build_parser
 from voiceface.checkpoint_commands import run_export
 from voiceface.encoders.voice_small import VoiceSmall
 from voiceface.utils.errors import UserError
-from voiceface.export import METADATA, to_bytes
+from voiceface.checkpoints.export import METADATA, to_bytes
 from voiceface.methods.base import Method
 from voiceface.methods.pins import PINs
 from voiceface.methods.svhf import SVHF
 from voiceface.methods.trinet import TriNet
-from voiceface.weights import load_checkpoint, read_config, save_checkpoint
+from voiceface.checkpoints.weights import load_checkpoint, read_config, save_checkpoint
 
 exports_voice_small = pytest.mark.skipif(
     Version(torch.__version__) < Version("2.9"), reason="torch 2.8 refuses voice_small's lengths (docs/export.md)"

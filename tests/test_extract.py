@@ -33,7 +33,7 @@ from voiceface.extract import extract
 from voiceface.feature_words import features_of, widths
 from voiceface.utils.files import write_atomic
 from voiceface.encoders.frozen import Frozen, of_checkpoint, of_weights
-from voiceface.weights import save_checkpoint
+from voiceface.checkpoints.weights import save_checkpoint
 from voiceface.words import expand
 
 METHODS = (

@@ -11,7 +11,7 @@ import pytest
 import pytorch_lightning as pl
 import yaml
 
-from voiceface.card import UNVERIFIED, Mark, read_facts
+from voiceface.checkpoints.card import UNVERIFIED, Mark, read_facts
 from voiceface.methods.recipes import FOLDER, METHODS, list_methods, list_recipes
 from voiceface.words import constructor, expand, source_of
 

@@ -28,7 +28,7 @@ from voiceface.extract import extract
 from voiceface.encoders.frozen import of_weights
 from voiceface.methods.trinet import TriNet
 from voiceface.results import read_results
-from voiceface.weights import load_checkpoint
+from voiceface.checkpoints.weights import load_checkpoint
 
 STEPS = 10
 ONE = pytest.mark.slow(reason="four trainings; the quick one caches both networks")

@@ -11,11 +11,11 @@ from checkpoint_support import save
 from hub_server import Hub
 
 from voiceface.__main__ import main
-from voiceface.checkpoints import find_checkpoint
+from voiceface.checkpoints.find import find_checkpoint
 from voiceface.utils.errors import UserError
-from voiceface.hub import push
-from voiceface.pack import write_source
-from voiceface.weights import load_checkpoint
+from voiceface.checkpoints.hub import push
+from voiceface.checkpoints.wheel import write_source
+from voiceface.checkpoints.weights import load_checkpoint
 
 constants = pytest.importorskip("huggingface_hub.constants")
 

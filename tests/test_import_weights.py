@@ -28,7 +28,7 @@ from voiceface.encoders.pretrained.convert import _compare, convert, import_weig
 from voiceface.encoders.pretrained.face_vgg16 import LAYOUTS as VGG16_LAYOUTS
 from voiceface.encoders.pretrained.header import read_header
 from voiceface.encoders.pretrained.layout import build, hwio, layouts_of
-from voiceface.weights import load_into, misfit
+from voiceface.checkpoints.weights import load_into, misfit
 
 CASES = {
     "facenet-pytorch": ("face_inception_resnet_v1", {}, public.facenet),

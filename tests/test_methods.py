@@ -16,7 +16,7 @@ from voiceface.methods.base import Method
 from voiceface.methods.kim import Kim
 from voiceface.methods.trinet import TriNet
 from voiceface.methods.recipes import METHODS, list_methods, list_recipes
-from voiceface.weights import load_checkpoint, save_checkpoint
+from voiceface.checkpoints.weights import load_checkpoint, save_checkpoint
 
 
 def embedded(method: Method, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:

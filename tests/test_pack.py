@@ -17,7 +17,7 @@ from packaging.metadata import Metadata
 
 from voiceface.__main__ import main
 from voiceface.utils.errors import UserError
-from voiceface.pack import META, describe, pack, read_licence, write_source, write_zoo
+from voiceface.checkpoints.wheel import META, describe, pack, read_licence, write_source, write_zoo
 from voiceface.results import seal
 
 ROOT = Path(__file__).parents[1]
@@ -122,7 +122,7 @@ def test_pip_installs_finds_and_removes_it(checkpoint: Path, environment: Path, 
         weights[version] = (installed / "model.safetensors").read_bytes()
         told = python(
             environment,
-            "import sys; from voiceface.checkpoints import find_checkpoint, list_checkpoints as all; "
+            "import sys; from voiceface.checkpoints.find import find_checkpoint, list_checkpoints as all; "
             f"print(find_checkpoint('{name}')); "
             f"print(*((o.name, o.version, o.problem) for o in all() if o.name == '{name}')); "
             "print({'torch', 'numpy', 'voiceface_packed_here'} & set(sys.modules))",
@@ -155,7 +155,7 @@ def test_a_project_of_the_zoo_is_what_pip_builds(checkpoint: Path, environment: 
     (wheel,) = (tmp_path / "built").iterdir()
     assert wheel.read_bytes() == pack(checkpoint, tmp_path / "dist", "trinet-zoo", "1.1").read_bytes()
     pip(environment, "install", "--no-deps", "--no-build-isolation", "-e", project)
-    told = python(environment, "from voiceface.checkpoints import find_checkpoint as f; print(f('trinet-zoo'))")
+    told = python(environment, "from voiceface.checkpoints.find import find_checkpoint as f; print(f('trinet-zoo'))")
     assert told.strip() == str(project / "src/voiceface_trinet_zoo")
 
 

@@ -13,7 +13,7 @@ from voiceface.utils.errors import UserError
 from voiceface.fit import fit
 from voiceface.methods.base import Method
 from voiceface.speed import check_precision, compile_encoders, keep_channels_last
-from voiceface.weights import load_checkpoint, save_checkpoint
+from voiceface.checkpoints.weights import load_checkpoint, save_checkpoint
 
 CPU = torch.device("cpu")
 

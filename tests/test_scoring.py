@@ -343,7 +343,7 @@ def test_random_embeddings_are_at_chance(here: Path):
 
 def test_embed_writes_what_score_and_test_agree_on(make_corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     from voiceface.methods.trinet import TriNet
-    from voiceface.weights import save_checkpoint
+    from voiceface.checkpoints.weights import save_checkpoint
 
     corpus = make_corpus([("train", 3, 3)] * 6 + [("val", 2, 2)] * 2 + [("test", 3, 3)] * 5)
     save_checkpoint(

@@ -11,15 +11,15 @@ from typing import Any
 import pytest
 import pytorch_lightning as pl
 
-from voiceface.card import card_of
-from voiceface.checkpoints import canonical, matching_scores
+from voiceface.checkpoints.card import card_of
+from voiceface.checkpoints.find import canonical, matching_scores
 from voiceface.data.module import VoxVGGDataModule
 from voiceface.data.synthetic import SyntheticOptions
 from voiceface.evaluation import CrossModalMetrics
 from voiceface.prepare.engine import Summary, build
 from voiceface.prepare.synthetic import SyntheticJob, prepare_synthetic
 from voiceface.methods.recipes import list_recipes, twin
-from voiceface.weights import load_checkpoint, read_config
+from voiceface.checkpoints.weights import load_checkpoint, read_config
 
 ROOT = Path(__file__).parents[1]
 ZOO = ROOT / "zoo"

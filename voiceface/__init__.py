@@ -30,7 +30,7 @@ def load(name: str | Path, device: str = "cpu") -> Model:
         voiceface.utils.errors.UserError: There is none, it was damaged, or there is no such device; or an installed library
             does not load, such as a torchaudio of another release than torch.
     """
-    from voiceface.checkpoints import find_checkpoint
+    from voiceface.checkpoints.find import find_checkpoint
 
     folder = find_checkpoint(name)
     try:
@@ -47,8 +47,8 @@ def load(name: str | Path, device: str = "cpu") -> Model:
 
 
 def list_checkpoints() -> list[Any]:
-    """The checkpoints that are installed; see `voiceface.checkpoints.list_checkpoints`."""
-    from voiceface.checkpoints import list_checkpoints
+    """The checkpoints that are installed; see `voiceface.checkpoints.find.list_checkpoints`."""
+    from voiceface.checkpoints.find import list_checkpoints
 
     return list(list_checkpoints())
 

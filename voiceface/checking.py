@@ -6,7 +6,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from voiceface.checkpoints import find_checkpoint
+from voiceface.checkpoints.find import find_checkpoint
 from voiceface.data.check import Findings, attribute_coverage, check_corpus
 from voiceface.data.leaks import Leak, corpus_leaks, identical_clips, leaking_identities, read_training_identities
 from voiceface.data.lists import list_coverage

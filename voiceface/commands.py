@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
-from voiceface.checkpoints import find_checkpoint
+from voiceface.checkpoints.find import find_checkpoint
 from voiceface.utils.errors import UserError
 from voiceface.utils.files import check_writable
 from voiceface.listing import print_list
@@ -72,7 +72,7 @@ def _evaluate(options: Namespace) -> "tuple[Method, VoxVGGDataModule, pl.Trainer
     from voiceface.data.module import VoxVGGDataModule
     from voiceface.evaluation import CrossModalMetrics
     from voiceface.fit import quiet
-    from voiceface.weights import load_checkpoint, read_config, read_training
+    from voiceface.checkpoints.weights import load_checkpoint, read_config, read_training
 
     quiet()
     _gpus_are_there(options.gpus)

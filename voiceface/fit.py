@@ -39,7 +39,7 @@ from voiceface.saving import LastCheckpoint
 from voiceface.settings import of_training, settings
 from voiceface.speed import check_precision, compile_encoders, keep_channels_last
 from voiceface.watch import Watch
-from voiceface.weights import add_results, save_checkpoint
+from voiceface.checkpoints.weights import add_results, save_checkpoint
 from voiceface.words import expand
 
 MONITOR = "val/accuracy"

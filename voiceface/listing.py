@@ -10,7 +10,7 @@ from typing import NamedTuple
 from rich.console import Console
 from rich.text import Text
 
-from voiceface.checkpoints import Installed, list_checkpoints
+from voiceface.checkpoints.find import Installed, list_checkpoints
 from voiceface.encoders import list_encoders
 from voiceface.methods.recipes import FOLDER, METHODS, list_methods, list_recipes, title
 from voiceface.words import source_of

@@ -14,11 +14,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-from voiceface.checkpoints import matching_scores
-from voiceface.pack import write_source, write_zoo
+from voiceface.checkpoints.find import matching_scores
+from voiceface.checkpoints.wheel import write_source, write_zoo
 from voiceface.methods.recipes import list_recipes, twin
 from voiceface.results import read_results
-from voiceface.weights import add_results, halve, read_config
+from voiceface.checkpoints.weights import add_results, halve, read_config
 
 ZOO = Path(__file__).parent
 

@@ -16,8 +16,8 @@ from safety_support import canary, lying_headers, nested, nothing_ran, payload, 
 import voiceface
 import voiceface.fit  # before the watch: what it imports makes folders of its own
 from voiceface.compare.reading import find_results
-from voiceface.pack import pack, write_source
-from voiceface.weights import load_checkpoint, load_into, read_training
+from voiceface.checkpoints.wheel import pack, write_source
+from voiceface.checkpoints.weights import load_checkpoint, load_into, read_training
 
 SECRET = "/etc/passwd"
 

@@ -20,7 +20,7 @@ from voiceface.encoders.pretrained import list_importers
 from voiceface.encoders.pretrained.convert import import_weights
 from voiceface.encoders.pretrained.header import read_header
 from voiceface.run_folder import check_readable
-from voiceface.weights import load_into
+from voiceface.checkpoints.weights import load_into
 
 
 class Compiled:

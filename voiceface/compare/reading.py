@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from voiceface.checkpoints import canonical, list_checkpoints
+from voiceface.checkpoints.find import canonical, list_checkpoints
 from voiceface.utils.errors import UserError
 from voiceface.results import parse_results, read_content, read_effects, read_results
 
@@ -73,7 +73,7 @@ def installed_results() -> tuple[list[Found], LeftOut]:
 
     Returns:
         The results by the names of the checkpoints; and what was left out, as of `find_results`: checkpoints that
-        cannot be loaded (`voiceface.checkpoints.list_checkpoints`) or were not tested.
+        cannot be loaded (`voiceface.checkpoints.find.list_checkpoints`) or were not tested.
     """
     paths: list[Path] = []
     left_out: LeftOut = []

@@ -19,7 +19,7 @@ from voiceface.encoders import FaceEncoder, VoiceEncoder, face_encoder, voice_en
 from voiceface.encoders.face_features import FaceFeatures
 from voiceface.utils.errors import UserError
 from voiceface.encoders.pretrained.header import read_header
-from voiceface.weights import load_checkpoint, load_into, read_config
+from voiceface.checkpoints.weights import load_checkpoint, load_into, read_config
 
 LONG = 10 * SAMPLE_RATE  # a batch of longer voices holds fewer
 

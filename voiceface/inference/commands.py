@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from voiceface.checkpoints import find_checkpoint
+from voiceface.checkpoints.find import find_checkpoint
 from voiceface.utils.errors import UserError
 from voiceface.utils.files import check_writable, write_for_user
 from voiceface.inference.media import OTHER, Kind, check_detector, files_below, kind_of

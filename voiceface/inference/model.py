@@ -21,7 +21,7 @@ from voiceface.inference.media import (
 )
 from voiceface.methods.base import Direction, Method
 from voiceface.prepare.rejected import Rejected
-from voiceface.weights import load_checkpoint, read_config
+from voiceface.checkpoints.weights import load_checkpoint, read_config
 
 SECOND = 16_000
 PASS = 120 * SECOND  # samples that the voice network is given at once, padding included

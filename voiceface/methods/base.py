@@ -17,7 +17,7 @@ from voiceface.encoders import FaceEncoder, VoiceEncoder, face_encoder, voice_en
 from voiceface.utils.errors import UserError
 from voiceface.utils.distributed import gather, processes
 from voiceface.methods.losses import pairwise_distances
-from voiceface.weights import load_into, misfit
+from voiceface.checkpoints.weights import load_into, misfit
 
 Direction = Literal["v2f", "f2v"]
 

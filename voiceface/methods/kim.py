@@ -26,7 +26,7 @@ from torch.nn import functional as F
 from voiceface.methods.losses import contrastive_loss, distances, rows, softmax_ratio_loss
 from voiceface.methods.base import Method
 from voiceface.methods.mining import draw_triplets
-from voiceface.weights import load_into
+from voiceface.checkpoints.weights import load_into
 
 Loss = Literal["triplet", "siamese", "classifier"]
 

@@ -19,7 +19,7 @@ from voiceface.encoders.pretrained.header import Pretrained, read_header
 from voiceface.encoders.pretrained.layout import Layout, Rules, build, layouts_of, metadata_of, own_names
 from voiceface.encoders.pretrained.options import check_against, check_options
 from voiceface.encoders.pretrained.safe_pickle import KNOWN_FILES
-from voiceface.weights import misfit
+from voiceface.checkpoints.weights import misfit
 
 COUNTER = "num_batches_tracked"  # of batch norms; unused where their momentum is fixed, and absent from many files
 

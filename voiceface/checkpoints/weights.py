@@ -12,10 +12,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from voiceface.card import card, card_of, check_schema
-from voiceface.checkpoint_config import CONFIG, DTYPES, SCHEMA, check_version
-from voiceface.checkpoint_config import read_config as read_config
-from voiceface.checkpoint_method import build_method, config_of, method_class
+from voiceface.checkpoints.card import card, card_of, check_schema
+from voiceface.checkpoints.config import CONFIG, DTYPES, SCHEMA, check_version
+from voiceface.checkpoints.config import read_config as read_config
+from voiceface.checkpoints.build import build_method, config_of, method_class
 from voiceface.data.leaks import IDENTITIES, read_training_identities
 from voiceface.utils.errors import UserError
 from voiceface.utils.files import write_for_user

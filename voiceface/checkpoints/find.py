@@ -17,7 +17,7 @@ from importlib.metadata import Distribution, EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
-from voiceface.checkpoint_config import check_version, read_config
+from voiceface.checkpoints.config import check_version, read_config
 from voiceface.utils.errors import UserError
 from voiceface.methods.recipes import list_recipes, nearest, twin
 
@@ -76,7 +76,7 @@ def find_checkpoint(name: str | Path) -> Path:
     """
     text = str(name)
     if text.startswith(HUB):
-        from voiceface.hub import download
+        from voiceface.checkpoints.hub import download
 
         return download(text)
     folder = Path(name)

@@ -17,10 +17,10 @@ from packaging.licenses import InvalidLicenseExpression, canonicalize_license_ex
 from packaging.specifiers import SpecifierSet
 from packaging.version import InvalidVersion, Version
 
-from voiceface.checkpoint_config import NAME, compatible, read_config
-from voiceface.checkpoints import FILES, GROUP, canonical, read_json
+from voiceface.checkpoints.config import NAME, compatible, read_config
+from voiceface.checkpoints.find import FILES, GROUP, canonical, read_json
 from voiceface.utils.errors import UserError
-from voiceface.pack_templates import MODULE, PROJECT, ZOO
+from voiceface.checkpoints.wheel_templates import MODULE, PROJECT, ZOO
 
 META = "voiceface-zoo"  # the distribution that installs all of a zoo
 
@@ -169,7 +169,7 @@ def check_whole(folder: Path) -> str:
             its files is a link to elsewhere, so that a file of yours would be handed on.
     """
     from voiceface.results import effects_content, read_results
-    from voiceface.weights import load_checkpoint
+    from voiceface.checkpoints.weights import load_checkpoint
 
     here = Path(os.path.realpath(folder))
     own = [here, *([here.parents[1] / "blobs"] if here.parent.name == "snapshots" else [])]  # of the hub's cache

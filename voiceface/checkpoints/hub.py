@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-from voiceface.checkpoints import FILES, HUB, REQUIRED
+from voiceface.checkpoints.find import FILES, HUB, REQUIRED
 from voiceface.utils.errors import UserError
 
 REPOSITORY = r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*"
@@ -53,9 +53,9 @@ def push(folder: Path, repository: str, private: bool = False) -> str:
         The address of the repository.
 
     Raises:
-        UserError: The checkpoint is not whole (`voiceface.pack.check_whole`), or the hub refuses.
+        UserError: The checkpoint is not whole (`voiceface.checkpoints.wheel.check_whole`), or the hub refuses.
     """
-    from voiceface.pack import check_whole
+    from voiceface.checkpoints.wheel import check_whole
 
     repository = repository.removeprefix(HUB)
     if not re.fullmatch(REPOSITORY, repository):

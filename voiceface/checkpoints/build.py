@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from voiceface import __version__
-from voiceface.checkpoint_config import SCHEMA, check_arguments, compatible, default_name
+from voiceface.checkpoints.config import SCHEMA, check_arguments, compatible, default_name
 from voiceface.utils.environment import load_problem
 from voiceface.utils.errors import UserError
 from voiceface.methods.recipes import list_methods

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import yaml
 
-from voiceface.card_scores import code, scores_text
-from voiceface.checkpoint_config import SCHEMA, read_config
+from voiceface.checkpoints.card_scores import code, scores_text
+from voiceface.checkpoints.config import SCHEMA, read_config
 from voiceface.utils.errors import UserError
 from voiceface.listing import Parameters, read_paper
 from voiceface.methods.recipes import METHODS, list_methods, list_recipes, merged, title
