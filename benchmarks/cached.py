@@ -29,7 +29,7 @@ from voiceface.data.synthetic import SyntheticOptions
 from voiceface.encoders import voice_encoder
 from voiceface.fit import keep_memory, quiet
 from voiceface.methods.trinet import TriNet
-from voiceface.prepare.synthetic import prepare_synthetic
+from voiceface.data.prepare.synthetic import prepare_synthetic
 from voiceface.methods.recipes import merged
 
 VOICE = "voice_thin_resnet34"

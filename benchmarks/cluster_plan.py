@@ -84,10 +84,10 @@ def write_corpus(root: Path, way: str) -> int:
 
 def start(root: str, role: str) -> dict[str, Any]:
     """Do in this process what a rank or a worker does before its first batch."""
-    from voiceface.data.order import epoch_plan
-    from voiceface.data.sampling import Sampling
-    from voiceface.data.shards import Corpus
-    from voiceface.data.stream import TrainingBatches
+    from voiceface.data.stream.order import epoch_plan
+    from voiceface.data.stream.sampling import Sampling
+    from voiceface.data.corpus.shards import Corpus
+    from voiceface.data.stream.batches import TrainingBatches
 
     given = sys.stdin.buffer.read() if role == "worker" else b""
     before, begin = memory(), time.perf_counter()
@@ -121,7 +121,7 @@ def memory() -> int:
 
 def simulate(root: Path, epochs: int) -> dict[str, Any]:
     """Deal several epochs to all ranks and workers, and check each promise."""
-    from voiceface.data.order import epoch_plan
+    from voiceface.data.stream.order import epoch_plan
 
     batches = pickle.loads((root / "batches.pickle").read_bytes())
     identity, steps = batches.identities, batches.steps

@@ -22,10 +22,10 @@ import numpy as np
 from machine import describe
 from PIL import Image
 
-from voiceface.data.bundles import Person
-from voiceface.prepare.engine import CorpusOptions, build
-from voiceface.prepare.engines import run_local
-from voiceface.prepare.people import Reading, Source, make_person
+from voiceface.data.corpus.bundles import Person
+from voiceface.data.prepare.engine.build import CorpusOptions, build
+from voiceface.data.prepare.engine.executors import run_local
+from voiceface.data.prepare.sources.people import Reading, Source, make_person
 
 PEOPLE, VOICES, FACES, RUNS = 60, 20, 20, 3
 Job = tuple[int, str, str]

@@ -23,11 +23,11 @@ from machine import describe
 from safetensors.torch import save_file
 
 from voiceface.data.builtin import builtin_corpus
-from voiceface.data.clips import cut_face, cut_voice
+from voiceface.data.corpus.clips import cut_face, cut_voice
 from voiceface.data.module import VoxVGGDataModule
-from voiceface.data.shards import SPLITS, Corpus
+from voiceface.data.corpus.shards import SPLITS, Corpus
 from voiceface.encoders import face_encoder, voice_encoder
-from voiceface.extract import extract
+from voiceface.data.features.extract import extract
 from voiceface.fit import quiet
 from voiceface.encoders.frozen import Frozen, of_weights
 from voiceface.methods.trinet import TriNet

@@ -21,7 +21,7 @@ from load import demo_checkpoint
 from machine import describe
 
 import voiceface
-from voiceface.data.bundles import encode_flac
+from voiceface.data.corpus.bundles import encode_flac
 from voiceface.data.synthetic import SyntheticOptions, person
 from voiceface.data.synthetic.voice import voice_clip
 

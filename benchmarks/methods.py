@@ -20,7 +20,7 @@ import numpy as np
 from machine import describe
 
 from voiceface.data.builtin import builtin_corpus
-from voiceface.data.shards import Corpus
+from voiceface.data.corpus.shards import Corpus
 from voiceface.data.synthetic import log_likelihood_ratio
 from voiceface.methods.recipes import list_recipes, merged
 from voiceface.scores import score

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from voiceface.prepare.voxceleb.report import BYTES
-from voiceface.prepare.voxceleb.report import SECONDS as OF_ONE
+from voiceface.data.prepare.voxceleb.report import BYTES
+from voiceface.data.prepare.voxceleb.report import SECONDS as OF_ONE
 
 # VoxCeleb1 has 153,516 utterances of 1,251 people, 573,283 VGGFace pictures of them; its utterances last about 8 s, and
 # its crops are one a second.

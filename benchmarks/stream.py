@@ -19,7 +19,7 @@ from statistics import median
 import numpy as np
 from machine import describe
 
-from voiceface.data.clips import cut_face, cut_voice
+from voiceface.data.corpus.clips import cut_face, cut_voice
 from voiceface.data.module import VoxVGGDataModule
 from voiceface.fit import keep_memory
 

@@ -8,7 +8,7 @@ import torch
 from tests_support import in_processes
 
 from voiceface.data.module import VoxVGGDataModule
-from voiceface.data.shards import Corpus
+from voiceface.data.corpus.shards import Corpus
 from voiceface.utils.errors import UserError
 from voiceface.evaluation import CrossModalMetrics
 from voiceface.methods.base import Method

@@ -22,14 +22,14 @@ from recipe_support import build, trainer
 from safetensors.torch import load_file, save_file
 from tests_support import examples
 
-import voiceface.extract
+import voiceface.data.features.extract
 from voiceface.__main__ import main
-from voiceface.data.clips import cut_face, cut_feature, encode_feature
+from voiceface.data.corpus.clips import cut_face, cut_feature, encode_feature
 from voiceface.data.module import VoxVGGDataModule
-from voiceface.data.shards import Corpus
+from voiceface.data.corpus.shards import Corpus
 from voiceface.encoders import face_encoder, voice_encoder
 from voiceface.utils.errors import UserError
-from voiceface.extract import extract
+from voiceface.data.features.extract import extract
 from voiceface.feature_words import features_of, widths
 from voiceface.utils.files import write_atomic
 from voiceface.encoders.frozen import Frozen, of_checkpoint, of_weights
@@ -173,8 +173,8 @@ def in_child(out: Path, corpus: Path, frozen: Frozen, die_at: int | None, counte
 def test_killed_at_any_moment_it_goes_on_and_leaves_the_same_bytes(
     kills: int, make_corpus, frozen: Frozen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(voiceface.extract, "PIECE", 1)
-    monkeypatch.setattr(voiceface.extract, "SHARD_BYTES", 6_000)
+    monkeypatch.setattr(voiceface.data.features.extract, "PIECE", 1)
+    monkeypatch.setattr(voiceface.data.features.extract, "SHARD_BYTES", 6_000)
     corpus = make_corpus([("train", 2, 2), ("train", 1, 1), ("val", 1, 1), ("test", 1, 1)])
     counter = tmp_path / "moments"
     assert in_child(tmp_path / "whole", corpus, frozen, None, counter) == 0

@@ -15,16 +15,16 @@ from recipe_support import Losses
 from safetensors.torch import load_file, save_file
 from tests_support import in_processes, tone_corpus, voiceface
 
-from voiceface.data import frozen_cache
-from voiceface.data.bundles import seeded
-from voiceface.data.clips import cut_face, cut_voice
-from voiceface.data.feature_rows import FeatureRows, chunk_path, is_whole, write_chunk
+from voiceface.data.features import cache as frozen_cache
+from voiceface.data.corpus.bundles import seeded
+from voiceface.data.corpus.clips import cut_face, cut_voice
+from voiceface.data.stream.cached_rows import FeatureRows, chunk_path, is_whole, write_chunk
 from voiceface.data.module import VoxVGGDataModule
-from voiceface.data.shards import Corpus
+from voiceface.data.corpus.shards import Corpus
 from voiceface.encoders import face_encoder, voice_encoder
 from voiceface.utils.errors import UserError
 from voiceface.evaluation import CrossModalMetrics
-from voiceface.extract import extract
+from voiceface.data.features.extract import extract
 from voiceface.encoders.frozen import of_weights
 from voiceface.methods.trinet import TriNet
 from voiceface.results import read_results

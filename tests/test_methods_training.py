@@ -18,8 +18,8 @@ from tests_support import tone_person
 from voiceface.data.module import VoxVGGDataModule
 from voiceface.utils.errors import UserError
 from voiceface.encoders.audio import spectrograms
-from voiceface.prepare.engine import CorpusOptions
-from voiceface.prepare.engine import build as build_corpus
+from voiceface.data.prepare.engine.build import CorpusOptions
+from voiceface.data.prepare.engine.build import build as build_corpus
 
 GOLDEN = Path(__file__).parent / "golden"
 STEPS = 20

@@ -14,7 +14,7 @@ import pytest
 import pytorch_lightning as pl
 import soundfile
 
-from voiceface.data.bundles import encode_flac
+from voiceface.data.corpus.bundles import encode_flac
 from voiceface.preemption import Preempted, Preemption
 
 # As a process that this one launched: it hands on the request to end, and ends.

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from tests_support import voiceface
 
-from voiceface.data.shards import Corpus
+from voiceface.data.corpus.shards import Corpus
 from voiceface.results import read_results
 
 DATA = os.environ.get("VOICEFACE_TEST_DATA", "")

@@ -11,9 +11,9 @@ import pytorch_lightning as pl
 import torch
 from recipe_support import build
 
-from voiceface.data.loader import Loader
+from voiceface.data.stream.loader import Loader
 from voiceface.data.module import VoxVGGDataModule
-from voiceface.data.stream import TrainingBatches
+from voiceface.data.stream.batches import TrainingBatches
 from voiceface.loggers import Guarded, RunLogger
 from voiceface.result_schema import DATA, MODEL, SCHEMA
 from voiceface.results import read_results, write_results

@@ -16,8 +16,8 @@ from voiceface.checkpoints.find import canonical, matching_scores
 from voiceface.data.module import VoxVGGDataModule
 from voiceface.data.synthetic import SyntheticOptions
 from voiceface.evaluation import CrossModalMetrics
-from voiceface.prepare.engine import Summary, build
-from voiceface.prepare.synthetic import SyntheticJob, prepare_synthetic
+from voiceface.data.prepare.engine.build import Summary, build
+from voiceface.data.prepare.synthetic import SyntheticJob, prepare_synthetic
 from voiceface.methods.recipes import list_recipes, twin
 from voiceface.checkpoints.weights import load_checkpoint, read_config
 
@@ -52,7 +52,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
         return build(out, [job for job in jobs if job.split == "test"], *arguments, **options)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("voiceface.prepare.synthetic.build", of_the_test)
+        patch.setattr("voiceface.data.prepare.synthetic.build", of_the_test)
         prepare_synthetic(out, SyntheticOptions(), workers=1)
     return out
 

@@ -12,8 +12,8 @@ import numpy as np
 from fork_server import ForkServer, job, together
 from hypothesis import settings
 
-from voiceface.data.bundles import Clip, Person, encode_flac, encode_jpeg
-from voiceface.prepare.engine import CorpusOptions, build
+from voiceface.data.corpus.bundles import Clip, Person, encode_flac, encode_jpeg
+from voiceface.data.prepare.engine.build import CorpusOptions, build
 
 Counts = tuple[str, int, int]
 ROOT = Path(__file__).parents[1]

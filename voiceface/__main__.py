@@ -19,7 +19,7 @@ from voiceface.export_words import add_export
 from voiceface.encoders.pretrained.words import add_import_weights
 from voiceface.inference_words import add_inference
 from voiceface.parser import Parser, add_command, add_path
-from voiceface.prepare.words import add_prepare
+from voiceface.data.prepare.words import add_prepare
 from voiceface.methods.recipes import list_recipes
 from voiceface.scoring_words import add_scoring
 from voiceface.words import ENCODERS, expand, explain, split_words
@@ -191,7 +191,7 @@ def _fit(args: list[str]) -> int:
 def _corpus_is_there(folder: Path) -> None:
     """Answer a wrong --data before torch is imported."""
     if not (folder / "corpus.json").exists():
-        from voiceface.data.shards import Corpus
+        from voiceface.data.corpus.shards import Corpus
 
         Corpus(folder)
 

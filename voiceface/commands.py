@@ -110,7 +110,7 @@ def run_test(options: Namespace) -> int:
 
 def _warn_of_leaks(options: Namespace, method: "Method", data: "VoxVGGDataModule") -> None:
     """Say that scores of people whom the model was trained on are not those of strangers; the result file says it."""
-    from voiceface.data.leaks import leaking_identities
+    from voiceface.data.corpus.leaks import leaking_identities
 
     names = leaking_identities(method.training_identities, data.corpus, options.split)
     if names:
@@ -154,8 +154,8 @@ def run_embed(options: Namespace) -> int:
 def run_extract(options: Namespace) -> int:
     """Write the features of a corpus as a corpus and print what it holds."""
     from voiceface.data.builtin import builtin_corpus
-    from voiceface.data.shards import Corpus
-    from voiceface.extract import extract
+    from voiceface.data.corpus.shards import Corpus
+    from voiceface.data.features.extract import extract
     from voiceface.encoders.frozen import of_checkpoint, of_weights
 
     for name, least in (("batch", 1), ("workers", 0)):

@@ -10,7 +10,7 @@ import numpy as np
 import pytorch_lightning as pl
 from numpy.typing import NDArray
 
-from voiceface.data.shards import Corpus, DamagedError
+from voiceface.data.corpus.shards import Corpus, DamagedError
 from voiceface.evaluation import CrossModalMetrics, describe
 from voiceface.utils.files import write_for_user
 from voiceface.measures import voice_measures

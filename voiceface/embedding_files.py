@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voiceface.utils.errors import UserError
-from voiceface.prepare.tables import rows
+from voiceface.data.prepare.sources.tables import rows
 
 # What numpy and zipfile raise where a file is damaged, or lies about its size, its type or its compression.
 DAMAGED: tuple[type[Exception], ...] = (OSError, ValueError, EOFError, RuntimeError, MemoryError, SyntaxError)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from voiceface.embedding_files import read_matrix, read_raw
 from voiceface.utils.errors import UserError
-from voiceface.prepare.tables import GENDERS, rows
+from voiceface.data.prepare.sources.tables import GENDERS, rows
 
 KINDS = ("voice", "face")
 NEEDED = ("voices", "voice_identity", "voice_key", "faces", "face_identity", "face_key")

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from voiceface import results as result_file
 from voiceface.calibration import measure_calibration
-from voiceface.data.feature_rows import key_numbers
-from voiceface.data.leaks import leaking_identities
-from voiceface.data.shards import Corpus
+from voiceface.data.stream.cached_rows import key_numbers
+from voiceface.data.corpus.leaks import leaking_identities
+from voiceface.data.corpus.shards import Corpus
 from voiceface.data.synthetic import log_likelihood_ratio
 from voiceface.utils.errors import UserError
 from voiceface.examples import method_examples

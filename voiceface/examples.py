@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from voiceface.compare.table import Group
 
 if TYPE_CHECKING:
-    from voiceface.data.shards import Corpus
+    from voiceface.data.corpus.shards import Corpus
     from voiceface.methods.base import Method
     from voiceface.scores.similarity import Rows
 
@@ -159,8 +159,8 @@ def faces_of(group: Group) -> Faces | None:
     if not (group.data.get("synthetic") and group.data.get("split")):
         return None
     # Imported here: tables without pictures need neither.
-    from voiceface.data.remote import cache_folder
-    from voiceface.data.shards import Corpus, DamagedError
+    from voiceface.data.corpus.remote import cache_folder
+    from voiceface.data.corpus.shards import Corpus, DamagedError
     from voiceface.utils.errors import UserError
 
     for folder in sorted(cache_folder().glob("synthetic-*")):
@@ -174,7 +174,7 @@ def faces_of(group: Group) -> Faces | None:
 
 
 def _faces(corpus: "Corpus", split: str) -> Faces:
-    from voiceface.data.shards import DamagedError
+    from voiceface.data.corpus.shards import DamagedError
 
     places = {
         member.key: (bundle, member.offset, member.bytes)

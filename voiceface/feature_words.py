@@ -21,7 +21,7 @@ def features_of(root: str) -> dict[str, Any] | None:
         UserError: What it says is not what `voiceface extract` writes; or the address cannot be read.
     """
     if "://" in root:
-        from voiceface.data.shards import Corpus
+        from voiceface.data.corpus.shards import Corpus
 
         features = Corpus(root).description.get("features")
     else:

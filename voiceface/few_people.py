@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from voiceface.data.shards import Corpus
+from voiceface.data.corpus.shards import Corpus
 
 
 def fewer_people(data: Mapping[str, Any], trainer: Mapping[str, Any]) -> tuple[int, str] | None:

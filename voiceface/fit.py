@@ -20,7 +20,7 @@ from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from voiceface.bar import RunBar
 from voiceface.batchnorm import BatchNormSync
 from voiceface.calibration import fit_calibration
-from voiceface.data.leaks import identities_of
+from voiceface.data.corpus.leaks import identities_of
 from voiceface.data.module import VoxVGGDataModule
 from voiceface.utils.errors import UserError
 from voiceface.evaluation import CrossModalMetrics

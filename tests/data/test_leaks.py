@@ -6,19 +6,19 @@ from pathlib import Path
 from tests_support import tone_person
 
 from voiceface.__main__ import main
-from voiceface.data.bundles import Clip, Person
-from voiceface.data.check import check_corpus
-from voiceface.data.leaks import (
+from voiceface.data.corpus.bundles import Clip, Person
+from voiceface.data.corpus.check import check_corpus
+from voiceface.data.corpus.leaks import (
     corpus_leaks,
     identical_clips,
     identities_of,
     leaking_identities,
     read_training_identities,
 )
-from voiceface.data.shards import Corpus
+from voiceface.data.corpus.shards import Corpus
 from voiceface.data.synthetic import SyntheticOptions
-from voiceface.prepare.engine import CorpusOptions, build
-from voiceface.prepare.synthetic import prepare_synthetic
+from voiceface.data.prepare.engine.build import CorpusOptions, build
+from voiceface.data.prepare.synthetic import prepare_synthetic
 
 Job = tuple[int, str, str, str]  # number of the tones, name, split, prefix of its sources
 

@@ -11,15 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests_support import examples
 
-from voiceface.data.bundles import Clip, Person, encode_flac, encode_jpeg
-from voiceface.data.clips import change_speed, jitter_face, speed_samples
-from voiceface.data.loader import Loader
+from voiceface.data.corpus.bundles import Clip, Person, encode_flac, encode_jpeg
+from voiceface.data.corpus.clips import change_speed, jitter_face, speed_samples
+from voiceface.data.stream.loader import Loader
 from voiceface.data.module import VoxVGGDataModule
-from voiceface.data.sampling import Sampling
-from voiceface.data.shards import Corpus
-from voiceface.data.stream import TrainingBatches
+from voiceface.data.stream.sampling import Sampling
+from voiceface.data.corpus.shards import Corpus
+from voiceface.data.stream.batches import TrainingBatches
 from voiceface.utils.errors import UserError
-from voiceface.prepare.engine import CorpusOptions, build
+from voiceface.data.prepare.engine.build import CorpusOptions, build
 
 ON = {"voice_seconds_max": 1.2, "voice_speed": 0.1, "face_jitter": 0.3, "same_video": True}
 

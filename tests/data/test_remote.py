@@ -17,10 +17,10 @@ import pytest
 from remote_server import Server
 from tests_support import tone_corpus
 
-from voiceface.data import remote
+from voiceface.data.corpus import remote
 from voiceface.data.module import VoxVGGDataModule
-from voiceface.data.remote import fetch
-from voiceface.data.shards import Corpus
+from voiceface.data.corpus.remote import fetch
+from voiceface.data.corpus.shards import Corpus
 from voiceface.utils.errors import UserError
 
 pytest.importorskip("aiohttp")

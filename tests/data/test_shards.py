@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests_support import examples
 
-from voiceface.data.bundles import Clip, Person, deal, write_bundles
-from voiceface.data.index import Bundle
-from voiceface.data.shards import Corpus, DamagedError
+from voiceface.data.corpus.bundles import Clip, Person, deal, write_bundles
+from voiceface.data.corpus.index import Bundle
+from voiceface.data.corpus.shards import Corpus, DamagedError
 from voiceface.utils.errors import UserError
 
 

@@ -17,14 +17,14 @@ from PIL import Image
 import voiceface
 from voiceface.__main__ import build_parser
 from voiceface.data.module import VoxVGGDataModule
-from voiceface.data.sampling import Sampling
-from voiceface.data.stream import EvaluationBatches
+from voiceface.data.stream.sampling import Sampling
+from voiceface.data.stream.batches import EvaluationBatches
 from voiceface.utils.errors import UserError
 from voiceface.inference.media import by_length
 from voiceface.inference.model import Model
 from voiceface.methods.base import Method
-from voiceface.prepare.commands import run_prepare
-from voiceface.prepare.rejected import Rejected
+from voiceface.data.prepare.commands import run_prepare
+from voiceface.data.prepare.media.rejected import Rejected
 
 detector = pytest.mark.skipif(find_spec("mtcnn") is None, reason="the extra `prepare` is not installed")
 

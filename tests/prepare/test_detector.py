@@ -24,10 +24,10 @@ from tests_support import examples
 from voiceface.data.synthetic import SyntheticOptions, person
 from voiceface.data.synthetic.face import face_clip
 from voiceface.utils.errors import UserError
-from voiceface.prepare.detector import Detector, area_level, sample_patches, suppress
-from voiceface.prepare.detector_networks import NETWORKS, Network
-from voiceface.prepare.faces import _picture
-from voiceface.prepare.rejected import Rejected
+from voiceface.data.prepare.media.detector import Detector, area_level, sample_patches, suppress
+from voiceface.data.prepare.media.detector_networks import NETWORKS, Network
+from voiceface.data.prepare.media.faces import _picture
+from voiceface.data.prepare.media.rejected import Rejected
 
 DATA = Path(os.environ.get("VOICEFACE_TEST_DATA", ""))
 needs_data = pytest.mark.skipif("VOICEFACE_TEST_DATA" not in os.environ, reason="VOICEFACE_TEST_DATA is not set")

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from tests_support import tone_person, voiceface
 
-from voiceface.data.bundles import Person, Reject
-from voiceface.data.shards import Corpus
+from voiceface.data.corpus.bundles import Person, Reject
+from voiceface.data.corpus.shards import Corpus
 from voiceface.utils.errors import UserError
-from voiceface.prepare.engine import CorpusOptions, build
+from voiceface.data.prepare.engine.build import CorpusOptions, build
 
 WORDS = ("prepare", "synthetic", "--identities", 14, "--voices", 2, "--faces", 2)
 FRESH = [sys.executable, "-m", "voiceface", *map(str, WORDS)]

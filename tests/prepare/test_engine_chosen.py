@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from tests_support import examples
 
 from voiceface.utils.errors import UserError
-from voiceface.prepare.chosen import chosen, named
+from voiceface.data.prepare.sources.selection import chosen, named
 
 
 @dataclass(frozen=True)

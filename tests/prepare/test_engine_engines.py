@@ -12,8 +12,8 @@ import pytest
 from tests_support import tone_person
 
 from voiceface.utils.errors import UserError
-from voiceface.prepare.engine import CorpusOptions, Engine, build
-from voiceface.prepare.engines import run_local
+from voiceface.data.prepare.engine.build import CorpusOptions, Engine, build
+from voiceface.data.prepare.engine.executors import run_local
 from voiceface.utils.pace import pace
 
 JOBS = [(i, ("train", 1 + i % 3, 1 + i % 2)) for i in range(10)]

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from tests_support import tone_person
 
-from voiceface.data.bundles import Person, Reject
+from voiceface.data.corpus.bundles import Person, Reject
 from voiceface.utils.errors import UserError
-from voiceface.prepare.engine import CorpusOptions, build
-from voiceface.prepare.stamps import stamp
+from voiceface.data.prepare.engine.build import CorpusOptions, build
+from voiceface.data.prepare.media.file_stamps import stamp
 
 
 @pytest.mark.parametrize(

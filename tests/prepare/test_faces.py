@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 from tests_support import examples
 
-from voiceface.prepare.faces import read_face
-from voiceface.prepare.rejected import Rejected
+from voiceface.data.prepare.media.faces import read_face
+from voiceface.data.prepare.media.rejected import Rejected
 
 
 def noise(height: int, width: int, channels: int = 3) -> np.ndarray:

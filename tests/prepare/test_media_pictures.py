@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from voiceface.prepare.faces import Face, FaceOptions, read_face, read_faces
-from voiceface.prepare.rejected import Rejected
+from voiceface.data.prepare.media.faces import Face, FaceOptions, read_face, read_faces
+from voiceface.data.prepare.media.rejected import Rejected
 
 PICTURES = Path(os.environ.get("VOICEFACE_TEST_DATA", "")) / "media/img"
 pytestmark = pytest.mark.skipif("VOICEFACE_TEST_DATA" not in os.environ, reason="VOICEFACE_TEST_DATA is not set")

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from voiceface.prepare.speech import Rejected, VoiceOptions, read_speech, read_voice
+from voiceface.data.prepare.media.speech import Rejected, VoiceOptions, read_speech, read_voice
 
 AUDIO = Path(os.environ.get("VOICEFACE_TEST_DATA", "")) / "media/audio"
 pytestmark = pytest.mark.skipif("VOICEFACE_TEST_DATA" not in os.environ, reason="VOICEFACE_TEST_DATA is not set")

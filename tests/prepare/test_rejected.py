@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from voiceface.prepare.rejected import Rejected, unchanged
+from voiceface.data.prepare.media.rejected import Rejected, unchanged
 
 
 def outcome(path: Path, act: object = None, failure: Exception | None = None) -> str:

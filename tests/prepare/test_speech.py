@@ -13,8 +13,8 @@ from scipy.signal import resample_poly
 from speech_support import hush, speech
 from tests_support import examples
 
-from voiceface.prepare.speech import SAMPLE_RATE, Rejected, VoiceOptions, read_speech, read_voice
-from voiceface.prepare.vad import speech_spans
+from voiceface.data.prepare.media.speech import SAMPLE_RATE, Rejected, VoiceOptions, read_speech, read_voice
+from voiceface.data.prepare.media.vad import speech_spans
 
 AUDIO = Path(os.environ.get("VOICEFACE_TEST_DATA", "")) / "media/audio"
 needs_data = pytest.mark.skipif("VOICEFACE_TEST_DATA" not in os.environ, reason="VOICEFACE_TEST_DATA is not set")

@@ -11,8 +11,8 @@ from speech_support import hush, speech
 from tests_support import examples
 
 from voiceface.__main__ import main
-from voiceface.prepare.speech import read_voice, regions_of
-from voiceface.prepare.vad import speech_spans
+from voiceface.data.prepare.media.speech import read_voice, regions_of
+from voiceface.data.prepare.media.vad import speech_spans
 
 torch = pytest.importorskip("torch")
 AUDIO = Path(os.environ.get("VOICEFACE_TEST_DATA", "")) / "media/audio"
@@ -36,7 +36,7 @@ def test_silero_agrees_with_its_own_package() -> None:
 
 def test_silero_in_parts_is_silero_in_one(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("silero_vad")
-    from voiceface.prepare import vad
+    from voiceface.data.prepare.media import vad
 
     samples = torch.from_numpy(talk(2).astype(np.float32) / 32768)
     with torch.inference_mode():
@@ -49,7 +49,7 @@ def test_silero_in_parts_is_silero_in_one(monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_silero_leaves_the_threads_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("silero_vad")
-    from voiceface.prepare import vad
+    from voiceface.data.prepare.media import vad
 
     for name in [name for name in sys.modules if name.partition(".")[0] == "silero_vad"]:
         monkeypatch.delitem(sys.modules, name)
@@ -94,7 +94,7 @@ def naive_webrtc(voiced: list[bool]) -> list[tuple[int, int]]:
 @settings(max_examples=examples(40), deadline=None)
 @given(st.lists(st.booleans(), max_size=40), st.integers(0, 319))
 def test_webrtc_rule(voiced: list[bool], rest: int) -> None:
-    from voiceface.prepare import vad
+    from voiceface.data.prepare.media import vad
 
     class Module:
         class Vad:

@@ -11,14 +11,15 @@ from pathlib import Path
 import pytest
 
 from voiceface.__main__ import main
-from voiceface.data.check import corpus_problems
-from voiceface.data.shards import Corpus
+from voiceface.data.corpus.check import corpus_problems
+from voiceface.data.corpus.shards import Corpus
 from voiceface.embeddings import people_aliases
 from voiceface.utils.errors import UserError
-from voiceface.prepare.faces import FaceOptions
-from voiceface.prepare.people import Reading
-from voiceface.prepare.voxceleb import VoxCelebOptions, people_of, plan, prepare_voxceleb
-from voiceface.prepare.voxceleb.report import estimate
+from voiceface.data.prepare.media.faces import FaceOptions
+from voiceface.data.prepare.sources.people import Reading
+from voiceface.data.prepare.voxceleb import VoxCelebOptions, people_of, prepare_voxceleb
+from voiceface.data.prepare.voxceleb import plan
+from voiceface.data.prepare.voxceleb.report import estimate
 from voiceface.scores.clip_keys import locate
 from voiceface.scores.trial_lists import read_trial_files
 

@@ -15,10 +15,10 @@ import torch
 from PIL import EpsImagePlugin, Image
 from safety_support import Evil, canary, nested, nothing_ran, payload, refused, watched
 
-from voiceface.data.bundles import encode_flac, encode_jpeg
-from voiceface.data.sampling import Sampling
-from voiceface.data.shards import Corpus, DamagedError
-from voiceface.data.stream import EvaluationBatches
+from voiceface.data.corpus.bundles import encode_flac, encode_jpeg
+from voiceface.data.stream.sampling import Sampling
+from voiceface.data.corpus.shards import Corpus, DamagedError
+from voiceface.data.stream.batches import EvaluationBatches
 
 VOICE = encode_flac(np.arange(16_000, dtype=np.int16))
 FACE = encode_jpeg(np.zeros((40, 40, 3), np.uint8))
@@ -109,7 +109,7 @@ def test_webdataset_itself_would_unpickle(root: Path, tmp_path: Path):
 
 
 def test_a_feature_is_no_pickle(tmp_path: Path):
-    from voiceface.data.clips import cut_feature
+    from voiceface.data.corpus.clips import cut_feature
 
     for dtype in ("float32", "object"):
         with watched() as watch, pytest.raises(ValueError, match=r"not an \.npy|OBJECT|object"):

@@ -220,7 +220,7 @@ def _owned(dist: Distribution, parts: list[str]) -> Path | None:
 
 def _unzipped(dist: Distribution, parts: list[str]) -> Path:
     """Copy the files of a checkpoint that is imported from a zip archive into the cache, once."""
-    from voiceface.data.remote import cache_folder
+    from voiceface.data.corpus.remote import cache_folder
     from voiceface.utils.files import write_for_user
 
     version = hashlib.sha256((dist.read_text("RECORD") or "").encode()).hexdigest()[:16]

@@ -16,7 +16,7 @@ from voiceface.checkpoints.card import card, card_of, check_schema
 from voiceface.checkpoints.config import CONFIG, DTYPES, SCHEMA, check_version
 from voiceface.checkpoints.config import read_config as read_config
 from voiceface.checkpoints.build import build_method, config_of, method_class
-from voiceface.data.leaks import IDENTITIES, read_training_identities
+from voiceface.data.corpus.leaks import IDENTITIES, read_training_identities
 from voiceface.utils.errors import UserError
 from voiceface.utils.files import write_for_user
 from voiceface.results import effects_content, read_results, seal
@@ -50,7 +50,7 @@ def save_checkpoint(
             it was that of other weights.
         recipe: Name of the recipe.
         data: What it was trained on: corpus name, hash, split.
-        identities: Who it was trained on (`voiceface.data.leaks.person_names`), so that a test on them is recognised;
+        identities: Who it was trained on (`voiceface.data.corpus.leaks.person_names`), so that a test on them is recognised;
             None: not known.
         training: What the training took (`voiceface.watch.Watch.summary`); None: not known.
         calibration: From `voiceface.calibration.fit_calibration`; None: not known.

@@ -128,7 +128,7 @@ def corpus(plan: Plan) -> tuple[str, str]:
     Raises:
         UserError: It is no corpus.
     """
-    from voiceface.data.shards import Corpus
+    from voiceface.data.corpus.shards import Corpus
 
     if plan.data is not None:
         found = Corpus(plan.data)

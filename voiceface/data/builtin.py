@@ -3,11 +3,11 @@
 import shutil
 import sys
 
-from voiceface.data.check import hash_problems
-from voiceface.data.remote import cache_folder
-from voiceface.data.shards import Corpus
+from voiceface.data.corpus.check import hash_problems
+from voiceface.data.corpus.remote import cache_folder
+from voiceface.data.corpus.shards import Corpus
 from voiceface.data.synthetic import SyntheticOptions
-from voiceface.prepare.synthetic import prepare_synthetic
+from voiceface.data.prepare.synthetic import prepare_synthetic
 
 VERSION = 1
 

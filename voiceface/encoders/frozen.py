@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from voiceface.data.bundles import SAMPLE_RATE
-from voiceface.data.clips import encode_feature
+from voiceface.data.corpus.bundles import SAMPLE_RATE
+from voiceface.data.corpus.clips import encode_feature
 from voiceface.encoders import FaceEncoder, VoiceEncoder, face_encoder, voice_encoder
 from voiceface.encoders.face_features import FaceFeatures
 from voiceface.utils.errors import UserError

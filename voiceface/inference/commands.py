@@ -18,7 +18,7 @@ from voiceface.checkpoints.find import find_checkpoint
 from voiceface.utils.errors import UserError
 from voiceface.utils.files import check_writable, write_for_user
 from voiceface.inference.media import OTHER, Kind, check_detector, files_below, kind_of
-from voiceface.prepare.tables import rows
+from voiceface.data.prepare.sources.tables import rows
 from voiceface.utils.progress import progress
 
 if TYPE_CHECKING:

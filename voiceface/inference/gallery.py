@@ -20,7 +20,7 @@ from voiceface.inference import approximate
 from voiceface.inference.media import Kind
 from voiceface.inference.model import Model
 from voiceface.inference.search import Found, check_top, nearest, stacked, unit
-from voiceface.prepare.rejected import Rejected
+from voiceface.data.prepare.media.rejected import Rejected
 
 SCHEMA = 1
 DTYPES = ("float32", "float16")

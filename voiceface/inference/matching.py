@@ -11,8 +11,8 @@ from voiceface.inference.gallery import table
 from voiceface.inference.media import Kind
 from voiceface.inference.model import Model
 from voiceface.methods.base import Direction
-from voiceface.prepare.rejected import Rejected
-from voiceface.prepare.tables import rows
+from voiceface.data.prepare.media.rejected import Rejected
+from voiceface.data.prepare.sources.tables import rows
 from voiceface.utils.progress import progress
 
 

@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from voiceface.data.bundles import SAMPLE_RATE, encode_jpeg
-from voiceface.data.clips import cut_face
+from voiceface.data.corpus.bundles import SAMPLE_RATE, encode_jpeg
+from voiceface.data.corpus.clips import cut_face
 from voiceface.utils.errors import UserError
-from voiceface.prepare.faces import FORMATS, Face, FaceOptions, read_faces, upright
-from voiceface.prepare.folder import EXTENSIONS
-from voiceface.prepare.rejected import Rejected
+from voiceface.data.prepare.media.faces import FORMATS, Face, FaceOptions, read_faces, upright
+from voiceface.data.prepare.folder import EXTENSIONS
+from voiceface.data.prepare.media.rejected import Rejected
 
 Kind = Literal["voice", "face"]
 OTHER: dict[Kind, Kind] = {"voice": "face", "face": "voice"}
@@ -119,7 +119,7 @@ def read_one_voice(item: Any) -> NDArray[np.int16]:
     Raises:
         Rejected: The file or the array cannot be used.
     """
-    from voiceface.prepare import speech
+    from voiceface.data.prepare.media import speech
 
     if isinstance(item, (str, Path)):
         path = Path(item)

@@ -20,7 +20,7 @@ from voiceface.inference.media import (
     read_one_voice,
 )
 from voiceface.methods.base import Direction, Method
-from voiceface.prepare.rejected import Rejected
+from voiceface.data.prepare.media.rejected import Rejected
 from voiceface.checkpoints.weights import load_checkpoint, read_config
 
 SECOND = 16_000

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.lr_scheduler import LambdaLR
 
-from voiceface.data.bundles import seeded
+from voiceface.data.corpus.bundles import seeded
 from voiceface.encoders import FaceEncoder, VoiceEncoder, face_encoder, voice_encoder
 from voiceface.utils.errors import UserError
 from voiceface.utils.distributed import gather, processes
@@ -58,7 +58,7 @@ class Method(pl.LightningModule, ABC):
     training_data: Mapping[str, Any] | None = None
     """Corpus, hash and split that the weights were trained on."""
     training_identities: frozenset[str] | None = None
-    """Who the weights were trained on (`voiceface.data.leaks.person_names`), where that is known."""
+    """Who the weights were trained on (`voiceface.data.corpus.leaks.person_names`), where that is known."""
     calibration: Mapping[str, Mapping[str, Any]] | None = None
     """Of 1:2 matching (`voiceface.calibration.fit_calibration`), once it is fitted."""
 

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from voiceface.data.bundles import SAMPLE_RATE
+from voiceface.data.corpus.bundles import SAMPLE_RATE
 from voiceface.methods.losses import triplet_loss
 from voiceface.methods.base import Method
 

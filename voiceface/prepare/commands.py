@@ -6,8 +6,8 @@ from pathlib import Path
 
 from voiceface.commands import print_splits
 from voiceface.utils.errors import UserError
-from voiceface.prepare.engine import Engine, Summary
-from voiceface.prepare.people import Reading
+from voiceface.data.prepare.engine.build import Engine, Summary
+from voiceface.data.prepare.sources.people import Reading
 
 
 def run_prepare(options: Namespace) -> int:
@@ -25,7 +25,7 @@ PACKAGES = {("vad", "silero"): "silero_vad", ("vad", "webrtc"): "webrtcvad", ("f
 
 
 def reading(options: Namespace) -> Reading:
-    """How files are read, by the words of `voiceface.prepare.words.add_reading`.
+    """How files are read, by the words of `voiceface.data.prepare.words.add_reading`.
 
     Raises:
         UserError: A detector's package is not installed: said here, before a walk through millions of files. A dry run
@@ -34,8 +34,8 @@ def reading(options: Namespace) -> Reading:
     for (option, value), package in PACKAGES.items():
         if getattr(options, option) == value and find_spec(package) is None and not getattr(options, "dry_run", False):
             raise UserError(f"--{option} {value}: needs the extra `prepare`: pip install 'voiceface[prepare]'")
-    from voiceface.prepare.faces import FaceOptions
-    from voiceface.prepare.speech import VoiceOptions
+    from voiceface.data.prepare.media.faces import FaceOptions
+    from voiceface.data.prepare.media.speech import VoiceOptions
 
     return Reading(
         VoiceOptions(options.minimum_seconds, options.maximum_seconds, options.vad),
@@ -57,14 +57,14 @@ def _engine(options: Namespace) -> Engine:
 
 def _synthetic(options: Namespace) -> Summary:
     from voiceface.data.synthetic import SyntheticOptions
-    from voiceface.prepare.synthetic import prepare_synthetic
+    from voiceface.data.prepare.synthetic import prepare_synthetic
 
     made = SyntheticOptions(options.identities, options.voices, options.faces, options.seed, options.strength)
     return prepare_synthetic(Path(options.out), made, options.workers, options.bundle, _engine(options))
 
 
 def _folder(options: Namespace) -> Summary:
-    from voiceface.prepare.folder import FolderOptions, prepare_folder
+    from voiceface.data.prepare.folder import FolderOptions, prepare_folder
 
     out = Path(options.out)
     wanted = FolderOptions(options.name or out.name, options.licence, reading(options), seed=options.seed)
@@ -81,7 +81,7 @@ def _folder(options: Namespace) -> Summary:
 
 
 def _videos(options: Namespace) -> Summary:
-    from voiceface.prepare.videos import VideosOptions, prepare_videos
+    from voiceface.data.prepare.videos import VideosOptions, prepare_videos
 
     out = Path(options.out)
     wanted = VideosOptions(options.name or out.name, options.licence, reading(options), options.fps, seed=options.seed)
@@ -98,9 +98,10 @@ def _videos(options: Namespace) -> Summary:
 
 
 def _voxceleb(options: Namespace) -> Summary | None:
-    from voiceface.prepare.voxceleb import VoxCelebOptions, check_before, plan, prepare_voxceleb
-    from voiceface.prepare.voxceleb.report import print_plan, write_missing
-    from voiceface.prepare.voxceleb.trees import LAYOUTS
+    from voiceface.data.prepare.voxceleb import VoxCelebOptions, check_before, prepare_voxceleb
+    from voiceface.data.prepare.voxceleb import plan
+    from voiceface.data.prepare.voxceleb.report import print_plan, write_missing
+    from voiceface.data.prepare.voxceleb.folders import LAYOUTS
 
     if options.margin is None:
         if options.faces == "asis":

@@ -125,7 +125,7 @@ class _Once(argparse.Action):
 
 
 def add_reading(kind: Parser, faces: str, vad: str) -> None:
-    """The options of `voiceface.prepare.people.Reading`, with a kind's own defaults."""
+    """The options of `voiceface.data.prepare.sources.people.Reading`, with a kind's own defaults."""
     kind.add_argument(
         "--faces",
         default=faces,

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from voiceface.data.synthetic import SyntheticPerson
 from voiceface.data.synthetic.canvas import Canvas
 from voiceface.data.synthetic.clothing import draw_background, draw_clothing
-from voiceface.data.synthetic.features import (
+from voiceface.data.synthetic.face_parts import (
     draw_age,
     draw_eyes,
     draw_glasses,
