@@ -31,7 +31,7 @@ import voiceface.__main__
 from voiceface.compare.command import run_compare
 from voiceface.compare.grouping import compare_results
 from voiceface.compare.reading import find_results
-from voiceface.report.leaderboard import print_leaderboard
+from voiceface.compare.render.terminal import print_leaderboard
 places = [time.perf_counter()]
 found, _ = find_results([Path(sys.argv[1])]); places.append(time.perf_counter())
 comparison = compare_results(found); places.append(time.perf_counter())
@@ -43,8 +43,8 @@ print(*(after - before for before, after in zip([begin, *places], places)), file
 
 def make(folder: Path, people: int) -> int:
     """Write the files; bytes of one with its effects."""
-    from voiceface.result_schema import DATA
-    from voiceface.results import roc_curves, write_results
+    from voiceface.evaluation.result_schema import DATA
+    from voiceface.evaluation.results import roc_curves, write_results
     from voiceface.scores import score
     from voiceface.scores.records import Record
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from voiceface.compare.grouping import compare_results
 from voiceface.compare.reading import REFERENCE, find_results
-from voiceface.report.documents import to_markdown
+from voiceface.compare.render.documents import to_markdown
 
 PAGE = Path(__file__).parents[1] / "docs/leaderboard.md"
 ZOO = Path(__file__).parents[1] / "zoo"

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from voiceface.methods.trinet import TriNet
-from voiceface.results import write_results
+from voiceface.evaluation.results import write_results
 from voiceface.checkpoints.weights import save_checkpoint
 
 SYNTHETIC = {"corpus": "synthetic", "version": "abc", "split": "train"}

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from voiceface.embeddings import Embeddings
-from voiceface.results import write_results
-from voiceface.scoring import score_embeddings
+from voiceface.evaluation.embeddings import Embeddings
+from voiceface.evaluation.results import write_results
+from voiceface.evaluation.scoring import score_embeddings
 
 PEOPLE = 12
 

@@ -12,7 +12,7 @@ import torch
 from voiceface.checkpoints.config import FIRST
 from voiceface.utils.errors import UserError
 from voiceface.methods.trinet import TriNet
-from voiceface.results import read_effects, read_results, seal, write_results
+from voiceface.evaluation.results import read_effects, read_results, seal, write_results
 from voiceface.scores import score
 from voiceface.checkpoints.weights import add_results, halve, load_checkpoint, read_config, save_checkpoint
 

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from voiceface.analysis import analyze, print_analysis
-from voiceface.embeddings import Embeddings
+from voiceface.evaluation.analysis import analyze, print_analysis
+from voiceface.evaluation.embeddings import Embeddings
 from voiceface.utils.errors import UserError
-from voiceface.results import RECORD
+from voiceface.evaluation.results import RECORD
 from voiceface.scores.probes import is_chance
 
 TABLE = {
@@ -194,6 +194,6 @@ def test_what_cannot_be_analysed_is_refused_and_nothing_is_written(tmp_path, emb
 
 
 def test_importing_it_is_light():
-    code = "import sys, voiceface.analysis; print([m for m in ('torch', 'matplotlib', 'sklearn') if m in sys.modules])"
+    code = "import sys, voiceface.evaluation.analysis; print([m for m in ('torch', 'matplotlib', 'sklearn') if m in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[1], capture_output=True, text=True)
     assert found.stdout.strip() == "[]", found.stderr

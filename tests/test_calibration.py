@@ -10,7 +10,7 @@ from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 from tests_support import examples
 
-from voiceface.calibration import (
+from voiceface.evaluation.calibration import (
     balanced_triplets,
     calibration_error,
     differences,

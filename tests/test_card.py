@@ -21,7 +21,7 @@ from voiceface.methods.drl import DRL
 from voiceface.methods.svhf import SVHF
 from voiceface.methods.trinet import TriNet
 from voiceface.methods.recipes import list_recipes, merged, title
-from voiceface.results import read_results, seal
+from voiceface.evaluation.results import read_results, seal
 from voiceface.checkpoints.weights import save_checkpoint
 
 SMALL = {"face_encoder": "face_small", "voice_encoder": "voice_small"}

@@ -17,7 +17,7 @@ from tests_support import in_processes, server, voiceface
 
 from voiceface.launch import started_by
 from voiceface.methods.base import Method
-from voiceface.results import read_results
+from voiceface.evaluation.results import read_results
 
 STEPS = 50
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests_support import examples
 
-from voiceface.embeddings import Embeddings, read_embeddings, read_identities
+from voiceface.evaluation.embeddings import Embeddings, read_embeddings, read_identities
 from voiceface.utils.errors import UserError
 
 Arrays = dict[str, Any]
@@ -253,7 +253,7 @@ def test_parquet_lists_of_several_lengths_or_with_nulls_are_refused(tmp_path: Pa
 
 
 def test_a_large_matrix_inside_an_npz_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("voiceface.embedding_files.LARGE", 100)
+    monkeypatch.setattr("voiceface.evaluation.embedding_files.LARGE", 100)
     path = save_npz(tmp_path, arrays() | {"similarity": np.ones((5, 4))})
     with pytest.raises(UserError, match=r"`similarity` takes .* give a folder with similarity.npy"):
         read_embeddings(path)

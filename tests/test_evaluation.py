@@ -10,10 +10,10 @@ from tests_support import in_processes
 from voiceface.data.module import VoxVGGDataModule
 from voiceface.data.corpus.shards import Corpus
 from voiceface.utils.errors import UserError
-from voiceface.evaluation import CrossModalMetrics
+from voiceface.evaluation.callback import CrossModalMetrics
 from voiceface.methods.base import Method
-from voiceface.report import print_table
-from voiceface.results import RECORD, data_hash, read_results, write_results
+from voiceface.evaluation.tables import print_table
+from voiceface.evaluation.results import RECORD, data_hash, read_results, write_results
 
 
 class Known(Method):

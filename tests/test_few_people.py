@@ -8,7 +8,7 @@ from tests_support import Counts, tone_corpus, voiceface
 
 from voiceface.few_people import processes
 from voiceface.methods.recipes import FOLDER
-from voiceface.results import read_results
+from voiceface.evaluation.results import read_results
 
 FIT = ["fit", "--model", "trinet", "--data.workers", 0, "--trainer.max_steps", 3, "--trainer.accelerator", "cpu"]
 

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from tests_support import server
 from tests_support import voiceface as run_voiceface
 
-from voiceface.results import read_results
+from voiceface.evaluation.results import read_results
 
 STEPS = 14
 SMALL = [

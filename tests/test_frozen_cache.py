@@ -23,11 +23,11 @@ from voiceface.data.module import VoxVGGDataModule
 from voiceface.data.corpus.shards import Corpus
 from voiceface.encoders import face_encoder, voice_encoder
 from voiceface.utils.errors import UserError
-from voiceface.evaluation import CrossModalMetrics
+from voiceface.evaluation.callback import CrossModalMetrics
 from voiceface.data.features.extract import extract
 from voiceface.encoders.frozen import of_weights
 from voiceface.methods.trinet import TriNet
-from voiceface.results import read_results
+from voiceface.evaluation.results import read_results
 from voiceface.checkpoints.weights import load_checkpoint
 
 STEPS = 10

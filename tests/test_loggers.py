@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader
 
 from voiceface.utils.errors import UserError
 from voiceface.loggers import Guarded, RunLogger, run_loggers
-from voiceface.results import read_results
+from voiceface.evaluation.results import read_results
 
 installed = importlib.util.find_spec
 needs_tensorboard = pytest.mark.skipif(installed("tensorboard") is None, reason="tensorboard is not installed")

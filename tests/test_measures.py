@@ -13,7 +13,7 @@ from tests_support import examples
 
 from voiceface.data.synthetic import SyntheticOptions, person
 from voiceface.data.synthetic.voice import _manner, voice_clip
-from voiceface.measures import voice_measures
+from voiceface.evaluation.voice_measures import voice_measures
 
 DATA = os.environ.get("VOICEFACE_TEST_DATA", "")
 TIME = np.arange(16_000) / 16_000

@@ -13,7 +13,7 @@ from tests_support import in_processes
 from torchmetrics import MeanMetric, MetricCollection
 
 from voiceface.utils.errors import UserError
-from voiceface.metric import CrossModalScores
+from voiceface.evaluation.metric import CrossModalScores
 from voiceface.scores import score
 
 PEOPLE, VOICES, FACES = 9, 40, 55

@@ -8,10 +8,10 @@ import torch
 from recipe_support import build
 from torch import Tensor, nn
 
-from voiceface import network_scores
+from voiceface.evaluation.callback import network_scores
 from voiceface.utils.errors import UserError
 from voiceface.methods.base import Method
-from voiceface.network_scores import network_records, similarity_matrix
+from voiceface.evaluation.network_scores import network_records, similarity_matrix
 from voiceface.scores import score
 
 NAMES = np.array([f"p{i}" for i in range(12)], dtype=object)

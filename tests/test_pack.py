@@ -18,7 +18,7 @@ from packaging.metadata import Metadata
 from voiceface.__main__ import main
 from voiceface.utils.errors import UserError
 from voiceface.checkpoints.wheel import META, describe, pack, read_licence, write_source, write_zoo
-from voiceface.results import seal
+from voiceface.evaluation.results import seal
 
 ROOT = Path(__file__).parents[1]
 

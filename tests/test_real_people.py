@@ -13,7 +13,7 @@ import pytest
 from tests_support import voiceface
 
 from voiceface.data.corpus.shards import Corpus
-from voiceface.results import read_results
+from voiceface.evaluation.results import read_results
 
 DATA = os.environ.get("VOICEFACE_TEST_DATA", "")
 pytestmark = pytest.mark.skipif(not DATA, reason="VOICEFACE_TEST_DATA names no folder with real recordings")

@@ -16,8 +16,8 @@ import pytest
 from tests_support import voiceface
 
 from voiceface.__main__ import main
-from voiceface.embeddings import read_embeddings, read_identities
-from voiceface.results import data_hash, read_results
+from voiceface.evaluation.embeddings import read_embeddings, read_identities
+from voiceface.evaluation.results import data_hash, read_results
 from voiceface.scores import score
 
 Arrays = dict[str, Any]

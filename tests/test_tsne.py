@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from tests_support import examples
 
-from voiceface.tsne import (
+from voiceface.evaluation.tsne import (
     CLIPS,
     Map,
     _sample,

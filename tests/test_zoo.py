@@ -15,7 +15,7 @@ from voiceface.checkpoints.card import card_of
 from voiceface.checkpoints.find import canonical, matching_scores
 from voiceface.data.module import VoxVGGDataModule
 from voiceface.data.synthetic import SyntheticOptions
-from voiceface.evaluation import CrossModalMetrics
+from voiceface.evaluation.callback import CrossModalMetrics
 from voiceface.data.prepare.engine.build import Summary, build
 from voiceface.data.prepare.synthetic import SyntheticJob, prepare_synthetic
 from voiceface.methods.recipes import list_recipes, twin

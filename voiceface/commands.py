@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pytorch_lightning as pl
 
     from voiceface.data.module import VoxVGGDataModule
-    from voiceface.embeddings import Embeddings
+    from voiceface.evaluation.embeddings import Embeddings
     from voiceface.methods.base import Method
 
 
@@ -70,7 +70,7 @@ def _evaluate(options: Namespace) -> "tuple[Method, VoxVGGDataModule, pl.Trainer
 
     from voiceface.bar import RunBar
     from voiceface.data.module import VoxVGGDataModule
-    from voiceface.evaluation import CrossModalMetrics
+    from voiceface.evaluation.callback import CrossModalMetrics
     from voiceface.fit import quiet
     from voiceface.checkpoints.weights import load_checkpoint, read_config, read_training
 
@@ -99,7 +99,7 @@ def _evaluate(options: Namespace) -> "tuple[Method, VoxVGGDataModule, pl.Trainer
 def run_test(options: Namespace) -> int:
     """Evaluate a checkpoint, print its table and write the result file."""
     method, data, trainer = _evaluate(options)
-    from voiceface.report import print_table
+    from voiceface.evaluation.tables import print_table
 
     _warn_of_leaks(options, method, data)
     trainer.test(method, datamodule=data, verbose=False)
@@ -132,7 +132,7 @@ def run_embed(options: Namespace) -> int:
         if used:
             raise UserError(f"--{option}: for FILES; a corpus says itself what its faces show")
     method, data, trainer = _evaluate(options)
-    from voiceface.embed import VoiceMeasures, write_embeddings
+    from voiceface.evaluation.write_embeddings import VoiceMeasures, write_embeddings
 
     _warn_of_leaks(options, method, data)
     if method.space == "relative":
@@ -185,9 +185,9 @@ def run_extract(options: Namespace) -> int:
 
 def run_score(options: Namespace) -> int:
     """Score embeddings, print their tables and write the result file."""
-    from voiceface.report import print_table
-    from voiceface.results import write_results
-    from voiceface.scoring import score_embeddings
+    from voiceface.evaluation.tables import print_table
+    from voiceface.evaluation.results import write_results
+    from voiceface.evaluation.scoring import score_embeddings
 
     check_writable(Path(options.out))
     identities = _identities(options)
@@ -211,7 +211,7 @@ def run_score(options: Namespace) -> int:
 
 def run_analyze(options: Namespace) -> int:
     """Analyse embeddings, print the tables and write the folder."""
-    from voiceface.analysis import analyze, print_analysis
+    from voiceface.evaluation.analysis import analyze, print_analysis
 
     identities = _identities(options)
     embeddings = _embeddings(options)
@@ -240,13 +240,13 @@ def run_import_weights(options: Namespace) -> int:
 
 
 def _identities(options: Namespace) -> dict[str, dict[str, str]] | None:
-    from voiceface.embeddings import read_identities
+    from voiceface.evaluation.embeddings import read_identities
 
     return None if options.identities is None else read_identities(Path(options.identities))
 
 
 def _embeddings(options: Namespace) -> "Embeddings":
-    from voiceface.embeddings import read_embeddings
+    from voiceface.evaluation.embeddings import read_embeddings
 
     faces = None if options.faces is None else Path(options.faces)
     return read_embeddings(Path(options.embeddings), faces, options.similarity)

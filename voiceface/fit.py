@@ -19,11 +19,11 @@ from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
 from voiceface.bar import RunBar
 from voiceface.batchnorm import BatchNormSync
-from voiceface.calibration import fit_calibration
+from voiceface.evaluation.calibration import fit_calibration
 from voiceface.data.corpus.leaks import identities_of
 from voiceface.data.module import VoxVGGDataModule
 from voiceface.utils.errors import UserError
-from voiceface.evaluation import CrossModalMetrics
+from voiceface.evaluation.callback import CrossModalMetrics
 from voiceface.few_people import fewer_people
 from voiceface.launch import end_with_launcher, need_folder
 from voiceface.loggers import run_loggers
@@ -32,8 +32,8 @@ from voiceface.non_finite import NonFinite
 from voiceface.picture import picture
 from voiceface.preemption import Preemption
 from voiceface.methods.recipes import twin
-from voiceface.report import print_table
-from voiceface.results import write_results
+from voiceface.evaluation.tables import print_table
+from voiceface.evaluation.results import write_results
 from voiceface.run_folder import LAUNCHED, leave_nothing, let_go, resume_from, run_folder
 from voiceface.saving import LastCheckpoint
 from voiceface.settings import of_training, settings

@@ -17,7 +17,7 @@ from pytorch_lightning.loggers.logger import DummyExperiment  # type: ignore[att
 from pytorch_lightning.utilities import rank_zero_only
 
 from voiceface.utils.files import write_atomic
-from voiceface.report.log import ready_wandb
+from voiceface.compare.render.log import ready_wandb
 
 log = logging.getLogger(__name__)
 

@@ -12,9 +12,9 @@ import pytorch_lightning as pl
 from voiceface.utils.files import write_atomic
 from voiceface.loggers import Guarded
 from voiceface.methods.base import Method
-from voiceface.metric import Clips, CrossModalScores
+from voiceface.evaluation.metric import Clips, CrossModalScores
 from voiceface.scores.similarity import directions
-from voiceface.tsne import COLOURS, Map, draw_map
+from voiceface.evaluation.tsne import COLOURS, Map, draw_map
 
 log = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from voiceface.checkpoints.find import matching_scores
 from voiceface.checkpoints.wheel import write_source, write_zoo
 from voiceface.methods.recipes import list_recipes, twin
-from voiceface.results import read_results
+from voiceface.evaluation.results import read_results
 from voiceface.checkpoints.weights import add_results, halve, read_config
 
 ZOO = Path(__file__).parent

@@ -16,7 +16,7 @@ from voiceface.__main__ import main
 from voiceface.compare.reading import reference_results
 from voiceface.compare.words import FORMATS, STUDIES
 from voiceface.methods.recipes import list_recipes
-from voiceface.results import write_results
+from voiceface.evaluation.results import write_results
 
 
 @pytest.fixture(scope="module")
@@ -194,7 +194,7 @@ def test_mistakes_are_one_line(
 
 
 def test_help_and_every_study_is_there():
-    from voiceface.compare.study import list_studies
+    from voiceface.compare.experiments.study import list_studies
 
     assert sorted(STUDIES) == list_studies()
     done = voiceface("compare", "--help", status=0)

@@ -12,12 +12,12 @@ from voiceface.compare.reading import Found, find_results
 from voiceface.compare.significance import holm
 from voiceface.compare.table import DRAWN, Group, Row
 from voiceface.utils.errors import UserError
-from voiceface.report.legend import legend
-from voiceface.results import read_results, write_results
+from voiceface.compare.render.legend import legend
+from voiceface.evaluation.results import read_results, write_results
 from voiceface.scores.confidence import paired_difference
 from voiceface.scores.matching import count
 from voiceface.scores.similarity import similarity_rows
-from voiceface.scoring import score_embeddings
+from voiceface.evaluation.scoring import score_embeddings
 
 TRAINED = {"method": "TriNet", "arguments": {"dim": 8}, "training_data": {"corpus": "small", "split": "train"}}
 

@@ -19,12 +19,12 @@ import torch
 from killer import differences, left_over, state_of
 from tests_support import tone_corpus
 
-from voiceface.compare.models import Plan, Run, _Listener, failures, free_folder, plan, remarks, result_path, run_plan
-from voiceface.compare.plans import alike, check, keep
+from voiceface.compare.experiments.runs import Plan, Run, _Listener, failures, free_folder, plan, remarks, result_path, run_plan
+from voiceface.compare.experiments.plans import alike, check, keep
 from voiceface.utils.errors import UserError
 from voiceface.launch import PARENT
 from voiceface.utils.progress import TERMINAL, progress
-from voiceface.results import read_results
+from voiceface.evaluation.results import read_results
 
 TESTS = Path(__file__).parents[1]
 SMALL = ("--data.people=4", "--data.workers=0", "--trainer.max_steps=5", "--trainer.val_check_interval=2")
@@ -32,7 +32,7 @@ TOLD = ("--trainer.callbacks=tell_parent.TellParent", "--trainer.callbacks.step=
 COMMAND = """
 import sys
 from pathlib import Path
-from voiceface.compare.models import Plan, Run, run_plan
+from voiceface.compare.experiments.runs import Plan, Run, run_plan
 run_plan(eval(sys.argv[1].replace("PosixPath", "Path")))
 """
 

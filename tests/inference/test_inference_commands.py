@@ -11,7 +11,7 @@ from inference_support import make, words, write_face, write_voice
 
 from voiceface.__main__ import main
 from voiceface.commands import run_embed, run_test
-from voiceface.embeddings import read_embeddings
+from voiceface.evaluation.embeddings import read_embeddings
 from voiceface.utils.errors import UserError
 from voiceface.inference import commands
 from voiceface.inference.model import Model

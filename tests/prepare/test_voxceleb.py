@@ -13,7 +13,7 @@ import pytest
 from voiceface.__main__ import main
 from voiceface.data.corpus.check import corpus_problems
 from voiceface.data.corpus.shards import Corpus
-from voiceface.embeddings import people_aliases
+from voiceface.evaluation.embeddings import people_aliases
 from voiceface.utils.errors import UserError
 from voiceface.data.prepare.media.faces import FaceOptions
 from voiceface.data.prepare.sources.people import Reading

@@ -18,11 +18,11 @@ from voiceface.compare.grouping import compare_results
 from voiceface.compare.reading import find_results
 from voiceface.compare.table import Comparison
 from voiceface.utils.errors import UserError
-from voiceface.report.data_files import NAMES, tidy
-from voiceface.report.documents import to_markdown
-from voiceface.report.log import check_loggers, log_comparison
-from voiceface.result_schema import DATA
-from voiceface.results import write_results
+from voiceface.compare.render.data_files import NAMES, tidy
+from voiceface.compare.render.documents import to_markdown
+from voiceface.compare.render.log import check_loggers, log_comparison
+from voiceface.evaluation.result_schema import DATA
+from voiceface.evaluation.results import write_results
 from voiceface.scores import score
 
 installed = importlib.util.find_spec
@@ -140,7 +140,7 @@ def test_what_fails_is_told_in_a_line_and_nothing_else_is_lost(
     (tmp_path / "file").touch()
     with caplog.at_level(logging.WARNING):
         log_comparison(comparison, tensorboard=tmp_path / "file")
-    (warned,) = (r.getMessage() for r in caplog.records if r.name == "voiceface.report.log")
+    (warned,) = (r.getMessage() for r in caplog.records if r.name == "voiceface.compare.render.log")
     assert warned.startswith("TensorBoard failed (")
     assert warned.endswith("); the leaderboard is not, or not wholly, logged there")
     assert "\n" not in warned
@@ -157,7 +157,7 @@ def test_a_failure_at_wandb_does_not_keep_tensorboard_from_its_part(
     monkeypatch.chdir(tmp_path)
     with caplog.at_level(logging.WARNING):
         log_comparison(comparison, wandb_project="no/such:name", tensorboard=tmp_path / "board")
-    (warned,) = (r.getMessage() for r in caplog.records if r.name == "voiceface.report.log")
+    (warned,) = (r.getMessage() for r in caplog.records if r.name == "voiceface.compare.render.log")
     assert warned.startswith("Weights & Biases failed (")
     assert (tmp_path / "board" / "plain").is_dir()
 
@@ -179,7 +179,7 @@ def test_logging_to_tensorboard_needs_no_torch(tmp_path: Path):
     golden = Path(__file__).parents[1] / "golden" / "results" / "schema2.json"
     program = (
         "import sys; from pathlib import Path; from voiceface.compare.grouping import compare_results; "
-        "from voiceface.compare.reading import find_results; from voiceface.report.log import log_comparison; "
+        "from voiceface.compare.reading import find_results; from voiceface.compare.render.log import log_comparison; "
         f"log_comparison(compare_results(find_results([Path({str(golden)!r})])[0]), tensorboard={str(tmp_path)!r}); "
         "print({'torch', 'tensorflow'} & set(sys.modules))"
     )

@@ -21,9 +21,9 @@ from tests_support import examples
 from voiceface.compare.grouping import compare_results
 from voiceface.compare.reading import find_results
 from voiceface.compare.table import Comparison
-from voiceface.report.blocks import sign_of
-from voiceface.report.cells import percent
-from voiceface.report.page import to_html
+from voiceface.compare.render.blocks import sign_of
+from voiceface.evaluation.cells import percent
+from voiceface.compare.render.page import to_html
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 FAST = settings(max_examples=examples(10), deadline=None, suppress_health_check=[HealthCheck.too_slow])

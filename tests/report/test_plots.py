@@ -12,8 +12,8 @@ import pytest
 from compare_support import result
 
 from voiceface.compare.table import Cell, Group, Row, columns_of
-from voiceface.report import plots
-from voiceface.report.plot_data import Plot, Series, plot_data
+from voiceface.compare.render import plots
+from voiceface.compare.render.plot_data import Plot, Series, plot_data
 
 COLUMNS = tuple(columns_of("1:2"))
 DIRECTIONS = ("v2f", "f2v")
@@ -202,6 +202,6 @@ def test_svg_is_well_formed_named_and_takes_its_colours_from_the_page(runs: dict
 
 def test_matplotlib_is_imported_only_to_draw():
     code = (
-        "import sys, voiceface.report.plots, voiceface.report.page; assert not {'matplotlib', 'torch'} & {*sys.modules}"
+        "import sys, voiceface.compare.render.plots, voiceface.compare.render.page; assert not {'matplotlib', 'torch'} & {*sys.modules}"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -19,7 +19,7 @@ from sklearn.svm import LinearSVC
 from tests_support import examples
 
 from voiceface.utils.errors import UserError
-from voiceface.measures import voice_measures
+from voiceface.evaluation.voice_measures import voice_measures
 from voiceface.scores import probes
 from voiceface.scores.probes import (
     Probe,

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests_support import examples
 
-from voiceface.embeddings import people_aliases
+from voiceface.evaluation.embeddings import people_aliases
 from voiceface.utils.errors import UserError
 from voiceface.scores.clip_keys import locate, parse_clip
 from voiceface.scores.trial_lists import disagreements, read_trial_files, read_trials

@@ -13,9 +13,9 @@ from scipy.stats import t as student
 from sklearn.metrics import average_precision_score, roc_auc_score
 from tests_support import examples
 
-from voiceface.embeddings import people_aliases
+from voiceface.evaluation.embeddings import people_aliases
 from voiceface.utils.errors import UserError
-from voiceface.results import RECORD
+from voiceface.evaluation.results import RECORD
 from voiceface.scores.clip_keys import parse_clip
 from voiceface.scores.confidence import identity_interval
 from voiceface.scores.roc import auc, eer

@@ -30,7 +30,7 @@ def config_of(
         recipe: Name of the recipe.
         data: What it was trained on.
         sha256: Of the weights' file.
-        calibration: From `voiceface.calibration.fit_calibration`; None: not known.
+        calibration: From `voiceface.evaluation.calibration.fit_calibration`; None: not known.
         dtype: Of the weights in their file.
         name: Of the checkpoint; empty: recipe and corpus.
     """

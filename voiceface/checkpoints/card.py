@@ -15,7 +15,7 @@ from voiceface.checkpoints.config import SCHEMA, read_config
 from voiceface.utils.errors import UserError
 from voiceface.listing import Parameters, read_paper
 from voiceface.methods.recipes import METHODS, list_methods, list_recipes, merged, title
-from voiceface.results import read_results
+from voiceface.evaluation.results import read_results
 from voiceface.words import constructor
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from voiceface.report.cells import stratum_name
+from voiceface.evaluation.cells import stratum_name
 
 WAYS = {"v2f": "voice to face", "f2v": "face to voice"}
 MATCHING = ("exact", "sampled")

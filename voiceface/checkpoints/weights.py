@@ -19,7 +19,7 @@ from voiceface.checkpoints.build import build_method, config_of, method_class
 from voiceface.data.corpus.leaks import IDENTITIES, read_training_identities
 from voiceface.utils.errors import UserError
 from voiceface.utils.files import write_for_user
-from voiceface.results import effects_content, read_results, seal
+from voiceface.evaluation.results import effects_content, read_results, seal
 
 if TYPE_CHECKING:
     from voiceface.methods.base import Method
@@ -53,7 +53,7 @@ def save_checkpoint(
         identities: Who it was trained on (`voiceface.data.corpus.leaks.person_names`), so that a test on them is recognised;
             None: not known.
         training: What the training took (`voiceface.watch.Watch.summary`); None: not known.
-        calibration: From `voiceface.calibration.fit_calibration`; None: not known.
+        calibration: From `voiceface.evaluation.calibration.fit_calibration`; None: not known.
         dtype: float32, or float16 for half the bytes; `load_checkpoint` gives float32 either way.
         name: Under which it is installed, of a-z, 0-9 and `._-`; empty: recipe and corpus.
 

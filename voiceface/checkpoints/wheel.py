@@ -168,7 +168,7 @@ def check_whole(folder: Path) -> str:
         UserError: It cannot be loaded, its card says no licence, its result is damaged or of other weights, or one of
             its files is a link to elsewhere, so that a file of yours would be handed on.
     """
-    from voiceface.results import effects_content, read_results
+    from voiceface.evaluation.results import effects_content, read_results
     from voiceface.checkpoints.weights import load_checkpoint
 
     here = Path(os.path.realpath(folder))

@@ -17,7 +17,7 @@ from voiceface.compare.words import FORMATS
 from voiceface.utils.errors import UserError
 from voiceface.utils.files import check_writable, write_for_user
 from voiceface.methods.recipes import list_recipes, twin
-from voiceface.results import read_results
+from voiceface.evaluation.results import read_results
 
 TRAINING = ("data", "preset", "encoders", "gpus", "steps", "runs")
 
@@ -48,7 +48,7 @@ def run_compare(options: Namespace) -> int:
         comparison = replace(comparison, groups=(*comparison.groups, *published()))
     _show(comparison, form, options.out)
     if options.wandb or options.tensorboard:
-        from voiceface.report.log import log_comparison
+        from voiceface.compare.render.log import log_comparison
 
         log_comparison(comparison, options.wandb, options.tensorboard)
     for line in failed:
@@ -73,7 +73,7 @@ def _check(options: Namespace) -> str:
     if not 0.0 < options.level < 1.0:
         raise UserError(f"--level {options.level}: give a fraction between 0 and 1, such as 0.95")
     if options.wandb or options.tensorboard:
-        from voiceface.report.log import check_loggers
+        from voiceface.compare.render.log import check_loggers
 
         check_loggers(options.wandb, options.tensorboard)
     if options.out is None:
@@ -149,7 +149,7 @@ def _compare(found: Sequence[Found], left_out: Sequence[tuple[object, str]], opt
 
 def _train(options: Namespace) -> tuple[list[Path], tuple[str, ...]]:
     """Train the recipes of --models; the result files, and a line for each run that failed."""
-    from voiceface.compare.models import failures, plan, run_plan
+    from voiceface.compare.experiments.runs import failures, plan, run_plan
 
     made = plan(options.models.split(","), options.seeds, **_training(options))
     return run_plan(made), failures(made)
@@ -157,10 +157,10 @@ def _train(options: Namespace) -> tuple[list[Path], tuple[str, ...]]:
 
 def _study(options: Namespace) -> tuple[Comparison, tuple[str, ...]]:
     """Train the models of --study; its tables, and a line for each run that failed."""
-    from voiceface.compare.models import failures, run_plan
-    from voiceface.compare.study import study_plan
-    from voiceface.compare.study_scores import score_study
-    from voiceface.compare.study_tables import study_comparison
+    from voiceface.compare.experiments.runs import failures, run_plan
+    from voiceface.compare.experiments.study import study_plan
+    from voiceface.compare.experiments.study_scores import score_study
+    from voiceface.compare.experiments.study_tables import study_comparison
 
     made = study_plan(options.study, options.seeds, **_training(options))
     run_plan(made)
@@ -177,11 +177,11 @@ def _show(comparison: Comparison, form: str, out: str | None) -> None:
     if isinstance(sys.stdout, io.TextIOWrapper) and codecs.lookup(sys.stdout.encoding).name != "utf-8":
         sys.stdout.reconfigure(encoding="utf-8")  # an ASCII locale has no sign of the tables, and `?` is one of them
     if form == "table" and out is None:
-        from voiceface.report.leaderboard import print_leaderboard
+        from voiceface.compare.render.terminal import print_leaderboard
 
         print_leaderboard(comparison)
         return
-    from voiceface.report.formats import render
+    from voiceface.compare.render.formats import render
 
     text = render(comparison, form)
     if out is None:

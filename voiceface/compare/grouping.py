@@ -10,7 +10,7 @@ from voiceface.compare.reading import Found
 from voiceface.compare.scored import EXACT, SAMPLED, TASKS, WITHIN, Line, Scored, column_of
 from voiceface.compare.significance import paired_tests
 from voiceface.compare.table import DRAWN, EMPTY, Cell, Column, Comparison, Group, Row, columns_of
-from voiceface.report.cells import DIRECTIONS
+from voiceface.evaluation.cells import DIRECTIONS
 
 DEFAULT = (
     *("AUC", "AUC/G", "AUC/N", "AUC/A", "AUC/GNA"),

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from voiceface.compare.reading import Found
 from voiceface.compare.table import EMPTY, Cell, Column
-from voiceface.report.blocks import clean
+from voiceface.compare.render.blocks import clean
 from voiceface.scores.confidence import rate_interval, student_interval
 
 EXACT, SAMPLED = "exact", "sampled"
@@ -114,7 +114,7 @@ class Line:
 
     @cached_property
     def people(self) -> frozenset[str]:
-        """Who the people are whose effects are known, and their order (`voiceface.results.people_hash`)."""
+        """Who the people are whose effects are known, and their order (`voiceface.evaluation.results.people_hash`)."""
         known = (run.results["data"].get("people_sha256") for run in self.runs)
         return frozenset(str(one) for one in known if one)  # the first files of schema 2 do not say it
 

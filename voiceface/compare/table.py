@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 
 from voiceface.utils.errors import UserError
 from voiceface.methods.recipes import nearest
-from voiceface.report.cells import stratum_name
+from voiceface.evaluation.cells import stratum_name
 
 ARROWS = {"v2f": "v→f", "f2v": "f→v", "both": ""}
 LOWER_IS_BETTER = ("EER", "median_rank")

@@ -142,7 +142,7 @@ def run_embed_files(options: Namespace) -> int:
     if files["face"] and not options.asis:
         check_detector()
     from voiceface.inference.gallery import embed_gallery
-    from voiceface.network_scores import similarity_matrix
+    from voiceface.evaluation.network_scores import similarity_matrix
 
     options.device = "cuda" if options.gpus else "cpu"
     model, refused = _model(options), _Refusals()

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from voiceface.embedding_files import read_matrix
+from voiceface.evaluation.embedding_files import read_matrix
 from voiceface.utils.errors import UserError
 from voiceface.utils.files import atomic, check_writable, write_atomic
 from voiceface.inference import approximate

@@ -60,7 +60,7 @@ class Method(pl.LightningModule, ABC):
     training_identities: frozenset[str] | None = None
     """Who the weights were trained on (`voiceface.data.corpus.leaks.person_names`), where that is known."""
     calibration: Mapping[str, Mapping[str, Any]] | None = None
-    """Of 1:2 matching (`voiceface.calibration.fit_calibration`), once it is fitted."""
+    """Of 1:2 matching (`voiceface.evaluation.calibration.fit_calibration`), once it is fitted."""
 
     _starts: Sequence[tuple[str, nn.Module, str | None, bool]] = ()
 

@@ -44,7 +44,7 @@ def parse_clip(name: str, people: Mapping[str, str]) -> Clip:
 
     Args:
         name: A path or a key.
-        people: Any alias of a person to the canonical name (`voiceface.embeddings.people_aliases`).
+        people: Any alias of a person to the canonical name (`voiceface.evaluation.embeddings.people_aliases`).
     """
     stem, suffix = name, ""
     dot = name.rfind(".")

@@ -23,7 +23,7 @@ def read_trials(path: Path, people: Mapping[str, str] | None = None) -> Trials:
 
     Args:
         path: The file, in any of the formats of docs/trial-lists.md; recognised by its content.
-        people: Any alias of a person to the canonical name (`voiceface.embeddings.people_aliases`); needed where voices
+        people: Any alias of a person to the canonical name (`voiceface.evaluation.embeddings.people_aliases`); needed where voices
             and faces name people in two ways.
 
     Returns:

@@ -54,7 +54,7 @@ def list_coverage(clips: Sequence[StoredClip], lists: Sequence[Path], people: Ma
     Args:
         clips: The corpus' clips, of all splits.
         lists: The files.
-        people: Any alias of a person to the canonical name (`voiceface.embeddings.people_aliases`).
+        people: Any alias of a person to the canonical name (`voiceface.evaluation.embeddings.people_aliases`).
 
     Returns:
         One entry per list.

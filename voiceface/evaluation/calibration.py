@@ -1,0 +1,226 @@
+"""Calibration of 1:2 matching: from two scores to the probability that the first candidate is the right one.
+
+The probability is sigmoid(slope * (s1 - s2)), with no intercept, because the order of two candidates says nothing. The
+slope is that of most likelihood on validation triplets (logistic regression; Platt, "Probabilistic outputs for support
+vector machines", 1999), each person asked as often as another.
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import brentq
+from scipy.special import expit, softmax
+
+if TYPE_CHECKING:
+    from voiceface.methods.base import Direction, Method
+
+BINS = 15  # of the expected calibration error
+TRIPLETS = 200_000  # to fit and to measure on
+CHOICES = 20_000  # the same for a method that chooses by a network
+CLIPS = 4_096  # of each modality, at most
+STEEPEST = 1e9  # slope beyond which there is none, in units of the mean difference
+
+Floats = NDArray[np.float64]
+Places = NDArray[np.intp]
+
+
+def probabilities(scores: NDArray[Any], slope: float) -> Floats:
+    """Probability of each candidate to be the right one: calibrated for two candidates, whose softmax is the sigmoid.
+
+    Args:
+        scores: Scores of candidates of shape (..., N), larger is likelier.
+        slope: From `fit_slope`.
+
+    Returns:
+        float64 of the same shape, of sum 1 over the last axis.
+    """
+    found: Floats = softmax(slope * np.asarray(scores, np.float64), axis=-1)
+    return found
+
+
+def fit_slope(differences: NDArray[Any]) -> float | None:
+    """The slope of most likelihood, among those from 0 up.
+
+    Args:
+        differences: Score of the right candidate minus that of the wrong one, of shape (n,).
+
+    Returns:
+        The slope, 0 where the scores are no better than chance; None where no slope is steep enough, because no triplet
+        is scored the wrong way round, or there is none at all.
+    """
+    if not len(differences):
+        return None
+    if differences.mean() <= 0.0:
+        return 0.0
+    if differences.min() >= 0.0:
+        return None
+    scale = float(np.abs(differences).mean())
+    scaled = np.asarray(differences, np.float64) / scale
+
+    def rise(slope: float) -> float:
+        """Derivative of the mean log likelihood; it falls as the slope rises."""
+        return float(np.mean(scaled * expit(-slope * scaled)))
+
+    high = 1.0
+    while rise(high) > 0.0:
+        high *= 2.0
+        if high > STEEPEST:
+            return None
+    slope: float = brentq(rise, 0.0, high, xtol=1e-12, rtol=1e-12)  # type: ignore[no-untyped-call]
+    return slope / scale
+
+
+def calibration_error(right: NDArray[Any], bins: int = BINS) -> float:
+    """Expected calibration error of choices between two (Naeini et al., AAAI 2015), over bins of equal mass.
+
+    Args:
+        right: Probability that was given to the right candidate, of shape (n,), n at least 1.
+        bins: Number of bins.
+
+    Returns:
+        Mean over all choices of the distance between the probability of what was chosen and the share of right
+        choices, within bins of that probability; 0 to 1. An even choice is half right.
+    """
+    chosen = np.maximum(right, 1.0 - right)
+    correct = np.where(right == 0.5, 0.5, right > 0.5)
+    parts = np.array_split(np.lexsort((correct, chosen)), min(bins, len(right)))
+    return float(sum(abs((chosen[part] - correct[part]).sum()) for part in parts) / len(right))
+
+
+def balanced_triplets(
+    query_identity: NDArray[Any], candidate_identity: NDArray[Any], count: int, seed: int
+) -> tuple[Places, Places, Places]:
+    """Draw triplets: a person with both modalities, a clip of each, and a clip of another person.
+
+    Args:
+        query_identity: Whose each query is, of shape (Q,).
+        candidate_identity: Whose each candidate is, of shape (C,).
+        count: How many to draw, with replacement.
+        seed: Of the draw.
+
+    Returns:
+        Places of queries, of right and of wrong candidates, each int64 of shape (count,); empty where there are no
+        two people to draw from. People are drawn alike, however many clips they have.
+    """
+    rng = np.random.default_rng(seed)
+    people, counts = np.unique(candidate_identity, return_counts=True)
+    asked, asked_counts = np.unique(query_identity, return_counts=True)
+    both = np.flatnonzero(np.isin(people, asked))
+    if not len(both) or len(people) < 2:
+        none = np.empty(0, np.intp)
+        return none, none, none
+    person = rng.choice(both, count)
+    other = rng.integers(0, len(people) - 1, count)
+    other += other >= person
+    query = _clip(query_identity, asked_counts, np.searchsorted(asked, people[person]), rng)
+    right, wrong = (_clip(candidate_identity, counts, who, rng) for who in (person, other))
+    return query, right, wrong
+
+
+def _clip(identity: NDArray[Any], counts: NDArray[Any], person: Places, rng: np.random.Generator) -> Places:
+    """A random clip of each of these people, who are numbered in the order of `np.unique`."""
+    first = np.cumsum(counts) - counts
+    place: Places = np.argsort(identity, kind="stable")[first[person] + rng.integers(0, counts[person])]
+    return place
+
+
+def _some(identity: NDArray[Any], most: int, seed: int) -> Places:
+    """Places of at most so many clips, of each person as many as of another, as far as there are."""
+    order = np.random.default_rng(seed).permutation(len(identity))
+    _, counts = np.unique(identity, return_counts=True)
+    by_person = order[np.argsort(identity[order], kind="stable")]
+    round_ = np.concatenate([np.arange(n) for n in counts]) if len(counts) else np.empty(0, np.intp)
+    kept: Places = np.sort(by_person[np.argsort(round_, kind="stable")][:most])
+    return kept
+
+
+def differences(
+    method: "Method", gathered: Mapping[str, NDArray[Any]], direction: "Direction", seed: int = 0
+) -> Floats:
+    """Score of the right candidate minus that of the wrong one in 1:2 matching, for drawn triplets.
+
+    Args:
+        method: The method.
+        gathered: `voices` and `faces` float32 (n, D), and `voice_identity` and `face_identity` int64 (n,).
+        direction: v2f or f2v.
+        seed: Of the draw.
+
+    Returns:
+        float64 of shape (n,); empty where there are no two people.
+    """
+    import torch
+
+    from voiceface.evaluation.network_scores import CHOICES_AT_ONCE, similarity_matrix
+
+    rows, identity = {}, {}
+    for kind in ("voice", "face"):
+        kept = _some(gathered[f"{kind}_identity"], CLIPS, seed)
+        rows[kind], identity[kind] = gathered[f"{kind}s"][kept], gathered[f"{kind}_identity"][kept]
+    asking, asked = ("voice", "face") if direction == "v2f" else ("face", "voice")
+    relative = method.space == "relative"
+    query, right, wrong = balanced_triplets(identity[asking], identity[asked], CHOICES if relative else TRIPLETS, seed)
+    if not len(query):
+        return np.empty(0)
+    if not relative:
+        matrix = similarity_matrix(method, rows["voice"], rows["face"])
+        table = matrix if direction == "v2f" else matrix.T
+        return table[query, right].astype(np.float64) - table[query, wrong]
+    # Where the right one stands must not tell.
+    turned = np.random.default_rng(seed + 1).random(len(query)) < 0.5
+    galleries = np.where(turned[:, None], np.stack([wrong, right], 1), np.stack([right, wrong], 1))
+    found = []
+    for start in range(0, len(query), CHOICES_AT_ONCE // 2):
+        part = slice(start, start + CHOICES_AT_ONCE // 2)
+        q, c = (
+            torch.from_numpy(table[places[part]]).to(method.device)
+            for table, places in ((rows[asking], query), (rows[asked], galleries))
+        )
+        with torch.inference_mode():
+            found.append(method.choose(q, c, direction).double().cpu().numpy())
+    first = np.concatenate(found)
+    apart: Floats = np.where(turned, first[:, 1] - first[:, 0], first[:, 0] - first[:, 1])
+    return apart
+
+
+def fit_calibration(method: "Method", gathered: Mapping[str, NDArray[Any]]) -> dict[str, dict[str, Any]] | None:
+    """Fit the calibration of each direction on validation embeddings.
+
+    Args:
+        method: The method, with the weights that the embeddings are of.
+        gathered: See `differences`.
+
+    Returns:
+        `{"v2f": {"slope", "intercept": 0.0, "error": None}, ...}`; a direction for which no slope is found is left
+        out, and None stands for none at all. A relative method has those that it was trained for, and those alone if it
+        takes two candidates.
+    """
+    directions: tuple[Direction, ...] = ("v2f", "f2v")
+    if method.space == "relative":
+        directions = method.directions if 2 in method.gallery_sizes else ()
+    found: dict[str, dict[str, Any]] = {}
+    for direction in directions:
+        slope = fit_slope(differences(method, gathered, direction))
+        if slope is not None:
+            found[direction] = {"slope": slope, "intercept": 0.0, "error": None}
+    return found or None
+
+
+def measure_calibration(
+    method: "Method", gathered: Mapping[str, NDArray[Any]], calibration: Mapping[str, Mapping[str, Any]]
+) -> dict[str, dict[str, Any]]:
+    """The same calibration with its expected error on these embeddings, which are of other people than it was fit on.
+
+    Args:
+        method: The method.
+        gathered: See `differences`.
+        calibration: From `fit_calibration`.
+    """
+    measured = {}
+    direction: Any
+    for direction, fitted in calibration.items():
+        found = differences(method, gathered, direction)
+        error = calibration_error(expit(fitted["slope"] * found)) if len(found) else None
+        measured[direction] = {**fitted, "error": error}
+    return measured

@@ -1,0 +1,221 @@
+"""Ranked examples: a few queries, the same for every model on the same clips, and what each model puts first."""
+
+import hashlib
+import io
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from voiceface.compare.table import Group
+
+if TYPE_CHECKING:
+    from voiceface.data.corpus.shards import Corpus
+    from voiceface.methods.base import Method
+    from voiceface.scores.similarity import Rows
+
+QUERIES = 6  # per direction
+SHOWN = 5  # candidates of each query
+AT_ONCE = 1 << 22  # values of the gallery that are compared at once
+SIDE = 64  # of a shown face, pixels
+SIDES = {"v2f": ("voice", "face"), "f2v": ("face", "voice")}
+
+Faces = Callable[[str], bytes | None]
+
+
+def ranked_examples(
+    rows: Mapping[str, "Rows"], keys: Mapping[str, Sequence[str]], people: Mapping[str, Sequence[str]]
+) -> list[dict[str, Any]]:
+    """Rank all candidates for some queries.
+
+    The queries are chosen by a hash of the clips' keys, each of another person as far as there are people, and never by
+    how a model does on them: all models on the same clips show the same ones.
+
+    Args:
+        rows: By direction (`v2f`, `f2v`): from numbers of queries, intp (B,), to their similarities to every candidate,
+            (B, N), larger = more alike.
+        keys: Of each `voice` and each `face` its clip's key.
+        people: Likewise whose it is.
+
+    Returns:
+        For each direction and query: `direction`, `query` (its key), `candidates` (how many), `rank` of the first
+        candidate of the same person, from 1 (among ties the place to expect in random order), its key `right`, and
+        `best`: the first five candidates, each with `key`, `same` (of the query's person) and `similarity`.
+    """
+    examples = []
+    for direction, similarities in rows.items():
+        asking, asked = SIDES[direction]
+        chosen = _queries(direction, keys[asking], people[asking], set(people[asked]))
+        candidates = np.asarray(people[asked], dtype=object)
+        for query, row in zip(chosen, similarities(np.array(chosen, np.intp)) if chosen else (), strict=True):
+            same = candidates == people[asking][query]
+            best = np.argsort(-row, kind="stable")[:SHOWN].tolist()
+            right = int(np.flatnonzero(same)[row[same].argmax()])
+            level = row == row[right]
+            # Of r right ones among t in random order, the first is expected at place (t + 1) / (r + 1).
+            place = (row > row[right]).sum() + (level.sum() + 1) / ((level & same).sum() + 1)
+            examples.append(
+                {
+                    "direction": direction,
+                    "query": str(keys[asking][query]),
+                    "candidates": len(candidates),
+                    "rank": round(float(place), 2),
+                    "right": str(keys[asked][right]),
+                    "best": [
+                        {"key": str(keys[asked][i]), "same": bool(same[i]), "similarity": float(f"{row[i]:.4g}")}
+                        for i in best
+                    ],
+                }
+            )
+    return examples
+
+
+def _queries(direction: str, keys: Sequence[str], people: Sequence[str], answerable: set[str]) -> list[int]:
+    """Clips of people who are among the candidates, in the order of a hash: first one of each person, then more."""
+    able = [i for i, person in enumerate(people) if person in answerable]
+    able.sort(key=lambda i: hashlib.sha256(f"{direction} {keys[i]}".encode()).digest())
+    first = {people[i]: i for i in reversed(able)}
+    return sorted(able, key=lambda i: first[people[i]] != i)[:QUERIES]
+
+
+def embedding_rows(voices: NDArray[Any], faces: NDArray[Any], kind: str) -> dict[str, "Rows"]:
+    """Similarities of few queries to every candidate, in float64: equal embeddings get equal ones to the last bit.
+
+    Args:
+        voices: Finite numbers (Nv, D); for cosine without zero vectors.
+        faces: Likewise (Nf, D).
+        kind: "cosine", or "euclidean": minus the distance.
+
+    Returns:
+        What `ranked_examples` takes.
+    """
+    from voiceface.scores.similarity import unit  # imports numba, which a page does without
+
+    def compare(queries: NDArray[Any], gallery: NDArray[Any]) -> NDArray[np.float64]:
+        step = max(1, AT_ONCE // gallery.shape[1])
+        table = np.empty((len(queries), len(gallery)))
+        for start in range(0, len(gallery), step):
+            part = gallery[start : start + step].astype(np.float64)
+            part = unit(part) if kind == "cosine" else part
+            for row, query in zip(table, queries, strict=True):
+                products = part * query if kind == "cosine" else (part - query) ** 2
+                row[start : start + step] = products.sum(axis=1)
+        return table if kind == "cosine" else -np.sqrt(table)
+
+    def rows(queries: NDArray[Any], gallery: NDArray[Any]) -> "Rows":
+        def of(numbers: NDArray[np.intp]) -> NDArray[np.float64]:
+            asked = queries[numbers].astype(np.float64)
+            return compare(unit(asked) if kind == "cosine" else asked, gallery)
+
+        return of
+
+    return {"v2f": rows(voices, faces), "f2v": rows(faces, voices)}
+
+
+def matrix_rows(matrix: NDArray[Any]) -> dict[str, "Rows"]:
+    """The same of a similarity matrix (Nv, Nf), of which only the queries' rows and columns are read."""
+    return {"v2f": lambda voices: np.asarray(matrix[voices]), "f2v": lambda faces: np.asarray(matrix[:, faces]).T}
+
+
+def method_examples(
+    method: "Method", gathered: Mapping[str, NDArray[Any]], names: NDArray[Any]
+) -> list[dict[str, Any]]:
+    """`ranked_examples` of a method that was just evaluated.
+
+    Args:
+        method: Any but a relative one, which gives no similarities.
+        gathered: What `EmbeddingTable.gather` gives.
+        names: Identity names by number.
+    """
+    voices, faces = gathered["voices"], gathered["faces"]
+    if method.space == "pairwise":
+        from voiceface.evaluation.network_scores import similarity_matrix  # imports torch
+
+        rows: Mapping[str, Rows] = {
+            "v2f": lambda chosen: similarity_matrix(method, voices[chosen], faces),
+            "f2v": lambda chosen: similarity_matrix(method, voices, faces[chosen]).T,
+        }
+    else:
+        rows = embedding_rows(voices, faces, method.space)
+    kinds = ("voice", "face")
+    people = {kind: names[gathered[f"{kind}_identity"]].tolist() for kind in kinds}
+    return ranked_examples(rows, {kind: gathered[f"{kind}_keys"].tolist() for kind in kinds}, people)
+
+
+def faces_of(group: Group) -> Faces | None:
+    """Find the faces of a group's clips, where they may be shown and are at hand.
+
+    They may be where the corpus is synthetic, and are at hand where the built-in corpus, of the version that was
+    scored, is in the cache. Nothing is built or fetched.
+
+    Args:
+        group: Its `data` says what was scored.
+
+    Returns:
+        A function from a clip's key to a small JPEG, or None where there is no such face; None: no face can be shown.
+    """
+    if not (group.data.get("synthetic") and group.data.get("split")):
+        return None
+    # Imported here: tables without pictures need neither.
+    from voiceface.data.corpus.remote import cache_folder
+    from voiceface.data.corpus.shards import Corpus, DamagedError
+    from voiceface.utils.errors import UserError
+
+    for folder in sorted(cache_folder().glob("synthetic-*")):
+        try:
+            corpus = Corpus(folder)
+            if corpus.version == group.data.get("version"):
+                return _faces(corpus, str(group.data["split"]))
+        except (UserError, DamagedError):  # unfinished, damaged, or of another schema
+            continue
+    return None
+
+
+def _faces(corpus: "Corpus", split: str) -> Faces:
+    from voiceface.data.corpus.shards import DamagedError
+
+    places = {
+        member.key: (bundle, member.offset, member.bytes)
+        for bundle in corpus.index(split)
+        for member in corpus.members(split, bundle)[1]
+    }
+
+    def face(key: str) -> bytes | None:
+        if key not in places:
+            return None
+        try:
+            return shrunk(corpus.read(split, *places[key]), SIDE)
+        except (DamagedError, OSError):
+            return None
+
+    return face
+
+
+def shrunk(picture: bytes, side: int, form: str = "JPEG", quality: int = 80) -> bytes:
+    """A picture whose longer side has at most so many pixels, in another format.
+
+    Raises:
+        OSError: It is no picture.
+    """
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(picture), formats=("JPEG", "PNG")) as image:
+            small = image.convert("RGB")
+    except (SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise OSError(f"no picture ({error})") from None
+    small.thumbnail((side, side))
+    buffer = io.BytesIO()
+    small.save(buffer, form, quality=quality)
+    return buffer.getvalue()
+
+
+def embeddings_picture(result: str) -> bytes | None:
+    """The `embeddings.png` that lies beside a result file, as a small WebP; None where there is none."""
+    path = Path(result).with_name("embeddings.png")
+    try:
+        return shrunk(path.read_bytes(), 640, "WEBP", 60)
+    except OSError:
+        return None

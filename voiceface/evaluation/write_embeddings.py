@@ -1,0 +1,107 @@
+"""What `voiceface embed` writes: embeddings of both modalities, and all that `score` and `analyze` ask of them."""
+
+import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytorch_lightning as pl
+from numpy.typing import NDArray
+
+from voiceface.data.corpus.shards import Corpus, DamagedError
+from voiceface.evaluation.callback import CrossModalMetrics, describe
+from voiceface.utils.files import write_for_user
+from voiceface.evaluation.voice_measures import voice_measures
+from voiceface.methods.base import Method
+from voiceface.evaluation.network_scores import similarity_matrix
+
+
+class VoiceMeasures(pl.Callback):
+    """Measures the pitch (Hz) and loudness (dBFS) of every voice that is embedded; `measures` maps keys to both."""
+
+    def __init__(self) -> None:
+        self.measures: dict[str, tuple[float, float]] = {}
+
+    def on_predict_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Measure the batch's voices, each without its padding; features sound like nothing."""
+        if batch["voices"].is_floating_point():
+            return
+        for key, wave, length in zip(
+            batch["voice_keys"], batch["voices"].cpu().numpy(), batch["voice_lengths"].tolist(), strict=True
+        ):
+            self.measures[key] = voice_measures(wave[:length])
+
+
+def write_embeddings(
+    out: Path,
+    method: Method,
+    corpus: Corpus,
+    split: str,
+    names: Sequence[str],
+    metrics: CrossModalMetrics,
+    measures: VoiceMeasures,
+) -> tuple[int, int, int]:
+    """Write one npz file; `voiceface.evaluation.embeddings.read_embeddings` says what each array is.
+
+    Args:
+        out: File to write.
+        method: The method that embedded.
+        corpus: The corpus.
+        split: Its split.
+        names: Identity names by number.
+        metrics: Holds the embeddings.
+        measures: Holds the measures.
+
+    Returns:
+        Number of voices, of faces, and of dimensions.
+
+    Raises:
+        UserError: The file cannot be written.
+    """
+    table = metrics.table.gather()
+    described = describe(method, metrics.recipe, corpus, split, table, [])
+    about = {part: described[part] for part in ("model", "data")}
+    about["identities"] = {name: corpus.identities.get(name, {}) for name in names}
+    if method.space == "pairwise":
+        similarity: NDArray[Any] = similarity_matrix(method, table["voices"], table["faces"])
+    else:
+        similarity = np.array(method.space)
+    arrays: dict[str, NDArray[Any]] = {"similarity": similarity, "about": np.array(json.dumps(about))}
+    for kind, videos in zip(("voice", "face"), videos_of(corpus, split), strict=True):
+        keys = table[f"{kind}_keys"].tolist()
+        arrays[f"{kind}s"] = table[f"{kind}s"]
+        arrays[f"{kind}_identity"] = np.array(names)[table[f"{kind}_identity"]]
+        arrays[f"{kind}_key"] = np.array(keys)
+        if any(videos.values()):
+            arrays[f"{kind}_video"] = np.array([videos[key] for key in keys])
+    if measures.measures:
+        measured = [measures.measures[key] for key in arrays["voice_key"].tolist()]
+        arrays["voice_pitch"], arrays["voice_loudness"] = np.array(measured, np.float64).T
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)  # type: ignore[arg-type]
+    write_for_user(out, buffer.getvalue())
+    return len(arrays["voices"]), len(arrays["faces"]), arrays["voices"].shape[1]
+
+
+def videos_of(corpus: Corpus, split: str) -> tuple[Mapping[str, str], Mapping[str, str]]:
+    """The video of each voice and of each face of a split, by key; empty where the corpus does not know it."""
+    voices: dict[str, str] = {}
+    faces: dict[str, str] = {}
+    for bundle in corpus.index(split):
+        try:
+            members = corpus.members(split, bundle)
+        except DamagedError:
+            continue  # the evaluation has refused or counted it
+        for videos, found in zip((voices, faces), members, strict=True):
+            videos.update((member.key, member.video) for member in found)
+    return voices, faces
