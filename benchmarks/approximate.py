@@ -26,7 +26,7 @@ from machine import describe
 from numpy.typing import NDArray
 from retrieve import BLOCK, DIM, timed
 
-from voiceface.inference.approximate import build, read
+from voiceface.inference.faiss_index import build, read
 from voiceface.inference.search import nearest_points, unit
 
 

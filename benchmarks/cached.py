@@ -27,7 +27,7 @@ from safetensors.torch import save_file
 from voiceface.data.module import VoxVGGDataModule
 from voiceface.data.synthetic import SyntheticOptions
 from voiceface.encoders import voice_encoder
-from voiceface.fit import keep_memory, quiet
+from voiceface.training.fit import keep_memory, quiet
 from voiceface.methods.trinet import TriNet
 from voiceface.data.prepare.synthetic import prepare_synthetic
 from voiceface.methods.recipes import merged

@@ -28,7 +28,7 @@ from voiceface.data.module import VoxVGGDataModule
 from voiceface.data.corpus.shards import SPLITS, Corpus
 from voiceface.encoders import face_encoder, voice_encoder
 from voiceface.data.features.extract import extract
-from voiceface.fit import quiet
+from voiceface.training.fit import quiet
 from voiceface.encoders.frozen import Frozen, of_weights
 from voiceface.methods.trinet import TriNet
 from voiceface.methods.recipes import merged

@@ -36,7 +36,7 @@ from voiceface.data.builtin import builtin_corpus
 from voiceface.data.corpus.clips import cut_face, cut_voice
 from voiceface.data.module import VoxVGGDataModule
 from voiceface.data.corpus.shards import Corpus
-from voiceface.fit import keep_memory
+from voiceface.training.fit import keep_memory
 
 PEOPLE, CLIPS, BATCH, RUNS = 30, 8, 64, 5
 CROP = 40_000

@@ -34,7 +34,7 @@ from torch.utils._pytree import tree_map_only
 from torch.utils.flop_counter import FlopCounterMode
 
 from voiceface.utils.files import write_atomic
-from voiceface.fit import keep_memory
+from voiceface.training.fit import keep_memory
 from voiceface.methods.recipes import list_recipes, merged
 
 RESULT = Path(__file__).parent / "results" / "paper_hours.json"

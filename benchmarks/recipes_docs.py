@@ -18,7 +18,7 @@ from voiceface.utils.errors import UserError
 from voiceface.listing import PARAMETERS, paper_of, recipes_of
 from voiceface.methods.base import Method
 from voiceface.methods.recipes import FOLDER, list_methods, list_recipes, recipe_files, title
-from voiceface.words import constructor, source_of
+from voiceface.training.arguments import constructor, source_of
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "recipes.md"

@@ -21,7 +21,7 @@ from machine import describe
 
 from voiceface.data.corpus.clips import cut_face, cut_voice
 from voiceface.data.module import VoxVGGDataModule
-from voiceface.fit import keep_memory
+from voiceface.training.fit import keep_memory
 
 REPEATS = 5
 

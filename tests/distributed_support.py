@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
-from voiceface.batchnorm import GatheredBatchNorm
+from voiceface.training.sync_batchnorm import GatheredBatchNorm
 from voiceface.utils.distributed import gather
 from voiceface.methods.base import Method
 from voiceface.methods.dimnet import UNKNOWN

@@ -102,7 +102,7 @@ def serve() -> None:
     """Fork for each line of jobs, and answer with an exit status."""
     import signal
 
-    import voiceface.fit
+    import voiceface.training.fit
     import voiceface.inference.commands  # noqa: F401
 
     for name in LATE:

@@ -12,7 +12,7 @@ from tests_support import voiceface
 
 from voiceface.utils.errors import UserError
 from voiceface.methods.recipes import list_recipes
-from voiceface.words import expand
+from voiceface.training.arguments import expand
 
 LIGHT = [
     ["--help"],
@@ -89,7 +89,7 @@ def test_help_with_a_model_explains_every_option_of_it():
         "--data.people  Identities per batch and rank. [32]",
     ):
         assert words in shown
-    from voiceface.words import constructor, source_of
+    from voiceface.training.arguments import constructor, source_of
 
     for group in ("model", "data"):
         assert all(f"--{group}.{option}  " in shown for option in constructor(*source_of(group, "trinet")))

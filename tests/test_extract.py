@@ -30,11 +30,11 @@ from voiceface.data.corpus.shards import Corpus
 from voiceface.encoders import face_encoder, voice_encoder
 from voiceface.utils.errors import UserError
 from voiceface.data.features.extract import extract
-from voiceface.feature_words import features_of, widths
+from voiceface.training.feature_words import features_of, widths
 from voiceface.utils.files import write_atomic
 from voiceface.encoders.frozen import Frozen, of_checkpoint, of_weights
 from voiceface.checkpoints.weights import save_checkpoint
-from voiceface.words import expand
+from voiceface.training.arguments import expand
 
 METHODS = (
     "trinet",

@@ -13,7 +13,7 @@ import yaml
 
 from voiceface.checkpoints.card import UNVERIFIED, Mark, read_facts
 from voiceface.methods.recipes import FOLDER, METHODS, list_methods, list_recipes
-from voiceface.words import constructor, expand, source_of
+from voiceface.training.arguments import constructor, expand, source_of
 
 ROOT = Path(__file__).parents[1]
 COMMAND = "benchmarks/recipes_docs.py"

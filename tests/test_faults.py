@@ -15,9 +15,9 @@ from tests_support import server, tone_corpus
 
 from voiceface.utils.errors import UserError
 from voiceface.utils.files import write_atomic
-from voiceface.run_folder import drop_rows, first_process, leave_nothing, let_go, resume_from, run_folder
-from voiceface.saving import DurableCheckpointIO
-from voiceface.settings import FIXED, refuse_other, settings
+from voiceface.training.run_folder import drop_rows, first_process, leave_nothing, let_go, resume_from, run_folder
+from voiceface.training.checkpointing import DurableCheckpointIO
+from voiceface.training.resume import FIXED, refuse_other, settings
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 from faults import SHORT, run_cells
@@ -155,7 +155,7 @@ def test_a_checkpoint_that_cannot_be_pickled_is_no_users_mistake(tmp_path: Path)
 
 HOLDER = """
 import sys
-from voiceface.run_folder import run_folder
+from voiceface.training.run_folder import run_folder
 run_folder({"out": sys.argv[1], "recipe": ""}, None)
 print("held", flush=True)
 sys.stdin.read()

@@ -6,7 +6,7 @@ import pytest
 import yaml
 from tests_support import Counts, tone_corpus, voiceface
 
-from voiceface.few_people import processes
+from voiceface.training.few_people import processes
 from voiceface.methods.recipes import FOLDER
 from voiceface.evaluation.results import read_results
 

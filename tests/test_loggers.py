@@ -19,7 +19,7 @@ from tests_support import voiceface
 from torch.utils.data import DataLoader
 
 from voiceface.utils.errors import UserError
-from voiceface.loggers import Guarded, RunLogger, run_loggers
+from voiceface.training.loggers import Guarded, RunLogger, run_loggers
 from voiceface.evaluation.results import read_results
 
 installed = importlib.util.find_spec
@@ -75,7 +75,7 @@ def test_a_logger_that_fails_is_named_once_and_left_out(
 ) -> None:
     failing = FailingLogger(where)
     losses = train([Guarded(RunLogger(str(tmp_path))), Guarded(failing)])
-    (warned,) = (r.getMessage() for r in caplog.records if r.name == "voiceface.loggers")
+    (warned,) = (r.getMessage() for r in caplog.records if r.name == "voiceface.training.loggers")
     assert warned == (
         "FailingLogger failed (ConnectionError: the server is gone); the run goes on and is no longer logged there"
     )
@@ -107,7 +107,7 @@ def test_metrics_that_cannot_be_written_any_more_do_not_stop_training(
     if what == "full disk" and not Path("/dev/full").exists():
         pytest.skip("no /dev/full here")
     losses = train(run_loggers(tmp_path), SpoilMetrics(tmp_path / "metrics.csv", what))
-    (warned,) = (r.getMessage() for r in caplog.records if r.name == "voiceface.loggers")
+    (warned,) = (r.getMessage() for r in caplog.records if r.name == "voiceface.training.loggers")
     assert warned.startswith("RunLogger failed (IsADirectoryError" if what == "folder" else "RunLogger failed (OSError")
     assert [value for _, value in scalars(tmp_path)["train/loss"]] == pytest.approx(losses)
     before = list(csv.DictReader((tmp_path / "metrics.before").open()))

@@ -13,10 +13,10 @@ from recipe_support import Fixed, build, eight_people, trainer
 from test_methods_training import same
 from tests_support import in_processes
 
-import voiceface.non_finite
+import voiceface.training.non_finite
 from voiceface.utils.errors import UserError
 from voiceface.methods.base import Method
-from voiceface.non_finite import MOST_IN_A_ROW, NonFinite
+from voiceface.training.non_finite import MOST_IN_A_ROW, NonFinite
 
 STEPS = 5
 
@@ -230,7 +230,7 @@ def test_with_a_scaler_only_the_loss_counts(tmp_path: Path):
 
 def process(rank: int, out: str) -> None:
     """One of two processes."""
-    voiceface.non_finite.MOST_IN_A_ROW = 1
+    voiceface.training.non_finite.MOST_IN_A_ROW = 1
     built, look = method(), NonFinite("skip", Path(out) / "n.jsonl")
     built.negatives = "rank"  # each process's loss is its own; only those of the second one are bad
     two = {"devices": 2, "strategy": "ddp", "use_distributed_sampler": False}

@@ -10,9 +10,9 @@ from recipe_support import DISTINCT, Fixed, Losses, build, eight_people, met, tr
 
 from voiceface.encoders import voice_encoder
 from voiceface.utils.errors import UserError
-from voiceface.fit import fit
+from voiceface.training.fit import fit
 from voiceface.methods.base import Method
-from voiceface.speed import check_precision, compile_encoders, keep_channels_last
+from voiceface.training.acceleration import check_precision, compile_encoders, keep_channels_last
 from voiceface.checkpoints.weights import load_checkpoint, save_checkpoint
 
 CPU = torch.device("cpu")

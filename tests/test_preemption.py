@@ -15,7 +15,7 @@ import pytorch_lightning as pl
 import soundfile
 
 from voiceface.data.corpus.bundles import encode_flac
-from voiceface.preemption import Preempted, Preemption
+from voiceface.training.preemption import Preempted, Preemption
 
 # As a process that this one launched: it hands on the request to end, and ends.
 LAUNCHED = """

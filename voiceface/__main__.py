@@ -22,7 +22,7 @@ from voiceface.parser import Parser, add_command, add_path
 from voiceface.data.prepare.words import add_prepare
 from voiceface.methods.recipes import list_recipes
 from voiceface.scoring_words import add_scoring
-from voiceface.words import ENCODERS, expand, explain, split_words
+from voiceface.training.arguments import ENCODERS, expand, explain, split_words
 
 FIT_EXAMPLES = """examples:
   voiceface fit --model trinet                          the built-in corpus, minutes on a CPU
@@ -182,7 +182,7 @@ def _fit(args: list[str]) -> int:
     data = split_words(args)[0].get("data")
     if data and "://" not in data:
         _corpus_is_there(Path(data))
-    from voiceface.fit import fit
+    from voiceface.training.fit import fit
 
     fit(args)
     return 0

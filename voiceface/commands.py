@@ -68,10 +68,10 @@ def _evaluate(options: Namespace) -> "tuple[Method, VoxVGGDataModule, pl.Trainer
     folder = find_checkpoint(options.checkpoint)
     import pytorch_lightning as pl
 
-    from voiceface.bar import RunBar
+    from voiceface.training.progress_bar import RunBar
     from voiceface.data.module import VoxVGGDataModule
     from voiceface.evaluation.callback import CrossModalMetrics
-    from voiceface.fit import quiet
+    from voiceface.training.fit import quiet
     from voiceface.checkpoints.weights import load_checkpoint, read_config, read_training
 
     quiet()

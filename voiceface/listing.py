@@ -13,7 +13,7 @@ from rich.text import Text
 from voiceface.checkpoints.find import Installed, list_checkpoints
 from voiceface.encoders import list_encoders
 from voiceface.methods.recipes import FOLDER, METHODS, list_methods, list_recipes, title
-from voiceface.words import source_of
+from voiceface.training.arguments import source_of
 
 PARAMETERS = re.compile(r"# Parameters: face ([\d,]+), voice ([\d,]+), rest ([\d,]+)$")
 

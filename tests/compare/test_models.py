@@ -22,7 +22,7 @@ from tests_support import tone_corpus
 from voiceface.compare.experiments.runs import Plan, Run, _Listener, failures, free_folder, plan, remarks, result_path, run_plan
 from voiceface.compare.experiments.plans import alike, check, keep
 from voiceface.utils.errors import UserError
-from voiceface.launch import PARENT
+from voiceface.training.launch import PARENT
 from voiceface.utils.progress import TERMINAL, progress
 from voiceface.evaluation.results import read_results
 
@@ -170,7 +170,7 @@ def test_a_run_is_told_of_either_signal(number: signal.Signals):
 def test_a_run_leaves_when_the_comparison_is_killed():
     run = (
         "import signal, sys, time\n"
-        "from voiceface.launch import end_with_launcher\n"
+        "from voiceface.training.launch import end_with_launcher\n"
         "signal.signal(signal.SIGTERM, lambda *_: sys.exit(print('told')))\n"
         "end_with_launcher(0.05)\n"
         "print('at work', file=sys.stderr, flush=True)\n"

@@ -26,7 +26,7 @@ from voiceface.utils.errors import UserError
 from voiceface.methods.recipes import list_recipes
 from voiceface.evaluation.results import read_results, write_results
 from voiceface.evaluation.scoring import score_embeddings
-from voiceface.words import expand
+from voiceface.training.arguments import expand
 
 TESTS = Path(__file__).parents[1]
 

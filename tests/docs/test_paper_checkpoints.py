@@ -16,7 +16,7 @@ from torch import nn
 
 from voiceface.__main__ import build_parser
 from voiceface.methods.recipes import list_recipes, merged
-from voiceface.words import constructor, expand, source_of, split_words
+from voiceface.training.arguments import constructor, expand, source_of, split_words
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "paper-checkpoints.md").read_text()

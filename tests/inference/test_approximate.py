@@ -12,8 +12,9 @@ import torch
 from inference_support import make, words, write_face, write_voice
 
 from voiceface.utils.errors import UserError
-from voiceface.inference import approximate, commands
-from voiceface.inference.approximate import build, read
+from voiceface.inference import commands
+from voiceface.inference import faiss_index as approximate
+from voiceface.inference.faiss_index import build, read
 from voiceface.inference.gallery import Index, build_index
 from voiceface.inference.media import files_below
 from voiceface.inference.search import nearest_points, unit

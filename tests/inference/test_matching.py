@@ -12,7 +12,7 @@ import torch
 from inference_support import make, picture, wave, write_face, write_voice
 
 from voiceface.utils.errors import UserError
-from voiceface.inference.matching import match_csv
+from voiceface.inference.match_csv import match_csv
 from voiceface.inference.media import Kind
 from voiceface.inference.model import Model
 

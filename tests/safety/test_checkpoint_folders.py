@@ -14,7 +14,7 @@ from safetensors.torch import save as as_safetensors
 from safety_support import canary, lying_headers, nested, nothing_ran, payload, refused, watched
 
 import voiceface
-import voiceface.fit  # before the watch: what it imports makes folders of its own
+import voiceface.training.fit  # before the watch: what it imports makes folders of its own
 from voiceface.compare.reading import find_results
 from voiceface.checkpoints.wheel import pack, write_source
 from voiceface.checkpoints.weights import load_checkpoint, load_into, read_training

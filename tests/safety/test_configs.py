@@ -6,7 +6,7 @@ import pytest
 import torch
 from safety_support import Evil, nested, nothing_ran, payload, refused, watched
 
-import voiceface.fit  # noqa: F401  # before the watch: what it imports makes folders of its own
+import voiceface.training.fit  # noqa: F401  # before the watch: what it imports makes folders of its own
 from voiceface.__main__ import main
 from voiceface.checkpoints.convert import convert
 from voiceface.methods.trinet import TriNet

@@ -10,7 +10,7 @@ from checkpoint_support import save
 from safety_support import canary, nothing_ran, payload, refused, watched
 
 import voiceface
-import voiceface.fit  # before the watch: what it imports makes folders of its own
+import voiceface.training.fit  # before the watch: what it imports makes folders of its own
 from voiceface.__main__ import main
 from voiceface.checkpoints.find import find_checkpoint
 from voiceface.compare.reading import installed_results

@@ -16,7 +16,7 @@ from voiceface.utils.errors import UserError
 from voiceface.listing import Parameters, read_paper
 from voiceface.methods.recipes import METHODS, list_methods, list_recipes, merged, title
 from voiceface.evaluation.results import read_results
-from voiceface.words import constructor
+from voiceface.training.arguments import constructor
 
 if TYPE_CHECKING:
     from voiceface.methods.base import Method

@@ -52,7 +52,7 @@ def save_checkpoint(
         data: What it was trained on: corpus name, hash, split.
         identities: Who it was trained on (`voiceface.data.corpus.leaks.person_names`), so that a test on them is recognised;
             None: not known.
-        training: What the training took (`voiceface.watch.Watch.summary`); None: not known.
+        training: What the training took (`voiceface.training.monitor.Watch.summary`); None: not known.
         calibration: From `voiceface.evaluation.calibration.fit_calibration`; None: not known.
         dtype: float32, or float16 for half the bytes; `load_checkpoint` gives float32 either way.
         name: Under which it is installed, of a-z, 0-9 and `._-`; empty: recipe and corpus.

@@ -4,7 +4,7 @@ import argparse
 
 from voiceface.parser import Parser, add_command, add_path, given
 from voiceface.methods.recipes import list_recipes
-from voiceface.words import ENCODERS
+from voiceface.training.arguments import ENCODERS
 
 FORMATS = {"table": "txt", "md": "md", "latex": "tex", "csv": "csv", "json": "json", "html": "html", "svg": "svg"}
 STUDIES = ("trinet-ablation", "trinet-confidence", "kim-strata", "kim-models", "drl-ablation", "joint")

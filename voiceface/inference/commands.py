@@ -48,7 +48,7 @@ def run_match(options: Namespace) -> int:
         source, out = Path(options.csv), Path(options.out)
         _check_csv(source, out)
         model = _model(options)
-        from voiceface.inference.matching import match_csv
+        from voiceface.inference.match_csv import match_csv
 
         count, failed = match_csv(model, source, out, not options.asis, options.margin)
         print(f"{out}: {count} rows" + (f", {failed} with an error" if failed else ""))

@@ -16,7 +16,7 @@ from torch import Tensor
 from voiceface.evaluation.embedding_files import read_matrix
 from voiceface.utils.errors import UserError
 from voiceface.utils.files import atomic, check_writable, write_atomic
-from voiceface.inference import approximate
+from voiceface.inference import faiss_index as approximate
 from voiceface.inference.media import Kind
 from voiceface.inference.model import Model
 from voiceface.inference.search import Found, check_top, nearest, stacked, unit

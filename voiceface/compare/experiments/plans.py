@@ -18,7 +18,7 @@ from voiceface.utils.errors import UserError
 from voiceface.utils.files import write_for_user
 from voiceface.methods.recipes import merged
 from voiceface.evaluation.results import read_effects, read_results
-from voiceface.words import expand
+from voiceface.training.arguments import expand
 
 SCHEMA = 1
 # Words of `voiceface fit` that are the comparison's own, and how it is asked for them; None: not at all.

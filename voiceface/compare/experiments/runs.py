@@ -15,7 +15,7 @@ from types import FrameType
 
 from voiceface.compare.experiments.plans import Plan, Run, alike, check, finished, keep, remarks, result_path
 from voiceface.utils.errors import UserError
-from voiceface.launch import PARENT, started_by
+from voiceface.training.launch import PARENT, started_by
 from voiceface.utils.progress import TERMINAL, terminal
 from voiceface.methods.recipes import list_recipes, nearest
 

@@ -20,7 +20,7 @@ from voiceface.compare.table import Column, columns_of
 from voiceface.utils.errors import UserError
 from voiceface.encoders.pretrained.header import Pretrained, read_header
 from voiceface.methods.recipes import merged, nearest
-from voiceface.words import constructor, expand, source_of, split_words
+from voiceface.training.arguments import constructor, expand, source_of, split_words
 
 FOLDER = Path(__file__).parent / "studies"
 

@@ -14,7 +14,7 @@ from voiceface.compare.experiments.study_scores import Record, Scored, read_scor
 from voiceface.compare.table import EMPTY, Cell, Column, Comparison, Group, Row
 from voiceface.utils.errors import UserError
 from voiceface.scores.probes import is_chance
-from voiceface.words import expand
+from voiceface.training.arguments import expand
 
 INSTEAD = {
     "whole_split": "not the paper's gallery but the whole split; compare with chance, not with the paper",

@@ -17,30 +17,30 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
-from voiceface.bar import RunBar
-from voiceface.batchnorm import BatchNormSync
+from voiceface.training.progress_bar import RunBar
+from voiceface.training.sync_batchnorm import BatchNormSync
 from voiceface.evaluation.calibration import fit_calibration
 from voiceface.data.corpus.leaks import identities_of
 from voiceface.data.module import VoxVGGDataModule
 from voiceface.utils.errors import UserError
 from voiceface.evaluation.callback import CrossModalMetrics
-from voiceface.few_people import fewer_people
-from voiceface.launch import end_with_launcher, need_folder
-from voiceface.loggers import run_loggers
+from voiceface.training.few_people import fewer_people
+from voiceface.training.launch import end_with_launcher, need_folder
+from voiceface.training.loggers import run_loggers
 from voiceface.methods.base import Method
-from voiceface.non_finite import NonFinite
-from voiceface.picture import picture
-from voiceface.preemption import Preemption
+from voiceface.training.non_finite import NonFinite
+from voiceface.training.embedding_plot import picture
+from voiceface.training.preemption import Preemption
 from voiceface.methods.recipes import twin
 from voiceface.evaluation.tables import print_table
 from voiceface.evaluation.results import write_results
-from voiceface.run_folder import LAUNCHED, leave_nothing, let_go, resume_from, run_folder
-from voiceface.saving import LastCheckpoint
-from voiceface.settings import of_training, settings
-from voiceface.speed import check_precision, compile_encoders, keep_channels_last
-from voiceface.watch import Watch
+from voiceface.training.run_folder import LAUNCHED, leave_nothing, let_go, resume_from, run_folder
+from voiceface.training.checkpointing import LastCheckpoint
+from voiceface.training.resume import of_training, settings
+from voiceface.training.acceleration import check_precision, compile_encoders, keep_channels_last
+from voiceface.training.monitor import Watch
 from voiceface.checkpoints.weights import add_results, save_checkpoint
-from voiceface.words import expand
+from voiceface.training.arguments import expand
 
 MONITOR = "val/accuracy"
 
@@ -50,7 +50,7 @@ class FitCLI(LightningCLI):
 
     Args:
         args: Words for LightningCLI.
-        chosen: What the short words chose, from `voiceface.words.expand`.
+        chosen: What the short words chose, from `voiceface.training.arguments.expand`.
     """
 
     def __init__(self, args: Sequence[str], chosen: dict[str, str]) -> None:

@@ -17,7 +17,7 @@ import torch.distributed as dist
 from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 
 from voiceface.utils.errors import UserError
-from voiceface.launch import LAUNCHER
+from voiceface.training.launch import LAUNCHER
 
 STATUS = 128 + signal.SIGTERM  # what a shell says of a process that SIGTERM ended
 PATIENCE = 5.0  # seconds that processes of a run that ends have for ending

@@ -13,8 +13,8 @@ from pytorch_lightning.trainer.states import TrainerFn
 
 from voiceface.utils.errors import UserError
 from voiceface.utils.files import atomic
-from voiceface.preemption import Preemption
-from voiceface.settings import refuse_other
+from voiceface.training.preemption import Preemption
+from voiceface.training.resume import refuse_other
 
 
 class DurableCheckpointIO(TorchCheckpointIO):
@@ -69,7 +69,7 @@ class LastCheckpoint(Checkpoint):
         path: The file.
         every: Steps between two writes.
         preemption: Knows when the run was told to end.
-        settings: Options that a resumed run must have in common with this one (`voiceface.settings`).
+        settings: Options that a resumed run must have in common with this one (`voiceface.training.resume`).
     """
 
     def __init__(self, path: Path, every: int, preemption: Preemption, settings: Mapping[str, Any]) -> None:

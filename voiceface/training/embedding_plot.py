@@ -10,7 +10,7 @@ import numpy as np
 import pytorch_lightning as pl
 
 from voiceface.utils.files import write_atomic
-from voiceface.loggers import Guarded
+from voiceface.training.loggers import Guarded
 from voiceface.methods.base import Method
 from voiceface.evaluation.metric import Clips, CrossModalScores
 from voiceface.scores.similarity import directions

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from voiceface.utils.errors import UserError
-from voiceface.feature_words import features_fit, features_of, widths
+from voiceface.training.feature_words import features_fit, features_of, widths
 from voiceface.encoders.pretrained.header import Pretrained, read_header
 from voiceface.methods.recipes import FOLDER, METHODS, list_recipes, nearest, recipe_files
 

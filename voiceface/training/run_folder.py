@@ -64,7 +64,7 @@ def run_folder(chosen: dict[str, str], resumed: str | None) -> Path:
     """`--out`, or the next free `runs/RECIPE`; held until `let_go`. All processes of a run use the same.
 
     Args:
-        chosen: From `voiceface.words.expand`.
+        chosen: From `voiceface.training.arguments.expand`.
         resumed: File to go on from, or `last`.
 
     Raises:
