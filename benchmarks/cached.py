@@ -25,12 +25,12 @@ from machine import describe
 from safetensors.torch import save_file
 
 from voiceface.data.module import VoxVGGDataModule
+from voiceface.data.prepare.synthetic import prepare_synthetic
 from voiceface.data.synthetic import SyntheticOptions
 from voiceface.encoders import voice_encoder
-from voiceface.training.fit import keep_memory, quiet
-from voiceface.methods.trinet import TriNet
-from voiceface.data.prepare.synthetic import prepare_synthetic
 from voiceface.methods.recipes import merged
+from voiceface.methods.trinet import TriNet
+from voiceface.training.fit import keep_memory, quiet
 
 VOICE = "voice_thin_resnet34"
 SMALL, PAPER = "face_small", "face_lresnet50_ir"

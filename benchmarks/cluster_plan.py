@@ -84,10 +84,10 @@ def write_corpus(root: Path, way: str) -> int:
 
 def start(root: str, role: str) -> dict[str, Any]:
     """Do in this process what a rank or a worker does before its first batch."""
-    from voiceface.data.stream.order import epoch_plan
-    from voiceface.data.stream.sampling import Sampling
     from voiceface.data.corpus.shards import Corpus
     from voiceface.data.stream.batches import TrainingBatches
+    from voiceface.data.stream.order import epoch_plan
+    from voiceface.data.stream.sampling import Sampling
 
     given = sys.stdin.buffer.read() if role == "worker" else b""
     before, begin = memory(), time.perf_counter()

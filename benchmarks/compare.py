@@ -27,8 +27,8 @@ PARTS = """
 import sys, time
 begin = time.perf_counter()
 from pathlib import Path
-import voiceface.__main__
-from voiceface.compare.command import run_compare
+import voiceface.cli
+from voiceface.cli.compare_command import run_compare
 from voiceface.compare.grouping import compare_results
 from voiceface.compare.reading import find_results
 from voiceface.compare.render.terminal import print_leaderboard

@@ -21,10 +21,10 @@ from machine import describe
 from PIL import Image
 
 from voiceface.data.corpus.bundles import JPEG_QUALITY, encode_jpeg
-from voiceface.data.synthetic import SyntheticOptions, person
-from voiceface.data.synthetic.face import face_clip
 from voiceface.data.prepare.media.detector import shared_detector
 from voiceface.data.prepare.media.faces import Face, FaceOptions, read_faces
+from voiceface.data.synthetic import SyntheticOptions, person
+from voiceface.data.synthetic.face import face_clip
 
 REPEATS = 5
 AT_ONCE = 16

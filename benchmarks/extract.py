@@ -24,14 +24,14 @@ from safetensors.torch import save_file
 
 from voiceface.data.builtin import builtin_corpus
 from voiceface.data.corpus.clips import cut_face, cut_voice
-from voiceface.data.module import VoxVGGDataModule
 from voiceface.data.corpus.shards import SPLITS, Corpus
-from voiceface.encoders import face_encoder, voice_encoder
 from voiceface.data.features.extract import extract
-from voiceface.training.fit import quiet
+from voiceface.data.module import VoxVGGDataModule
+from voiceface.encoders import face_encoder, voice_encoder
 from voiceface.encoders.frozen import Frozen, of_weights
-from voiceface.methods.trinet import TriNet
 from voiceface.methods.recipes import merged
+from voiceface.methods.trinet import TriNet
+from voiceface.training.fit import quiet
 
 
 class Clock(pl.Callback):

@@ -39,8 +39,8 @@ from gpu_data import make_corpus
 from gpu_step import MODES, Mode, Recipe, quiet
 from machine import describe
 
-from voiceface.utils.files import write_atomic
 from voiceface.methods.recipes import list_recipes, merged
+from voiceface.utils.files import write_atomic
 
 # Peak of matrix products in 1e12 FLOP per second without sparsity, TF32 and bf16 (NVIDIA's data sheets).
 PEAKS = {

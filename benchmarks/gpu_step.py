@@ -20,9 +20,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from voiceface.data.module import VoxVGGDataModule
 from voiceface.methods.base import Method
-from voiceface.training.non_finite import NonFinite
 from voiceface.methods.recipes import merged
 from voiceface.training.acceleration import compile_encoders, keep_channels_last
+from voiceface.training.non_finite import NonFinite
 
 BATCHES = 4  # different ones in memory
 WARM_UP, WINDOWS = 3, 5

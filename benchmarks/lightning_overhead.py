@@ -33,10 +33,10 @@ from machine import describe
 from torch import Tensor, nn
 
 from voiceface.data.module import VoxVGGDataModule
-from voiceface.training.fit import FitCLI, keep_memory, quiet
 from voiceface.methods.base import Method
-from voiceface.training.run_folder import let_go
 from voiceface.training.arguments import expand
+from voiceface.training.fit import FitCLI, keep_memory, quiet
+from voiceface.training.run_folder import let_go
 
 REPEATS, FIRST = 5, 10
 Moment = tuple[float, float]

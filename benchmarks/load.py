@@ -37,8 +37,8 @@ print(*seconds)
 
 def demo_checkpoint(folder: Path) -> Path:
     """A checkpoint of TriNet's demo networks, with random weights."""
-    from voiceface.methods.trinet import TriNet
     from voiceface.checkpoints.weights import save_checkpoint
+    from voiceface.methods.trinet import TriNet
 
     method = TriNet("face_small", "voice_small", freeze_voice=False).eval()
     save_checkpoint(method, folder, "trinet", {"corpus": "none", "version": "0", "split": "train"})

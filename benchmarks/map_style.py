@@ -31,11 +31,11 @@ from machine import describe
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
-from voiceface.__main__ import main as voiceface
+from voiceface.cli import main as voiceface
 from voiceface.data.builtin import builtin_corpus
 from voiceface.data.corpus.clips import cut_face, cut_voice
-from voiceface.data.module import VoxVGGDataModule
 from voiceface.data.corpus.shards import Corpus
+from voiceface.data.module import VoxVGGDataModule
 from voiceface.training.fit import keep_memory
 
 PEOPLE, CLIPS, BATCH, RUNS = 30, 8, 64, 5

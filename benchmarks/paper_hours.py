@@ -33,9 +33,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 from torch.utils.flop_counter import FlopCounterMode
 
-from voiceface.utils.files import write_atomic
-from voiceface.training.fit import keep_memory
 from voiceface.methods.recipes import list_recipes, merged
+from voiceface.training.fit import keep_memory
+from voiceface.utils.files import write_atomic
 
 RESULT = Path(__file__).parent / "results" / "paper_hours.json"
 PAGE = Path(__file__).parents[1] / "docs" / "paper-checkpoints.md"

@@ -14,11 +14,11 @@ import torch
 import yaml
 
 from voiceface.checkpoints.card import UNVERIFIED, Fact, count, read_facts
-from voiceface.utils.errors import UserError
-from voiceface.listing import PARAMETERS, paper_of, recipes_of
+from voiceface.cli.listing import PARAMETERS, paper_of, recipes_of
 from voiceface.methods.base import Method
 from voiceface.methods.recipes import FOLDER, list_methods, list_recipes, recipe_files, title
 from voiceface.training.arguments import constructor, source_of
+from voiceface.utils.errors import UserError
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "recipes.md"

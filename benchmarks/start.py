@@ -23,7 +23,7 @@ MATCH = ["match", CHECKPOINT, *(f"docs/example/{name}" for name in ("voice.flac"
 WITHOUT = (
     "import contextlib, sys; from voiceface.inference import light_start\n"
     "light_start.without_extras_of_torchmetrics = contextlib.nullcontext\n"
-    "from voiceface.__main__ import main; sys.exit(main(sys.argv[1:]))"
+    "from voiceface.cli import main; sys.exit(main(sys.argv[1:]))"
 )
 COMMANDS = {
     "match": ["-m", "voiceface", *MATCH],

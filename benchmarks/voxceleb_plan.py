@@ -27,8 +27,7 @@ TREES = ("voxceleb1", "voxceleb2", "vggface1", "vggface2")
 
 def plan_once(folder: Path) -> dict[str, Any]:
     """Plan in this process."""
-    from voiceface.data.prepare.voxceleb import VoxCelebOptions
-    from voiceface.data.prepare.voxceleb import plan
+    from voiceface.data.prepare.voxceleb import VoxCelebOptions, plan
 
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     start = time.perf_counter()

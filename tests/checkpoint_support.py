@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 
-from voiceface.methods.trinet import TriNet
-from voiceface.evaluation.results import write_results
 from voiceface.checkpoints.weights import save_checkpoint
+from voiceface.evaluation.results import write_results
+from voiceface.methods.trinet import TriNet
 
 SYNTHETIC = {"corpus": "synthetic", "version": "abc", "split": "train"}
 

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
-from voiceface.training.sync_batchnorm import GatheredBatchNorm
-from voiceface.utils.distributed import gather
 from voiceface.methods.base import Method
 from voiceface.methods.dimnet import UNKNOWN
+from voiceface.training.sync_batchnorm import GatheredBatchNorm
+from voiceface.utils.distributed import gather
 
 LAYERS: dict[str, tuple[Callable[[], _BatchNorm], tuple[int, ...]]] = {
     "rows": (lambda: nn.BatchNorm1d(3), (3,)),

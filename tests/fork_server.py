@@ -1,6 +1,6 @@
 """Runs `voiceface` commands in forks of one process that has imported everything: a command costs no import of torch.
 
-A fork runs `voiceface.__main__.main` with the words, environment and folder that it is given, or a function of a test's
+A fork runs `voiceface.cli.main` with the words, environment and folder that it is given, or a function of a test's
 module. What a user's own process does beside that (`python -m voiceface`, the launch of further processes) needs
 `tests_support.voiceface(fresh=True)`.
 """
@@ -102,9 +102,6 @@ def serve() -> None:
     """Fork for each line of jobs, and answer with an exit status."""
     import signal
 
-    import voiceface.training.fit
-    import voiceface.inference.commands  # noqa: F401
-
     for name in LATE:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
@@ -131,7 +128,7 @@ def serve() -> None:
 
 def _run(job: dict[str, Any]) -> NoReturn:
     """Run in this process, which ends with it."""
-    import voiceface.__main__ as front
+    import voiceface.cli as front
 
     for descriptor, file in ((0, os.devnull), (1, job["out"]), (2, job["error"])):
         mode = os.O_RDONLY if descriptor == 0 else os.O_WRONLY | os.O_CREAT | os.O_APPEND

@@ -10,7 +10,8 @@ import torch
 from PIL import Image
 
 import voiceface
-from voiceface.__main__ import build_parser
+from voiceface.checkpoints.weights import save_checkpoint
+from voiceface.cli import build_parser
 from voiceface.data.synthetic import SyntheticOptions, person
 from voiceface.data.synthetic.face import face_clip
 from voiceface.inference.model import Model
@@ -18,7 +19,6 @@ from voiceface.methods.base import Method
 from voiceface.methods.kim import Kim
 from voiceface.methods.svhf import SVHF
 from voiceface.methods.trinet import TriNet
-from voiceface.checkpoints.weights import save_checkpoint
 
 SMALL: dict[str, Any] = {"face_encoder": "face_small", "voice_encoder": "voice_small"}
 DATA = {"corpus": "synthetic", "version": "abc", "split": "train"}

@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from voiceface.checkpoints.config import FIRST
-from voiceface.utils.errors import UserError
-from voiceface.methods.trinet import TriNet
-from voiceface.evaluation.results import read_effects, read_results, seal, write_results
-from voiceface.scores import score
 from voiceface.checkpoints.weights import add_results, halve, load_checkpoint, read_config, save_checkpoint
+from voiceface.evaluation.results import read_effects, read_results, seal, write_results
+from voiceface.methods.trinet import TriNet
+from voiceface.scores import score
+from voiceface.utils.errors import UserError
 
 DATA = {"corpus": "synthetic", "version": "abc", "split": "train"}
 CALIBRATION = {way: {"slope": 2.0, "intercept": 0.0, "error": None} for way in ("v2f", "f2v")}

@@ -11,9 +11,9 @@ import pytest
 
 from voiceface.evaluation.analysis import analyze, print_analysis
 from voiceface.evaluation.embeddings import Embeddings
-from voiceface.utils.errors import UserError
 from voiceface.evaluation.results import RECORD
 from voiceface.scores.probes import is_chance
+from voiceface.utils.errors import UserError
 
 TABLE = {
     f"p{i:02}": {
@@ -194,6 +194,7 @@ def test_what_cannot_be_analysed_is_refused_and_nothing_is_written(tmp_path, emb
 
 
 def test_importing_it_is_light():
-    code = "import sys, voiceface.evaluation.analysis; print([m for m in ('torch', 'matplotlib', 'sklearn') if m in sys.modules])"
+    light = "print([m for m in ('torch', 'matplotlib', 'sklearn') if m in sys.modules])"
+    code = f"import sys, voiceface.evaluation.analysis; {light}"
     found = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[1], capture_output=True, text=True)
     assert found.stdout.strip() == "[]", found.stderr

@@ -11,18 +11,18 @@ import torch
 import yaml
 from torch import Tensor
 
+from voiceface.checkpoints.build import config_of
 from voiceface.checkpoints.card import UNVERIFIED, card_of, count, read_facts
 from voiceface.checkpoints.card import card as card_from
-from voiceface.checkpoints.build import config_of
-from voiceface.utils.errors import UserError
+from voiceface.checkpoints.weights import save_checkpoint
+from voiceface.evaluation.results import read_results, seal
 from voiceface.methods.base import Method
 from voiceface.methods.dimnet import DIMNet
 from voiceface.methods.drl import DRL
+from voiceface.methods.recipes import list_recipes, merged, title
 from voiceface.methods.svhf import SVHF
 from voiceface.methods.trinet import TriNet
-from voiceface.methods.recipes import list_recipes, merged, title
-from voiceface.evaluation.results import read_results, seal
-from voiceface.checkpoints.weights import save_checkpoint
+from voiceface.utils.errors import UserError
 
 SMALL = {"face_encoder": "face_small", "voice_encoder": "voice_small"}
 GOLDEN = Path(__file__).parent / "golden" / "results"

@@ -13,10 +13,10 @@ from checkpoint_support import change_config, save
 from rich.console import Console
 
 from voiceface.checkpoints.find import Installed, canonical, find_checkpoint, list_checkpoints
-from voiceface.utils.errors import UserError
-from voiceface.listing import print_list
-from voiceface.checkpoints.wheel import pack
 from voiceface.checkpoints.weights import load_checkpoint
+from voiceface.checkpoints.wheel import pack
+from voiceface.cli.listing import print_list
+from voiceface.utils.errors import UserError
 
 
 @pytest.fixture(scope="module")

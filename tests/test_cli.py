@@ -10,9 +10,9 @@ import pytest
 from safetensors.numpy import save_file
 from tests_support import voiceface
 
-from voiceface.utils.errors import UserError
 from voiceface.methods.recipes import list_recipes
 from voiceface.training.arguments import expand
+from voiceface.utils.errors import UserError
 
 LIGHT = [
     ["--help"],
@@ -31,7 +31,7 @@ for words in eval(sys.argv[1]):
     if os.fork():
         os.wait()
         continue
-    from voiceface.__main__ import main
+    from voiceface.cli import main
     try:
         main(words)
     except SystemExit:
@@ -67,7 +67,7 @@ def test_mistakes_are_answered_without_importing_torch(tmp_path: Path):
         "push nosuch owner/name",
     )
     program = (
-        f"import sys; from voiceface.__main__ import main\nfound = [main(words.split()) for words in {mistakes!r}]\n"
+        f"import sys; from voiceface.cli import main\nfound = [main(words.split()) for words in {mistakes!r}]\n"
         "print(found, {'torch', 'pytorch_lightning', 'numba', 'timm', 'matplotlib', 'pyarrow'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=tmp_path)

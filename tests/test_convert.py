@@ -10,10 +10,10 @@ import torch
 from recipe_support import Fixed, build, eight_people, met, trainer
 from safetensors.torch import load_file
 
-from voiceface.__main__ import main
 from voiceface.checkpoints.convert import convert
-from voiceface.utils.errors import UserError
 from voiceface.checkpoints.weights import load_checkpoint, read_config
+from voiceface.cli import main
+from voiceface.utils.errors import UserError
 
 
 @pytest.fixture(scope="module")

@@ -15,9 +15,9 @@ from killer import Runs
 from recipe_support import eight_people, met
 from tests_support import in_processes, server, voiceface
 
-from voiceface.training.launch import started_by
-from voiceface.methods.base import Method
 from voiceface.evaluation.results import read_results
+from voiceface.methods.base import Method
+from voiceface.training.launch import started_by
 
 STEPS = 50
 
@@ -204,7 +204,9 @@ def test_a_process_that_dies_takes_the_others_with_it(corpus: Path, tmp_path: Pa
 
 def test_a_process_ends_with_the_one_that_started_it():
     """Also where that is dead before the other looks."""
-    call = "import os, subprocess, sys, time, voiceface.training.launch; voiceface.training.launch.end_with_launcher(0.1); "
+    call = (
+        "import os, subprocess, sys, time; from voiceface.training.launch import end_with_launcher as end; end(0.1); "
+    )
     waiting = call + "time.sleep(30); print('outlived')"
     starting = call + f"os.environ['LOCAL_RANK'] = '1'; subprocess.Popen([sys.executable, '-c', {waiting!r}])"
     without = {name: value for name, value in os.environ.items() if name not in ("RANK", "LOCAL_RANK")}

@@ -7,13 +7,13 @@ import pytorch_lightning as pl
 import torch
 from tests_support import in_processes
 
-from voiceface.data.module import VoxVGGDataModule
 from voiceface.data.corpus.shards import Corpus
-from voiceface.utils.errors import UserError
+from voiceface.data.module import VoxVGGDataModule
 from voiceface.evaluation.callback import CrossModalMetrics
-from voiceface.methods.base import Method
-from voiceface.evaluation.tables import print_table
 from voiceface.evaluation.results import RECORD, data_hash, read_results, write_results
+from voiceface.evaluation.tables import print_table
+from voiceface.methods.base import Method
+from voiceface.utils.errors import UserError
 
 
 class Known(Method):

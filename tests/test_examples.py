@@ -15,10 +15,10 @@ from tests_support import examples
 
 from voiceface.compare.table import Group
 from voiceface.data.corpus.shards import Corpus
+from voiceface.data.prepare.synthetic import prepare_synthetic
 from voiceface.data.synthetic import SyntheticOptions
 from voiceface.evaluation.embeddings import Embeddings
 from voiceface.evaluation.examples import embedding_rows, embeddings_picture, faces_of, matrix_rows, ranked_examples
-from voiceface.data.prepare.synthetic import prepare_synthetic
 from voiceface.evaluation.scoring import score_embeddings
 
 FAST = settings(max_examples=examples(25), deadline=None)

@@ -13,16 +13,16 @@ import torch
 from packaging.version import Version
 from torch import Tensor
 
-from voiceface.__main__ import build_parser
-from voiceface.checkpoint_commands import run_export
-from voiceface.encoders.voice_small import VoiceSmall
-from voiceface.utils.errors import UserError
 from voiceface.checkpoints.export import METADATA, to_bytes
+from voiceface.checkpoints.weights import load_checkpoint, read_config, save_checkpoint
+from voiceface.cli import build_parser
+from voiceface.cli.checkpoint_commands import run_export
+from voiceface.encoders.voice_small import VoiceSmall
 from voiceface.methods.base import Method
 from voiceface.methods.pins import PINs
 from voiceface.methods.svhf import SVHF
 from voiceface.methods.trinet import TriNet
-from voiceface.checkpoints.weights import load_checkpoint, read_config, save_checkpoint
+from voiceface.utils.errors import UserError
 
 exports_voice_small = pytest.mark.skipif(
     Version(torch.__version__) < Version("2.9"), reason="torch 2.8 refuses voice_small's lengths (docs/export.md)"

@@ -13,11 +13,11 @@ import torch
 from killer import SLURM, Runs, differences, state_of
 from tests_support import server, tone_corpus
 
-from voiceface.utils.errors import UserError
-from voiceface.utils.files import write_atomic
-from voiceface.training.run_folder import drop_rows, first_process, leave_nothing, let_go, resume_from, run_folder
 from voiceface.training.checkpointing import DurableCheckpointIO
 from voiceface.training.resume import FIXED, refuse_other, settings
+from voiceface.training.run_folder import drop_rows, first_process, leave_nothing, let_go, resume_from, run_folder
+from voiceface.utils.errors import UserError
+from voiceface.utils.files import write_atomic
 
 sys.path.append(str(Path(__file__).parents[1] / "benchmarks"))
 from faults import SHORT, run_cells

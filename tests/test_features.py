@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests_support import examples
 
-from voiceface.utils.errors import UserError
 from voiceface.encoders.audio import (
     append_reversed,
     log_mel,
@@ -20,6 +19,7 @@ from voiceface.encoders.audio import (
     resample,
     zero_beyond,
 )
+from voiceface.utils.errors import UserError
 
 Array = npt.NDArray[np.float64]
 Feature = Callable[..., tuple[torch.Tensor, torch.Tensor | None]]

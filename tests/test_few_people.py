@@ -6,9 +6,9 @@ import pytest
 import yaml
 from tests_support import Counts, tone_corpus, voiceface
 
-from voiceface.training.few_people import processes
-from voiceface.methods.recipes import FOLDER
 from voiceface.evaluation.results import read_results
+from voiceface.methods.recipes import FOLDER
+from voiceface.training.few_people import processes
 
 FIT = ["fit", "--model", "trinet", "--data.workers", 0, "--trainer.max_steps", 3, "--trainer.accelerator", "cpu"]
 

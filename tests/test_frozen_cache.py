@@ -15,20 +15,20 @@ from recipe_support import Losses
 from safetensors.torch import load_file, save_file
 from tests_support import in_processes, tone_corpus, voiceface
 
-from voiceface.data.features import cache as frozen_cache
+from voiceface.checkpoints.weights import load_checkpoint
 from voiceface.data.corpus.bundles import seeded
 from voiceface.data.corpus.clips import cut_face, cut_voice
-from voiceface.data.stream.cached_rows import FeatureRows, chunk_path, is_whole, write_chunk
-from voiceface.data.module import VoxVGGDataModule
 from voiceface.data.corpus.shards import Corpus
-from voiceface.encoders import face_encoder, voice_encoder
-from voiceface.utils.errors import UserError
-from voiceface.evaluation.callback import CrossModalMetrics
+from voiceface.data.features import cache as frozen_cache
 from voiceface.data.features.extract import extract
+from voiceface.data.module import VoxVGGDataModule
+from voiceface.data.stream.cached_rows import FeatureRows, chunk_path, is_whole, write_chunk
+from voiceface.encoders import face_encoder, voice_encoder
 from voiceface.encoders.frozen import of_weights
-from voiceface.methods.trinet import TriNet
+from voiceface.evaluation.callback import CrossModalMetrics
 from voiceface.evaluation.results import read_results
-from voiceface.checkpoints.weights import load_checkpoint
+from voiceface.methods.trinet import TriNet
+from voiceface.utils.errors import UserError
 
 STEPS = 10
 ONE = pytest.mark.slow(reason="four trainings; the quick one caches both networks")

@@ -10,12 +10,12 @@ import torch
 from checkpoint_support import save
 from hub_server import Hub
 
-from voiceface.__main__ import main
 from voiceface.checkpoints.find import find_checkpoint
-from voiceface.utils.errors import UserError
 from voiceface.checkpoints.hub import push
-from voiceface.checkpoints.wheel import write_source
 from voiceface.checkpoints.weights import load_checkpoint
+from voiceface.checkpoints.wheel import write_source
+from voiceface.cli import main
+from voiceface.utils.errors import UserError
 
 constants = pytest.importorskip("huggingface_hub.constants")
 

@@ -19,16 +19,16 @@ from safetensors.torch import load_file, save_file
 from tests_support import voiceface
 from torch.nn import functional as F
 
-from voiceface.__main__ import main
+from voiceface.checkpoints.weights import load_into, misfit
+from voiceface.cli import main
 from voiceface.encoders import face_encoder, list_encoders, voice_encoder
-from voiceface.utils.errors import UserError
 from voiceface.encoders.pretrained import list_importers
-from voiceface.encoders.pretrained.formats import read_tensors
 from voiceface.encoders.pretrained.convert import _compare, convert, import_weights
 from voiceface.encoders.pretrained.face_vgg16 import LAYOUTS as VGG16_LAYOUTS
+from voiceface.encoders.pretrained.formats import read_tensors
 from voiceface.encoders.pretrained.header import read_header
 from voiceface.encoders.pretrained.layout import build, hwio, layouts_of
-from voiceface.checkpoints.weights import load_into, misfit
+from voiceface.utils.errors import UserError
 
 CASES = {
     "facenet-pytorch": ("face_inception_resnet_v1", {}, public.facenet),

@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-import voiceface.listing as listing
-from voiceface.encoders import list_encoders
-from voiceface.listing import (
+import voiceface.cli.listing as listing
+from voiceface.cli.listing import (
     Paper,
     Parameters,
     paper_of,
@@ -21,6 +20,7 @@ from voiceface.listing import (
     short,
     shortened,
 )
+from voiceface.encoders import list_encoders
 from voiceface.methods.recipes import FOLDER, METHODS, list_methods, list_recipes
 
 COMMAND = "benchmarks/recipes_docs.py"

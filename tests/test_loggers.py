@@ -18,9 +18,9 @@ from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 from tests_support import voiceface
 from torch.utils.data import DataLoader
 
-from voiceface.utils.errors import UserError
-from voiceface.training.loggers import Guarded, RunLogger, run_loggers
 from voiceface.evaluation.results import read_results
+from voiceface.training.loggers import Guarded, RunLogger, run_loggers
+from voiceface.utils.errors import UserError
 
 installed = importlib.util.find_spec
 needs_tensorboard = pytest.mark.skipif(installed("tensorboard") is None, reason="tensorboard is not installed")

@@ -12,11 +12,11 @@ from recipe_support import DISTINCT, PEOPLE, Fixed, build, eight_people, losses,
 from safetensors.torch import load_file
 from torch import Tensor
 
+from voiceface.checkpoints.weights import load_checkpoint, save_checkpoint
 from voiceface.methods.base import Method
 from voiceface.methods.kim import Kim
-from voiceface.methods.trinet import TriNet
 from voiceface.methods.recipes import METHODS, list_methods, list_recipes
-from voiceface.checkpoints.weights import load_checkpoint, save_checkpoint
+from voiceface.methods.trinet import TriNet
 
 
 def embedded(method: Method, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:

@@ -8,8 +8,8 @@ import torch
 from recipe_support import build
 from torch import Tensor
 
-from voiceface.utils.errors import UserError
 from voiceface.methods.dimnet import DIMNet
+from voiceface.utils.errors import UserError
 
 PEOPLE = [
     {"gender": "m", "nationality": "Peru"},

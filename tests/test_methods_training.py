@@ -16,10 +16,10 @@ from recipe_support import DISTINCT, Fixed, Losses, build, eight_people, trainer
 from tests_support import tone_person
 
 from voiceface.data.module import VoxVGGDataModule
-from voiceface.utils.errors import UserError
-from voiceface.encoders.audio import spectrograms
 from voiceface.data.prepare.engine.build import CorpusOptions
 from voiceface.data.prepare.engine.build import build as build_corpus
+from voiceface.encoders.audio import spectrograms
+from voiceface.utils.errors import UserError
 
 GOLDEN = Path(__file__).parent / "golden"
 STEPS = 20

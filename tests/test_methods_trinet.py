@@ -7,9 +7,9 @@ import torch
 from recipe_support import Fixed, build, eight_people, losses, settings, trainer
 from safetensors.torch import save_file
 
-from voiceface.utils.errors import UserError
 from voiceface.methods.base import Method
 from voiceface.methods.trinet import TriNet, middle
+from voiceface.utils.errors import UserError
 
 
 def test_the_batch_gives_the_triplets_that_the_papers_counts_imply():

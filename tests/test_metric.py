@@ -12,9 +12,9 @@ import torch.distributed as dist
 from tests_support import in_processes
 from torchmetrics import MeanMetric, MetricCollection
 
-from voiceface.utils.errors import UserError
 from voiceface.evaluation.metric import CrossModalScores
 from voiceface.scores import score
+from voiceface.utils.errors import UserError
 
 PEOPLE, VOICES, FACES = 9, 40, 55
 NAMES = [f"id{chr(ord('z') - i)}" for i in range(PEOPLE)]  # numbers and names sort apart

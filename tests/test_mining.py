@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from scipy.stats import chisquare
 from tests_support import examples
 
-from voiceface.utils.errors import UserError
 from voiceface.methods.mining import curriculum_negatives, draw_galleries, draw_triplets, hardest_negatives
+from voiceface.utils.errors import UserError
 
 identities = st.lists(st.integers(0, 4), min_size=1, max_size=8)
 

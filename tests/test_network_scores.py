@@ -8,11 +8,11 @@ import torch
 from recipe_support import build
 from torch import Tensor, nn
 
-from voiceface.evaluation.callback import network_scores
-from voiceface.utils.errors import UserError
-from voiceface.methods.base import Method
+from voiceface.evaluation import network_scores
 from voiceface.evaluation.network_scores import network_records, similarity_matrix
+from voiceface.methods.base import Method
 from voiceface.scores import score
+from voiceface.utils.errors import UserError
 
 NAMES = np.array([f"p{i}" for i in range(12)], dtype=object)
 IDENTITIES = {name: {"gender": "mf"[i % 2]} for i, name in enumerate(NAMES)}

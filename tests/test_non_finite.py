@@ -14,9 +14,9 @@ from test_methods_training import same
 from tests_support import in_processes
 
 import voiceface.training.non_finite
-from voiceface.utils.errors import UserError
 from voiceface.methods.base import Method
 from voiceface.training.non_finite import MOST_IN_A_ROW, NonFinite
+from voiceface.utils.errors import UserError
 
 STEPS = 5
 

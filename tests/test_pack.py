@@ -15,10 +15,10 @@ from checkpoint_support import SYNTHETIC, save
 from hatchling.builders.wheel import WheelBuilder
 from packaging.metadata import Metadata
 
-from voiceface.__main__ import main
-from voiceface.utils.errors import UserError
 from voiceface.checkpoints.wheel import META, describe, pack, read_licence, write_source, write_zoo
+from voiceface.cli import main
 from voiceface.evaluation.results import seal
+from voiceface.utils.errors import UserError
 
 ROOT = Path(__file__).parents[1]
 

@@ -8,12 +8,12 @@ import pytest
 import torch
 from recipe_support import DISTINCT, Fixed, Losses, build, eight_people, met, trainer
 
+from voiceface.checkpoints.weights import load_checkpoint, save_checkpoint
 from voiceface.encoders import voice_encoder
-from voiceface.utils.errors import UserError
-from voiceface.training.fit import fit
 from voiceface.methods.base import Method
 from voiceface.training.acceleration import check_precision, compile_encoders, keep_channels_last
-from voiceface.checkpoints.weights import load_checkpoint, save_checkpoint
+from voiceface.training.fit import fit
+from voiceface.utils.errors import UserError
 
 CPU = torch.device("cpu")
 

@@ -8,10 +8,10 @@ import pytest
 import yaml
 from recipe_support import settings
 
-from voiceface.utils.errors import UserError
 from voiceface.methods.base import Method
 from voiceface.methods.recipes import FOLDER, list_methods, list_recipes, merged, nearest, recipe_files, title, twin
 from voiceface.training.arguments import source_of
+from voiceface.utils.errors import UserError
 
 
 def names(recipe: str, preset: str, encoders: str = "paper") -> list[str]:

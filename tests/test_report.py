@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from voiceface.evaluation.tables import results_table
 from voiceface.evaluation.cells import cell, percent, stratum_name
+from voiceface.evaluation.tables import results_table
 from voiceface.scores import score
 from voiceface.scores.galleries import gallery_records, missing_galleries
 from voiceface.scores.joint import joint_records

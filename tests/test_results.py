@@ -16,12 +16,20 @@ from sklearn.metrics import roc_auc_score, roc_curve
 from tests_support import examples
 
 from voiceface.compare.reading import find_results
-from voiceface.utils.errors import UserError
 from voiceface.evaluation.result_schema import DATA
-from voiceface.evaluation.results import environment, people_hash, read_effects, read_results, roc_curves, seal, write_results
+from voiceface.evaluation.results import (
+    environment,
+    people_hash,
+    read_effects,
+    read_results,
+    roc_curves,
+    seal,
+    write_results,
+)
 from voiceface.scores import score
 from voiceface.scores.confidence import difference_of, paired_difference, student_interval
 from voiceface.scores.records import Record
+from voiceface.utils.errors import UserError
 
 PEOPLE = 30
 OWNER = np.repeat(np.arange(PEOPLE), 2)

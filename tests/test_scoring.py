@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from tests_support import voiceface
 
-from voiceface.__main__ import main
+from voiceface.cli import main
 from voiceface.evaluation.embeddings import read_embeddings, read_identities
 from voiceface.evaluation.results import data_hash, read_results
 from voiceface.scores import score
@@ -95,9 +95,7 @@ def test_the_real_command_prints_the_table_and_writes_all_scores(here: Path):
 
 
 def test_scoring_needs_no_torch(here: Path):
-    program = (
-        "import sys; from voiceface.__main__ import main; main(['score', 'emb.npz']); print('torch' in sys.modules)"
-    )
+    program = "import sys; from voiceface.cli import main; main(['score', 'emb.npz']); print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], cwd=here, capture_output=True, text=True, check=True)
     assert done.stdout.endswith("False\n")
 
@@ -342,8 +340,8 @@ def test_random_embeddings_are_at_chance(here: Path):
 
 
 def test_embed_writes_what_score_and_test_agree_on(make_corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    from voiceface.methods.trinet import TriNet
     from voiceface.checkpoints.weights import save_checkpoint
+    from voiceface.methods.trinet import TriNet
 
     corpus = make_corpus([("train", 3, 3)] * 6 + [("val", 2, 2)] * 2 + [("test", 3, 3)] * 5)
     save_checkpoint(

@@ -11,12 +11,12 @@ import pytorch_lightning as pl
 import torch
 from recipe_support import build
 
-from voiceface.data.stream.loader import Loader
 from voiceface.data.module import VoxVGGDataModule
 from voiceface.data.stream.batches import TrainingBatches
-from voiceface.training.loggers import Guarded, RunLogger
+from voiceface.data.stream.loader import Loader
 from voiceface.evaluation.result_schema import DATA, MODEL, SCHEMA
 from voiceface.evaluation.results import read_results, write_results
+from voiceface.training.loggers import Guarded, RunLogger
 from voiceface.training.monitor import Watch, device_name, peak_gib
 
 PEOPLE, VOICES, FACES = 6, 2, 3

@@ -15,13 +15,13 @@ from safetensors.torch import load_file, save
 from voiceface import __version__
 from voiceface.checkpoints.card import card_of
 from voiceface.checkpoints.config import NAME, check_arguments, check_version, compatible, default_name
-from voiceface.utils.errors import UserError
+from voiceface.checkpoints.weights import halve, load_checkpoint, read_config, read_training, save_checkpoint
 from voiceface.methods.base import Method
 from voiceface.methods.drl import DRL
+from voiceface.methods.recipes import list_recipes
 from voiceface.methods.svhf import SVHF
 from voiceface.methods.trinet import TriNet
-from voiceface.methods.recipes import list_recipes
-from voiceface.checkpoints.weights import halve, load_checkpoint, read_config, read_training, save_checkpoint
+from voiceface.utils.errors import UserError
 
 SMALL = {"face_encoder": "face_small", "voice_encoder": "voice_small"}
 DATA = {"corpus": "synthetic", "version": "abc", "split": "train"}

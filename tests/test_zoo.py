@@ -13,13 +13,13 @@ import pytorch_lightning as pl
 
 from voiceface.checkpoints.card import card_of
 from voiceface.checkpoints.find import canonical, matching_scores
+from voiceface.checkpoints.weights import load_checkpoint, read_config
 from voiceface.data.module import VoxVGGDataModule
-from voiceface.data.synthetic import SyntheticOptions
-from voiceface.evaluation.callback import CrossModalMetrics
 from voiceface.data.prepare.engine.build import Summary, build
 from voiceface.data.prepare.synthetic import SyntheticJob, prepare_synthetic
+from voiceface.data.synthetic import SyntheticOptions
+from voiceface.evaluation.callback import CrossModalMetrics
 from voiceface.methods.recipes import list_recipes, twin
-from voiceface.checkpoints.weights import load_checkpoint, read_config
 
 ROOT = Path(__file__).parents[1]
 ZOO = ROOT / "zoo"

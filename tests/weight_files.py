@@ -1,4 +1,4 @@
-"""Weight files of the public layouts, written from a state dict of ours: the inverse of `voiceface.encoders.pretrained`."""
+"""Weight files of the public layouts, written from a state dict of ours: `voiceface.encoders.pretrained` inverted."""
 
 import pickle
 import re

@@ -27,8 +27,8 @@ def load(name: str | Path, device: str = "cpu") -> Model:
         device: `cpu`, `cuda`, `cuda:1`.
 
     Raises:
-        voiceface.utils.errors.UserError: There is none, it was damaged, or there is no such device; or an installed library
-            does not load, such as a torchaudio of another release than torch.
+        voiceface.utils.errors.UserError: There is none, it was damaged, or there is no such device; or an installed
+            library does not load, such as a torchaudio of another release than torch.
     """
     from voiceface.checkpoints.find import find_checkpoint
 

@@ -15,10 +15,10 @@ import sys
 from pathlib import Path
 
 from voiceface.checkpoints.find import matching_scores
-from voiceface.checkpoints.wheel import write_source, write_zoo
-from voiceface.methods.recipes import list_recipes, twin
-from voiceface.evaluation.results import read_results
 from voiceface.checkpoints.weights import add_results, halve, read_config
+from voiceface.checkpoints.wheel import write_source, write_zoo
+from voiceface.evaluation.results import read_results
+from voiceface.methods.recipes import list_recipes, twin
 
 ZOO = Path(__file__).parent
 

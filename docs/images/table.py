@@ -7,8 +7,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from voiceface.evaluation.tables import results_table
 from voiceface.evaluation.results import read_results
+from voiceface.evaluation.tables import results_table
 
 console = Console(record=True, width=112, file=StringIO())
 console.print(results_table(read_results(Path(sys.argv[1]))))

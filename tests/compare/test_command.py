@@ -12,11 +12,11 @@ import pytest
 from compare_support import result, write
 from tests_support import voiceface
 
-from voiceface.__main__ import main
+from voiceface.cli import main
+from voiceface.cli.compare_words import FORMATS, STUDIES
 from voiceface.compare.reading import reference_results
-from voiceface.compare.words import FORMATS, STUDIES
-from voiceface.methods.recipes import list_recipes
 from voiceface.evaluation.results import write_results
+from voiceface.methods.recipes import list_recipes
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]
 
 def test_without_arguments_every_recipe_and_the_literature_are_there_without_torch():
     program = (
-        "import sys; from voiceface.__main__ import main\nprint('STATUS', main(['compare']))\n"
+        "import sys; from voiceface.cli import main\nprint('STATUS', main(['compare']))\n"
         "print('HEAVY', {'torch', 'pytorch_lightning', 'timm', 'matplotlib', 'sklearn'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
@@ -109,7 +109,7 @@ def test_a_leaderboard_replaces_no_result(files: list[str], tmp_path: Path, caps
 
 
 def test_signs_reach_a_terminal_whose_locale_has_none(files: list[str]):
-    program = "import sys; from voiceface.__main__ import main; sys.exit(main(['compare', *sys.argv[1:]]))"
+    program = "import sys; from voiceface.cli import main; sys.exit(main(['compare', *sys.argv[1:]]))"
     done = subprocess.run(
         [sys.executable, "-c", program, *files], capture_output=True, env=os.environ | {"PYTHONIOENCODING": "ascii"}
     )

@@ -9,15 +9,15 @@ from compare_support import embeddings, identities, result, write
 
 from voiceface.compare.grouping import compare_results
 from voiceface.compare.reading import Found, find_results
+from voiceface.compare.render.legend import legend
 from voiceface.compare.significance import holm
 from voiceface.compare.table import DRAWN, Group, Row
-from voiceface.utils.errors import UserError
-from voiceface.compare.render.legend import legend
 from voiceface.evaluation.results import read_results, write_results
+from voiceface.evaluation.scoring import score_embeddings
 from voiceface.scores.confidence import paired_difference
 from voiceface.scores.matching import count
 from voiceface.scores.similarity import similarity_rows
-from voiceface.evaluation.scoring import score_embeddings
+from voiceface.utils.errors import UserError
 
 TRAINED = {"method": "TriNet", "arguments": {"dim": 8}, "training_data": {"corpus": "small", "split": "train"}}
 

@@ -19,12 +19,22 @@ import torch
 from killer import differences, left_over, state_of
 from tests_support import tone_corpus
 
-from voiceface.compare.experiments.runs import Plan, Run, _Listener, failures, free_folder, plan, remarks, result_path, run_plan
 from voiceface.compare.experiments.plans import alike, check, keep
-from voiceface.utils.errors import UserError
-from voiceface.training.launch import PARENT
-from voiceface.utils.progress import TERMINAL, progress
+from voiceface.compare.experiments.runs import (
+    Plan,
+    Run,
+    _Listener,
+    failures,
+    free_folder,
+    plan,
+    remarks,
+    result_path,
+    run_plan,
+)
 from voiceface.evaluation.results import read_results
+from voiceface.training.launch import PARENT
+from voiceface.utils.errors import UserError
+from voiceface.utils.progress import TERMINAL, progress
 
 TESTS = Path(__file__).parents[1]
 SMALL = ("--data.people=4", "--data.workers=0", "--trainer.max_steps=5", "--trainer.val_check_interval=2")

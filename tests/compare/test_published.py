@@ -12,8 +12,8 @@ from tests_support import examples
 
 from voiceface.compare.published import FILE, column, protocol_of, published, published_row
 from voiceface.compare.table import Column, Group, Row, columns_of
-from voiceface.utils.errors import UserError
 from voiceface.methods.recipes import list_recipes
+from voiceface.utils.errors import UserError
 
 TABLES = {group.data["id"]: group for group in published()}
 ROWS = [(group, row) for group in TABLES.values() for row in group.rows]

@@ -22,13 +22,13 @@ from tests_support import examples
 from voiceface.compare import reading
 from voiceface.compare.grouping import compare_results
 from voiceface.compare.reading import find_results, installed_results, reference_results
-from voiceface.utils.errors import UserError
 from voiceface.compare.render.formats import render
 from voiceface.compare.render.plot_data import plot_data
 from voiceface.evaluation.result_schema import DATA
 from voiceface.evaluation.results import read_results, seal, write_results
 from voiceface.scores import score
 from voiceface.scores.confidence import student_interval
+from voiceface.utils.errors import UserError
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "results"
 OWNER = np.repeat([f"p{i}" for i in range(8)], 2).tolist()

@@ -12,21 +12,21 @@ import torch
 from safetensors.torch import save_file
 from tests_support import tone_corpus, voiceface
 
-from voiceface.compare.experiments.runs import run_plan
+from voiceface.cli.compare_words import STUDIES
 from voiceface.compare.experiments.plans import Plan, alike, keep
-from voiceface.compare.published import published
-from voiceface.compare.reading import find_results
+from voiceface.compare.experiments.runs import run_plan
 from voiceface.compare.experiments.study import list_studies, read_study, study_plan
 from voiceface.compare.experiments.study_scores import score_study
 from voiceface.compare.experiments.study_tables import study_comparison
+from voiceface.compare.published import published
+from voiceface.compare.reading import find_results
 from voiceface.compare.table import Column, Comparison, Group, Row, columns_of
-from voiceface.compare.words import STUDIES
 from voiceface.evaluation.embeddings import read_embeddings
-from voiceface.utils.errors import UserError
-from voiceface.methods.recipes import list_recipes
 from voiceface.evaluation.results import read_results, write_results
 from voiceface.evaluation.scoring import score_embeddings
+from voiceface.methods.recipes import list_recipes
 from voiceface.training.arguments import expand
+from voiceface.utils.errors import UserError
 
 TESTS = Path(__file__).parents[1]
 
@@ -343,7 +343,9 @@ def test_one_study_from_training_to_table(
         def fork(command: list[str], **_: Any) -> Any:
             return voiceface(*command[3:])
 
-        monkeypatch.setattr("voiceface.compare.experiments.study_scores.subprocess", SimpleNamespace(run=fork, DEVNULL=None))
+        monkeypatch.setattr(
+            "voiceface.compare.experiments.study_scores.subprocess", SimpleNamespace(run=fork, DEVNULL=None)
+        )
         plan.out.mkdir()
         keep(plan)
         for run in set(alike(plan).values()):

@@ -9,10 +9,10 @@ import pytest
 from remote_server import Server
 from tests_support import tone_corpus
 
-from voiceface.__main__ import main
+from voiceface.cli import main
 from voiceface.data.corpus.check import attribute_coverage, check_corpus, corpus_problems
-from voiceface.data.corpus.trial_coverage import list_coverage
 from voiceface.data.corpus.shards import Corpus
+from voiceface.data.corpus.trial_coverage import list_coverage
 from voiceface.utils.errors import UserError
 
 PEOPLE = [("train", 3, 4)] * 3 + [("val", 2, 2)] * 2 + [("test", 3, 3)] * 3

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tests_support import tone_person
 
-from voiceface.__main__ import main
+from voiceface.cli import main
 from voiceface.data.corpus.bundles import Clip, Person
 from voiceface.data.corpus.check import check_corpus
 from voiceface.data.corpus.leaks import (
@@ -16,9 +16,9 @@ from voiceface.data.corpus.leaks import (
     read_training_identities,
 )
 from voiceface.data.corpus.shards import Corpus
-from voiceface.data.synthetic import SyntheticOptions
 from voiceface.data.prepare.engine.build import CorpusOptions, build
 from voiceface.data.prepare.synthetic import prepare_synthetic
+from voiceface.data.synthetic import SyntheticOptions
 
 Job = tuple[int, str, str, str]  # number of the tones, name, split, prefix of its sources
 

@@ -13,13 +13,13 @@ from tests_support import examples
 
 from voiceface.data.corpus.bundles import Clip, Person, encode_flac, encode_jpeg
 from voiceface.data.corpus.clips import change_speed, jitter_face, speed_samples
-from voiceface.data.stream.loader import Loader
-from voiceface.data.module import VoxVGGDataModule
-from voiceface.data.stream.sampling import Sampling
 from voiceface.data.corpus.shards import Corpus
-from voiceface.data.stream.batches import TrainingBatches
-from voiceface.utils.errors import UserError
+from voiceface.data.module import VoxVGGDataModule
 from voiceface.data.prepare.engine.build import CorpusOptions, build
+from voiceface.data.stream.batches import TrainingBatches
+from voiceface.data.stream.loader import Loader
+from voiceface.data.stream.sampling import Sampling
+from voiceface.utils.errors import UserError
 
 ON = {"voice_seconds_max": 1.2, "voice_speed": 0.1, "face_jitter": 0.3, "same_video": True}
 

@@ -14,10 +14,10 @@ from tests_support import examples
 
 from voiceface.data.corpus import index as index_file
 from voiceface.data.corpus.index import COLUMNS, Bundle, Index, read_index
-from voiceface.data.stream.order import epoch_plan
-from voiceface.data.stream.sampling import Sampling
 from voiceface.data.corpus.shards import Corpus
 from voiceface.data.stream.batches import TrainingBatches
+from voiceface.data.stream.order import epoch_plan
+from voiceface.data.stream.sampling import Sampling
 from voiceface.utils.errors import UserError
 
 WORLD, WORKERS, PEOPLE, SHARDS = 64, 8, 2, 500

@@ -18,9 +18,9 @@ from remote_server import Server
 from tests_support import tone_corpus
 
 from voiceface.data.corpus import remote
-from voiceface.data.module import VoxVGGDataModule
 from voiceface.data.corpus.remote import fetch
 from voiceface.data.corpus.shards import Corpus
+from voiceface.data.module import VoxVGGDataModule
 from voiceface.utils.errors import UserError
 
 pytest.importorskip("aiohttp")

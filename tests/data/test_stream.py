@@ -15,11 +15,11 @@ from tests_support import examples
 
 from voiceface.data.corpus.bundles import encode_flac, encode_jpeg
 from voiceface.data.corpus.clips import cut_face, cut_voice
+from voiceface.data.corpus.shards import Corpus
+from voiceface.data.stream.batches import EvaluationBatches, TrainingBatches
 from voiceface.data.stream.loader import Loader
 from voiceface.data.stream.order import epoch_plan, steps_per_epoch
 from voiceface.data.stream.sampling import Sampling
-from voiceface.data.corpus.shards import Corpus
-from voiceface.data.stream.batches import EvaluationBatches, TrainingBatches
 from voiceface.utils.errors import UserError
 
 SAMPLING = Sampling(people=4, voices=2, faces=3, voice_seconds=0.8, face_size=32, face_margin=1.0, flip=True, seed=3)

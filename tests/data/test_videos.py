@@ -15,12 +15,12 @@ from tests_support import examples, voiceface
 
 from voiceface.data.corpus.bundles import Clip, Person, encode_flac, encode_jpeg
 from voiceface.data.corpus.check import corpus_problems
-from voiceface.data.module import VoxVGGDataModule
 from voiceface.data.corpus.shards import Corpus
 from voiceface.data.corpus.videos import deal_videos, shared_videos
-from voiceface.utils.errors import UserError
+from voiceface.data.module import VoxVGGDataModule
 from voiceface.data.prepare.engine.build import CorpusOptions, build
 from voiceface.data.prepare.folder import FolderOptions, prepare_folder
+from voiceface.utils.errors import UserError
 
 counts = st.dictionaries(st.sampled_from(["", "a", "b", "c"]), st.integers(1, 12), max_size=4)
 

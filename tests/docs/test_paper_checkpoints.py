@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import nn
 
-from voiceface.__main__ import build_parser
+from voiceface.cli import build_parser
 from voiceface.methods.recipes import list_recipes, merged
 from voiceface.training.arguments import constructor, expand, source_of, split_words
 

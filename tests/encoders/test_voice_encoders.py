@@ -11,9 +11,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from voiceface.encoders import VoiceEncoder, list_encoders, voice_encoder
+from voiceface.encoders.audio import magnitude_spectrogram
 from voiceface.encoders.voice_thin_resnet34 import ThinResNet34
 from voiceface.utils.errors import UserError
-from voiceface.encoders.audio import magnitude_spectrogram
 
 LARGE = pytest.mark.slow(reason="passes through a network of a paper's size; the quick ones are two of them")
 NAMES = [name for name in list_encoders()["voice"] if name != "voice_features"]  # no network

@@ -10,11 +10,11 @@ from torch import nn
 from torch.nn import functional as F
 
 from voiceface.encoders import VoiceEncoder
+from voiceface.encoders.audio import mirrored_spectrogram, normalised_log_mel, resample
 from voiceface.encoders.voice_dimnet import DIMNetVoice
 from voiceface.encoders.voice_soundnet8 import SoundNet8
 from voiceface.encoders.voice_vggvox import VGGVox, _central_bucket
 from voiceface.utils.errors import UserError
-from voiceface.encoders.audio import mirrored_spectrogram, normalised_log_mel, resample
 
 
 def voice(length: int, seed: int = 0) -> torch.Tensor:

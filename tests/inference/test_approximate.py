@@ -11,13 +11,13 @@ import pytest
 import torch
 from inference_support import make, words, write_face, write_voice
 
-from voiceface.utils.errors import UserError
-from voiceface.inference import commands
+from voiceface.cli import inference as commands
 from voiceface.inference import faiss_index as approximate
 from voiceface.inference.faiss_index import build, read
 from voiceface.inference.gallery import Index, build_index
 from voiceface.inference.media import files_below
 from voiceface.inference.search import nearest_points, unit
+from voiceface.utils.errors import UserError
 
 faiss = pytest.importorskip("faiss")
 

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from inference_support import make, write_face
 from tests_support import examples
 
-from voiceface.utils.errors import UserError
 from voiceface.inference import search
 from voiceface.inference.gallery import Index, build_index, embed_gallery
 from voiceface.inference.media import files_below
 from voiceface.inference.model import Model
 from voiceface.inference.search import nearest, nearest_points, unit
+from voiceface.utils.errors import UserError
 
 
 def nothing(key: str, reason: str) -> None:

@@ -9,12 +9,12 @@ import pytest
 import torch
 from inference_support import make, words, write_face, write_voice
 
-from voiceface.__main__ import main
-from voiceface.commands import run_embed, run_test
+from voiceface.cli import inference as commands
+from voiceface.cli import main
+from voiceface.cli.commands import run_embed, run_test
 from voiceface.evaluation.embeddings import read_embeddings
-from voiceface.utils.errors import UserError
-from voiceface.inference import commands
 from voiceface.inference.model import Model
+from voiceface.utils.errors import UserError
 
 RUN = {
     "match": commands.run_match,

@@ -15,16 +15,16 @@ from inference_support import make, picture, rendered, wave, write_face, write_v
 from PIL import Image
 
 import voiceface
-from voiceface.__main__ import build_parser
+from voiceface.cli import build_parser
+from voiceface.cli.prepare_commands import run_prepare
 from voiceface.data.module import VoxVGGDataModule
-from voiceface.data.stream.sampling import Sampling
+from voiceface.data.prepare.media.rejected import Rejected
 from voiceface.data.stream.batches import EvaluationBatches
-from voiceface.utils.errors import UserError
+from voiceface.data.stream.sampling import Sampling
 from voiceface.inference.media import by_length
 from voiceface.inference.model import Model
 from voiceface.methods.base import Method
-from voiceface.data.prepare.commands import run_prepare
-from voiceface.data.prepare.media.rejected import Rejected
+from voiceface.utils.errors import UserError
 
 detector = pytest.mark.skipif(find_spec("mtcnn") is None, reason="the extra `prepare` is not installed")
 

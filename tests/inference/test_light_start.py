@@ -18,7 +18,7 @@ def run(program: str) -> list[str]:
 def test_match_from_the_shell_imports_no_more_than_it_uses():
     words = ["match", CHECKPOINT, *(f"docs/example/{name}" for name in ("voice.flac", "a.jpg", "b.jpg")), "--asis"]
     *table, heavy, met, whole = run(
-        f"import sys\nfrom voiceface.__main__ import main\nmain({words!r})\nprint({HEAVY})\n"
+        f"import sys\nfrom voiceface.cli import main\nmain({words!r})\nprint({HEAVY})\n"
         "from lightning_utilities.core.imports import RequirementCache, package_available\n"
         "print(bool(RequirementCache('torchvision')), bool(RequirementCache('scipy>=1.8.0')))\n"
         "print(package_available('scipy'))"

@@ -11,10 +11,10 @@ import pytest
 import torch
 from inference_support import make, picture, wave, write_face, write_voice
 
-from voiceface.utils.errors import UserError
 from voiceface.inference.match_csv import match_csv
 from voiceface.inference.media import Kind
 from voiceface.inference.model import Model
+from voiceface.utils.errors import UserError
 
 VOICES = [wave(seed, 1.0 + seed / 4) for seed in range(3)]
 FACES = [picture(seed) for seed in range(4)]

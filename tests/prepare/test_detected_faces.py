@@ -13,12 +13,12 @@ from PIL import Image
 from voiceface.data.corpus.bundles import Clip, Person, write_bundles
 from voiceface.data.corpus.index import Bundle
 from voiceface.data.corpus.shards import Corpus
-from voiceface.data.synthetic import SyntheticOptions, person
-from voiceface.data.synthetic.face import face_clip
 from voiceface.data.prepare.media import faces
 from voiceface.data.prepare.media.detector import Detector
 from voiceface.data.prepare.media.faces import Face, FaceOptions, read_faces
 from voiceface.data.prepare.media.rejected import Rejected
+from voiceface.data.synthetic import SyntheticOptions, person
+from voiceface.data.synthetic.face import face_clip
 
 pytestmark = pytest.mark.skipif(find_spec("mtcnn") is None, reason="the extra `prepare` is not installed")
 

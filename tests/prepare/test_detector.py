@@ -21,13 +21,13 @@ from hypothesis import strategies as st
 from PIL import Image
 from tests_support import examples
 
-from voiceface.data.synthetic import SyntheticOptions, person
-from voiceface.data.synthetic.face import face_clip
-from voiceface.utils.errors import UserError
 from voiceface.data.prepare.media.detector import Detector, area_level, sample_patches, suppress
 from voiceface.data.prepare.media.detector_networks import NETWORKS, Network
 from voiceface.data.prepare.media.faces import _picture
 from voiceface.data.prepare.media.rejected import Rejected
+from voiceface.data.synthetic import SyntheticOptions, person
+from voiceface.data.synthetic.face import face_clip
+from voiceface.utils.errors import UserError
 
 DATA = Path(os.environ.get("VOICEFACE_TEST_DATA", ""))
 needs_data = pytest.mark.skipif("VOICEFACE_TEST_DATA" not in os.environ, reason="VOICEFACE_TEST_DATA is not set")

@@ -12,8 +12,8 @@ from tests_support import tone_person, voiceface
 
 from voiceface.data.corpus.bundles import Person, Reject
 from voiceface.data.corpus.shards import Corpus
-from voiceface.utils.errors import UserError
 from voiceface.data.prepare.engine.build import CorpusOptions, build
+from voiceface.utils.errors import UserError
 
 WORDS = ("prepare", "synthetic", "--identities", 14, "--voices", 2, "--faces", 2)
 FRESH = [sys.executable, "-m", "voiceface", *map(str, WORDS)]
@@ -137,7 +137,7 @@ def test_a_full_disk_stops_in_one_line_and_the_next_run_goes_on(tmp_path: Path, 
     out = tmp_path / "corpus"
     words = [*map(str, WORDS), "--workers", "1", str(out)]
     limited = (
-        "import resource, signal, sys; from voiceface.__main__ import main; signal.signal(signal.SIGXFSZ, "
+        "import resource, signal, sys; from voiceface.cli import main; signal.signal(signal.SIGXFSZ, "
         "signal.SIG_IGN); "
         f"resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, 400_000)); sys.exit(main({words!r}))"
     )

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests_support import examples
 
-from voiceface.utils.errors import UserError
 from voiceface.data.prepare.sources.selection import chosen, named
+from voiceface.utils.errors import UserError
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ import pytest
 from tests_support import tone_person
 
 from voiceface.data.corpus.bundles import Person, Reject
-from voiceface.utils.errors import UserError
 from voiceface.data.prepare.engine.build import CorpusOptions, build
 from voiceface.data.prepare.media.file_stamps import stamp
+from voiceface.utils.errors import UserError
 
 
 @pytest.mark.parametrize(

@@ -16,11 +16,11 @@ from tests_support import examples
 
 from voiceface.data.corpus.bundles import Reject
 from voiceface.data.corpus.shards import Corpus
-from voiceface.utils.errors import UserError
-from voiceface.data.prepare.media.faces import FaceOptions, read_face
 from voiceface.data.prepare.folder import FolderOptions, collect, identity_table, make_folder_person, prepare_folder
-from voiceface.data.prepare.sources.people import Reading
+from voiceface.data.prepare.media.faces import FaceOptions, read_face
 from voiceface.data.prepare.media.speech import VoiceOptions, read_voice
+from voiceface.data.prepare.sources.people import Reading
+from voiceface.utils.errors import UserError
 
 PEOPLE = Path(os.environ.get("VOICEFACE_TEST_DATA", "")) / "people"
 OPTIONS = FolderOptions(reading=Reading(face=FaceOptions(size=48)))

@@ -18,14 +18,14 @@ from tests_support import examples
 
 from voiceface.data.corpus.bundles import Reject
 from voiceface.data.corpus.shards import Corpus
-from voiceface.utils.errors import UserError
 from voiceface.data.prepare.media import frames
 from voiceface.data.prepare.media.faces import FaceOptions
 from voiceface.data.prepare.media.frames import read_frames
-from voiceface.data.prepare.sources.people import Reading
 from voiceface.data.prepare.media.rejected import Rejected
 from voiceface.data.prepare.media.speech import VoiceOptions
+from voiceface.data.prepare.sources.people import Reading
 from voiceface.data.prepare.videos import VideosOptions, collect_videos, make_videos_person, prepare_videos
+from voiceface.utils.errors import UserError
 
 DATA = Path(os.environ.get("VOICEFACE_TEST_DATA", ""))
 needs_data = pytest.mark.skipif("VOICEFACE_TEST_DATA" not in os.environ, reason="VOICEFACE_TEST_DATA is not set")

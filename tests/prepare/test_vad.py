@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from speech_support import hush, speech
 from tests_support import examples
 
-from voiceface.__main__ import main
+from voiceface.cli import main
 from voiceface.data.prepare.media.speech import read_voice, regions_of
 from voiceface.data.prepare.media.vad import speech_spans
 

@@ -10,18 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from voiceface.__main__ import main
+from voiceface.cli import main
 from voiceface.data.corpus.check import corpus_problems
 from voiceface.data.corpus.shards import Corpus
-from voiceface.evaluation.embeddings import people_aliases
-from voiceface.utils.errors import UserError
 from voiceface.data.prepare.media.faces import FaceOptions
 from voiceface.data.prepare.sources.people import Reading
-from voiceface.data.prepare.voxceleb import VoxCelebOptions, people_of, prepare_voxceleb
-from voiceface.data.prepare.voxceleb import plan
+from voiceface.data.prepare.voxceleb import VoxCelebOptions, people_of, plan, prepare_voxceleb
 from voiceface.data.prepare.voxceleb.report import estimate
+from voiceface.evaluation.embeddings import people_aliases
 from voiceface.scores.clip_keys import locate
 from voiceface.scores.trial_lists import read_trial_files
+from voiceface.utils.errors import UserError
 
 DATA = os.environ.get("VOICEFACE_TEST_DATA")
 real = pytest.mark.skipif(not DATA, reason="VOICEFACE_TEST_DATA is not set")

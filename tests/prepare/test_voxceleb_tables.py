@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests_support import examples
 
-from voiceface.utils.errors import UserError
 from voiceface.data.prepare.voxceleb.metadata import VoxPerson, aliases, find_beside, read_metadata
 from voiceface.data.prepare.voxceleb.splits import split_people
+from voiceface.utils.errors import UserError
 
 DATA = os.environ.get("VOICEFACE_TEST_DATA")
 real = pytest.mark.skipif(not DATA, reason="VOICEFACE_TEST_DATA is not set")

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests_support import examples
 
-from voiceface.utils.errors import UserError
 from voiceface.data.prepare.sources.people import Source
 from voiceface.data.prepare.voxceleb.folders import LAYOUTS, leads_out, read_tree, sources
+from voiceface.utils.errors import UserError
 
 VIDEO = "-b_cdefghij"
 OWNERS = {"id10001": "id10001", "id00012": "id00012", "A.B._Example.": "id10001", "n000018": "id00012"}

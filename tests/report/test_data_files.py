@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from leaderboard_support import comparisons, measured, rich_comparison
 from tests_support import examples
 
-from voiceface.compare.table import Cell, Comparison, Group, Row, columns_of
 from voiceface.compare.render.data_files import to_csv, to_json
 from voiceface.compare.render.escaping import spreadsheet
 from voiceface.compare.render.formats import render
 from voiceface.compare.render.terminal import plain_leaderboard
+from voiceface.compare.table import Cell, Comparison, Group, Row, columns_of
 
 FAST = settings(max_examples=examples(30), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 LED = set("=+-@\t\r\n'＝＋－＠")  # noqa: RUF001

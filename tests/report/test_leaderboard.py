@@ -10,9 +10,9 @@ from rich.cells import cell_len
 from rich.console import Console
 from tests_support import examples
 
-from voiceface.compare.table import EMPTY, Cell, Comparison, Group, Row
 from voiceface.compare.render.blocks import SIGMA
 from voiceface.compare.render.terminal import leaderboard, plain_leaderboard, print_leaderboard
+from voiceface.compare.table import EMPTY, Cell, Comparison, Group, Row
 
 FAST = settings(max_examples=examples(25), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 

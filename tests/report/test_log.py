@@ -16,14 +16,14 @@ from PIL import Image
 
 from voiceface.compare.grouping import compare_results
 from voiceface.compare.reading import find_results
-from voiceface.compare.table import Comparison
-from voiceface.utils.errors import UserError
 from voiceface.compare.render.data_files import NAMES, tidy
 from voiceface.compare.render.documents import to_markdown
 from voiceface.compare.render.log import check_loggers, log_comparison
+from voiceface.compare.table import Comparison
 from voiceface.evaluation.result_schema import DATA
 from voiceface.evaluation.results import write_results
 from voiceface.scores import score
+from voiceface.utils.errors import UserError
 
 installed = importlib.util.find_spec
 needs_tensorboard = pytest.mark.skipif(installed("tensorboard") is None, reason="tensorboard is not installed")

@@ -20,10 +20,10 @@ from tests_support import examples
 
 from voiceface.compare.grouping import compare_results
 from voiceface.compare.reading import find_results
-from voiceface.compare.table import Comparison
 from voiceface.compare.render.blocks import sign_of
-from voiceface.evaluation.cells import percent
 from voiceface.compare.render.page import to_html
+from voiceface.compare.table import Comparison
+from voiceface.evaluation.cells import percent
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 FAST = settings(max_examples=examples(10), deadline=None, suppress_health_check=[HealthCheck.too_slow])

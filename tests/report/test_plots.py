@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from compare_support import result
 
-from voiceface.compare.table import Cell, Group, Row, columns_of
 from voiceface.compare.render import plots
 from voiceface.compare.render.plot_data import Plot, Series, plot_data
+from voiceface.compare.table import Cell, Group, Row, columns_of
 
 COLUMNS = tuple(columns_of("1:2"))
 DIRECTIONS = ("v2f", "f2v")
@@ -201,7 +201,6 @@ def test_svg_is_well_formed_named_and_takes_its_colours_from_the_page(runs: dict
 
 
 def test_matplotlib_is_imported_only_to_draw():
-    code = (
-        "import sys, voiceface.compare.render.plots, voiceface.compare.render.page; assert not {'matplotlib', 'torch'} & {*sys.modules}"
-    )
+    light = "assert not {'matplotlib', 'torch'} & {*sys.modules}"
+    code = f"import sys, voiceface.compare.render.plots, voiceface.compare.render.page; {light}"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -7,8 +7,8 @@ import torch
 from safety_support import Evil, nested, nothing_ran, payload, refused, watched
 
 import voiceface.training.fit  # noqa: F401  # before the watch: what it imports makes folders of its own
-from voiceface.__main__ import main
 from voiceface.checkpoints.convert import convert
+from voiceface.cli import main
 from voiceface.methods.trinet import TriNet
 
 SMALL = {"face_encoder": "face_small", "voice_encoder": "voice_small", "freeze_voice": False, "dim": 4}

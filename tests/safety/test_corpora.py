@@ -16,9 +16,9 @@ from PIL import EpsImagePlugin, Image
 from safety_support import Evil, canary, nested, nothing_ran, payload, refused, watched
 
 from voiceface.data.corpus.bundles import encode_flac, encode_jpeg
-from voiceface.data.stream.sampling import Sampling
 from voiceface.data.corpus.shards import Corpus, DamagedError
 from voiceface.data.stream.batches import EvaluationBatches
+from voiceface.data.stream.sampling import Sampling
 
 VOICE = encode_flac(np.arange(16_000, dtype=np.int16))
 FACE = encode_jpeg(np.zeros((40, 40, 3), np.uint8))

@@ -11,8 +11,8 @@ from safety_support import canary, nothing_ran, payload, refused, watched
 
 import voiceface
 import voiceface.training.fit  # before the watch: what it imports makes folders of its own
-from voiceface.__main__ import main
 from voiceface.checkpoints.find import find_checkpoint
+from voiceface.cli import main
 from voiceface.compare.reading import installed_results
 
 

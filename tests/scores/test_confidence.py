@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from scipy.stats import norm, t
 
-from voiceface.utils.errors import UserError
 from voiceface.scores import score
 from voiceface.scores.confidence import (
     binomial_interval,
@@ -18,6 +17,7 @@ from voiceface.scores.confidence import (
     student_interval,
 )
 from voiceface.scores.matching import count
+from voiceface.utils.errors import UserError
 
 
 def slow_interval(win_rates, weights, level):

@@ -8,8 +8,8 @@ from scipy import stats
 from sklearn.metrics import average_precision_score
 from tests_support import examples
 
-from voiceface.utils.errors import UserError
 from voiceface.scores.galleries import GALLERIES, gallery_records, missing_galleries, repeats_interval
+from voiceface.utils.errors import UserError
 
 
 def people(number, voices, faces, seed=0, dimensions=4, spread=1.5):

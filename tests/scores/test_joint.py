@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score
 
-from voiceface.utils.errors import UserError
 from voiceface.scores import score
 from voiceface.scores.clips import both_sides
 from voiceface.scores.joint import MOST_MEANS, _means_of_all, joint_records
+from voiceface.utils.errors import UserError
 
 
 def people(voices, faces, seed=0, dimensions=3):

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from tests_support import examples
 
 from voiceface.scores.confidence import identity_interval
-from voiceface.scores.matching_n import CANDIDATES, match_many
 from voiceface.scores.matching import accuracy, count
+from voiceface.scores.matching_n import CANDIDATES, match_many
 
 SIZES = st.lists(st.tuples(st.integers(1, 2), st.integers(1, 3)), min_size=3, max_size=5)
 

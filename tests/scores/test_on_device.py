@@ -7,7 +7,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests_support import examples
 
-from voiceface.utils.errors import UserError
 from voiceface.scores import on_device
 from voiceface.scores.matching import count
 from voiceface.scores.on_device import count_on_device, verify_on_device
@@ -15,6 +14,7 @@ from voiceface.scores.ranking import rank
 from voiceface.scores.roc import auc, eer
 from voiceface.scores.similarity import similarity_rows
 from voiceface.scores.verification import verify
+from voiceface.utils.errors import UserError
 
 SIZES = st.lists(st.tuples(st.integers(1, 4), st.integers(1, 6)), min_size=2, max_size=5)
 COUNTS = ("wins", "ties", "pairs", "gallery_sizes")

@@ -18,7 +18,6 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC
 from tests_support import examples
 
-from voiceface.utils.errors import UserError
 from voiceface.evaluation.voice_measures import voice_measures
 from voiceface.scores import probes
 from voiceface.scores.probes import (
@@ -30,6 +29,7 @@ from voiceface.scores.probes import (
     probe,
     probe_records,
 )
+from voiceface.utils.errors import UserError
 
 DATA = os.environ.get("VOICEFACE_TEST_DATA", "")
 

@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from sklearn.metrics import average_precision_score, roc_auc_score
 from tests_support import examples
 
-from voiceface.utils.errors import UserError
 from voiceface.scores import clips as clips_module
 from voiceface.scores import protocols
 from voiceface.scores.clips import Clips
@@ -20,6 +19,7 @@ from voiceface.scores.confidence import binomial_interval
 from voiceface.scores.pair_lists import list_auc, sample_pairs
 from voiceface.scores.protocol_tasks import Split
 from voiceface.scores.protocols import missing_parts, protocol_records
+from voiceface.utils.errors import UserError
 
 NAMES = [f"p{i}" for i in range(8)]
 TABLE = {

@@ -6,11 +6,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests_support import examples
 
-from voiceface.utils.errors import UserError
 from voiceface.scores.confidence import identity_interval
-from voiceface.scores.matching_n import match_many
 from voiceface.scores.matching import count
+from voiceface.scores.matching_n import match_many
 from voiceface.scores.relative import relative_records
+from voiceface.utils.errors import UserError
 
 NAMES = [f"p{i}" for i in range(8)]
 TABLE = {name: {"gender": "mf"[i % 2]} for i, name in enumerate(NAMES)}

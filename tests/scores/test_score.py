@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests_support import examples
 
-from voiceface.utils.errors import UserError
 from voiceface.scores import score
+from voiceface.utils.errors import UserError
 
 KEYS = ["task", "direction", "stratum", "n", "metric", "value", "ci_low", "ci_high", "ci_level", "ci_method", "chance"]
 KEYS += ["identities", "trials", "ties", "protocol", "error_bound"]

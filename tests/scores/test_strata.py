@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from voiceface.utils.errors import UserError
 from voiceface.scores.strata import default_strata, stratum_mask
+from voiceface.utils.errors import UserError
 
 PEOPLE = [
     {"gender": "m", "nationality": "Ireland", "age": "31", "ethnicity": "x", "first_language": "en"},

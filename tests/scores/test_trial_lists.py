@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from tests_support import examples
 
 from voiceface.evaluation.embeddings import people_aliases
-from voiceface.utils.errors import UserError
 from voiceface.scores.clip_keys import locate, parse_clip
 from voiceface.scores.trial_lists import disagreements, read_trial_files, read_trials
+from voiceface.utils.errors import UserError
 
 DATA = os.environ.get("VOICEFACE_TEST_DATA")
 real = pytest.mark.skipif(not DATA, reason="VOICEFACE_TEST_DATA is not set")

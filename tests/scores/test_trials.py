@@ -14,7 +14,6 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from tests_support import examples
 
 from voiceface.evaluation.embeddings import people_aliases
-from voiceface.utils.errors import UserError
 from voiceface.evaluation.results import RECORD
 from voiceface.scores.clip_keys import parse_clip
 from voiceface.scores.confidence import identity_interval
@@ -22,6 +21,7 @@ from voiceface.scores.roc import auc, eer
 from voiceface.scores.trial_formats import Trials, retrieval
 from voiceface.scores.trial_lists import read_trial_files, read_trials
 from voiceface.scores.trials import score_trials
+from voiceface.utils.errors import UserError
 
 DATA = os.environ.get("VOICEFACE_TEST_DATA")
 real = pytest.mark.skipif(not DATA, reason="VOICEFACE_TEST_DATA is not set")

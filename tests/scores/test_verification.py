@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score, roc_curve
 from tests_support import examples
 
-from voiceface.utils.errors import UserError
 from voiceface.scores.confidence import student_interval
 from voiceface.scores.roc import auc, eer
 from voiceface.scores.verification import verify
+from voiceface.utils.errors import UserError
 
 SIZES = st.lists(st.tuples(st.integers(1, 3), st.integers(1, 4)), min_size=3, max_size=6)
 

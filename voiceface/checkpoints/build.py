@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from voiceface import __version__
 from voiceface.checkpoints.config import SCHEMA, check_arguments, compatible, default_name
+from voiceface.methods.recipes import list_methods
 from voiceface.utils.environment import load_problem
 from voiceface.utils.errors import UserError
-from voiceface.methods.recipes import list_methods
 
 if TYPE_CHECKING:
     from voiceface.methods.base import Method

@@ -12,11 +12,11 @@ import yaml
 
 from voiceface.checkpoints.card_scores import code, scores_text
 from voiceface.checkpoints.config import SCHEMA, read_config
-from voiceface.utils.errors import UserError
-from voiceface.listing import Parameters, read_paper
-from voiceface.methods.recipes import METHODS, list_methods, list_recipes, merged, title
+from voiceface.cli.listing import Parameters, read_paper
 from voiceface.evaluation.results import read_results
+from voiceface.methods.recipes import METHODS, list_methods, list_recipes, merged, title
 from voiceface.training.arguments import constructor
+from voiceface.utils.errors import UserError
 
 if TYPE_CHECKING:
     from voiceface.methods.base import Method

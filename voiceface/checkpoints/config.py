@@ -14,8 +14,8 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import InvalidVersion, Version
 
 from voiceface import __version__
-from voiceface.utils.errors import UserError
 from voiceface.methods.recipes import nearest
+from voiceface.utils.errors import UserError
 
 SCHEMA = 2
 CONFIG = "config.json"

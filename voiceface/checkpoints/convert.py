@@ -10,9 +10,9 @@ import yaml
 from torch import Tensor
 
 from voiceface.checkpoints.build import build_method, method_class
-from voiceface.utils.errors import UserError
-from voiceface.methods.recipes import list_recipes, merged, nearest
 from voiceface.checkpoints.weights import misfit, save_checkpoint
+from voiceface.methods.recipes import list_recipes, merged, nearest
+from voiceface.utils.errors import UserError
 
 PACKAGE = "voiceface.methods."
 

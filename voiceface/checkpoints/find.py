@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from voiceface.checkpoints.config import check_version, read_config
-from voiceface.utils.errors import UserError
 from voiceface.methods.recipes import list_recipes, nearest, twin
+from voiceface.utils.errors import UserError
 
 GROUP = "voiceface.checkpoints"
 HUB = "hf://"

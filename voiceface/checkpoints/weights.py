@@ -12,14 +12,14 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
+from voiceface.checkpoints.build import build_method, config_of, method_class
 from voiceface.checkpoints.card import card, card_of, check_schema
 from voiceface.checkpoints.config import CONFIG, DTYPES, SCHEMA, check_version
 from voiceface.checkpoints.config import read_config as read_config
-from voiceface.checkpoints.build import build_method, config_of, method_class
 from voiceface.data.corpus.leaks import IDENTITIES, read_training_identities
+from voiceface.evaluation.results import effects_content, read_results, seal
 from voiceface.utils.errors import UserError
 from voiceface.utils.files import write_for_user
-from voiceface.evaluation.results import effects_content, read_results, seal
 
 if TYPE_CHECKING:
     from voiceface.methods.base import Method
@@ -50,7 +50,8 @@ def save_checkpoint(
             it was that of other weights.
         recipe: Name of the recipe.
         data: What it was trained on: corpus name, hash, split.
-        identities: Who it was trained on (`voiceface.data.corpus.leaks.person_names`), so that a test on them is recognised;
+        identities: Who it was trained on (`voiceface.data.corpus.leaks.person_names`), so that a test on them is
+            recognised;
             None: not known.
         training: What the training took (`voiceface.training.monitor.Watch.summary`); None: not known.
         calibration: From `voiceface.evaluation.calibration.fit_calibration`; None: not known.

@@ -19,8 +19,8 @@ from packaging.version import InvalidVersion, Version
 
 from voiceface.checkpoints.config import NAME, compatible, read_config
 from voiceface.checkpoints.find import FILES, GROUP, canonical, read_json
-from voiceface.utils.errors import UserError
 from voiceface.checkpoints.wheel_templates import MODULE, PROJECT, ZOO
+from voiceface.utils.errors import UserError
 
 META = "voiceface-zoo"  # the distribution that installs all of a zoo
 
@@ -168,8 +168,8 @@ def check_whole(folder: Path) -> str:
         UserError: It cannot be loaded, its card says no licence, its result is damaged or of other weights, or one of
             its files is a link to elsewhere, so that a file of yours would be handed on.
     """
-    from voiceface.evaluation.results import effects_content, read_results
     from voiceface.checkpoints.weights import load_checkpoint
+    from voiceface.evaluation.results import effects_content, read_results
 
     here = Path(os.path.realpath(folder))
     own = [here, *([here.parents[1] / "blobs"] if here.parent.name == "snapshots" else [])]  # of the hub's cache

@@ -12,8 +12,8 @@ from typing import Any
 import yaml
 
 from voiceface.compare.table import EMPTY, Cell, Column, Group, Row, columns_of
-from voiceface.utils.errors import UserError
 from voiceface.methods.recipes import nearest
+from voiceface.utils.errors import UserError
 
 FILE = Path(__file__).parent / "published.yaml"
 PEOPLE = ("split", "identities", "corpus", "training_data")

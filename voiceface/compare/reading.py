@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voiceface.checkpoints.find import canonical, list_checkpoints
-from voiceface.utils.errors import UserError
 from voiceface.evaluation.results import parse_results, read_content, read_effects, read_results
+from voiceface.utils.errors import UserError
 
 REFERENCE = Path(__file__).parent / "reference"
 DEPTH = 3  # folders below a named one that are searched
@@ -39,7 +39,7 @@ class Found:
     unpaired: str = ""
 
     def effects(self) -> dict[int, NDArray[np.float64]] | None:
-        """The effects of people on its scores (`voiceface.evaluation.results.read_effects`), read now; None: there are none.
+        """The effects of people on its scores, read now (`voiceface.evaluation.results`); None: there are none.
 
         Raises:
             UserError: The effects file changed since the result was found.

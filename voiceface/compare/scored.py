@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voiceface.compare.reading import Found
-from voiceface.compare.table import EMPTY, Cell, Column
 from voiceface.compare.render.blocks import clean
+from voiceface.compare.table import EMPTY, Cell, Column
 from voiceface.scores.confidence import rate_interval, student_interval
 
 EXACT, SAMPLED = "exact", "sampled"

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
-from voiceface.utils.errors import UserError
-from voiceface.methods.recipes import nearest
 from voiceface.evaluation.cells import stratum_name
+from voiceface.methods.recipes import nearest
+from voiceface.utils.errors import UserError
 
 ARROWS = {"v2f": "v→f", "f2v": "f→v", "both": ""}
 LOWER_IS_BETTER = ("EER", "median_rank")

@@ -6,8 +6,8 @@ import sys
 from voiceface.data.corpus.check import hash_problems
 from voiceface.data.corpus.remote import cache_folder
 from voiceface.data.corpus.shards import Corpus
-from voiceface.data.synthetic import SyntheticOptions
 from voiceface.data.prepare.synthetic import prepare_synthetic
+from voiceface.data.synthetic import SyntheticOptions
 
 VERSION = 1
 

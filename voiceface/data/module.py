@@ -9,14 +9,14 @@ import pytorch_lightning as pl
 import torch
 
 from voiceface.data.builtin import builtin_corpus
-from voiceface.data.features.corpus import check_features
-from voiceface.data.stream.cached_rows import FeatureRows
-from voiceface.data.features.cache import cached_rows, encoder_of, frozen_kinds
 from voiceface.data.corpus.index import Index
+from voiceface.data.corpus.shards import Corpus
+from voiceface.data.features.cache import cached_rows, encoder_of, frozen_kinds
+from voiceface.data.features.corpus import check_features
+from voiceface.data.stream.batches import EvaluationBatches, OnError, TrainingBatches
+from voiceface.data.stream.cached_rows import FeatureRows
 from voiceface.data.stream.loader import Loader
 from voiceface.data.stream.sampling import Sampling
-from voiceface.data.corpus.shards import Corpus
-from voiceface.data.stream.batches import EvaluationBatches, OnError, TrainingBatches
 from voiceface.utils.errors import UserError
 
 StartMethod = Literal["fork", "spawn", "forkserver"]

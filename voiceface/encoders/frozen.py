@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from voiceface.checkpoints.weights import load_checkpoint, load_into, read_config
 from voiceface.data.corpus.bundles import SAMPLE_RATE
 from voiceface.data.corpus.clips import encode_feature
 from voiceface.encoders import FaceEncoder, VoiceEncoder, face_encoder, voice_encoder
 from voiceface.encoders.face_features import FaceFeatures
-from voiceface.utils.errors import UserError
 from voiceface.encoders.pretrained.header import read_header
-from voiceface.checkpoints.weights import load_checkpoint, load_into, read_config
+from voiceface.utils.errors import UserError
 
 LONG = 10 * SAMPLE_RATE  # a batch of longer voices holds fewer
 

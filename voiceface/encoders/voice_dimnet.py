@@ -7,17 +7,17 @@ those of the same first author's reconstructing_faces_from_voices; that DIMNet h
 import torch
 from torch import Tensor, nn
 
-from voiceface.encoders.base import VoiceEncoder
 from voiceface.encoders.audio import normalised_log_mel, prepare_waveforms, zero_beyond
+from voiceface.encoders.base import VoiceEncoder
 
 
 class DIMNetVoice(VoiceEncoder):
     """Five strided convolutions over time, averaged over time: 64-d, 2,670,720 parameters.
 
-    3,168,576 parameters with 256-d, 3,832,384 with 512-d. The features are `voiceface.encoders.audio.normalised_log_mel`;
-    DIMNet removes silence first, which is the preparation's work here. Utterances shorter than one second are repeated
-    to one second, where the author's test code repeats all shorter than ten seconds to ten. Training crops there
-    have 300 to 800 frames of 10 ms.
+    3,168,576 parameters with 256-d, 3,832,384 with 512-d. The features are
+    `voiceface.encoders.audio.normalised_log_mel`; DIMNet removes silence first, which is the preparation's work here.
+    Utterances shorter than one second are repeated to one second, where the author's test code repeats all shorter than
+    ten seconds to ten. Training crops there have 300 to 800 frames of 10 ms.
 
     Args:
         dim: Width of the last convolution, which has a bias and neither batch norm nor ReLU.

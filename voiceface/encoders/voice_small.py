@@ -4,8 +4,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from voiceface.encoders.base import VoiceEncoder
 from voiceface.encoders.audio import log_mel, prepare_waveforms, zero_beyond
+from voiceface.encoders.base import VoiceEncoder
 
 
 class VoiceSmall(VoiceEncoder):

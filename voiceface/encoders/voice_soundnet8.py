@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from voiceface.encoders.audio import prepare_waveforms, resample
 from voiceface.encoders.base import VoiceEncoder
 from voiceface.utils.errors import UserError
-from voiceface.encoders.audio import prepare_waveforms, resample
 
 
 class SoundNet8(VoiceEncoder):

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from voiceface.encoders.base import VoiceEncoder
 from voiceface.encoders.audio import append_reversed, magnitude_spectrogram, prepare_waveforms, zero_beyond
+from voiceface.encoders.base import VoiceEncoder
 
 # Blocks, width of the 1x1 and 3x3 convolutions, width out and stride of each stage.
 _STAGES = ((2, 48, 96, 1), (3, 96, 128, 2), (3, 128, 256, 2), (3, 256, 512, 2))
@@ -78,8 +78,8 @@ class ThinResNet34(VoiceEncoder):
     """Thin-ResNet34 with NetVLAD or GhostVLAD: 512-d after fc6 and ReLU, not L2-normalised.
 
     7,656,200 parameters with the defaults, 3,690,240 of them in the trunk. Compare voices by cosine, which equals the
-    dot product of the authors' normalised outputs. The features are `voiceface.encoders.audio.magnitude_spectrogram`; in
-    evaluation the utterance is followed by its own reversal, in a method's training it is not, frozen or not.
+    dot product of the authors' normalised outputs. The features are `voiceface.encoders.audio.magnitude_spectrogram`;
+    in evaluation the utterance is followed by its own reversal, in a method's training it is not, frozen or not.
     Utterances shorter than one second are repeated to one second. The first layer works at full resolution: in
     evaluation a batch takes about 27 MB of memory per second of (padded) speech.
 

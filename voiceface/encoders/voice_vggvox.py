@@ -8,15 +8,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from voiceface.encoders.base import VoiceEncoder
 from voiceface.encoders.audio import mirrored_spectrogram, prepare_waveforms, zero_beyond
+from voiceface.encoders.base import VoiceEncoder
 
 
 class VGGVox(VoiceEncoder):
     """VGGVox: 1024-d after fc7, BN and ReLU, 16,628,992 parameters; without this last BN and ReLU 16,626,944.
 
-    The features are `voiceface.encoders.audio.mirrored_spectrogram`, 512 bins over T frames of 10 ms. While it trains, the
-    whole utterance is used: 48,240 samples give 300 frames, 48,000 give only 298. In evaluation mode the features,
+    The features are `voiceface.encoders.audio.mirrored_spectrogram`, 512 bins over T frames of 10 ms. While it trains,
+    the whole utterance is used: 48,240 samples give 300 frames, 48,000 give only 298. In evaluation mode the features,
     normalised over the whole utterance, are cut to the largest of 100, 200, ..., 1000 frames that fits, from the
     middle, as the authors do. Utterances shorter than 100 frames (16,240 samples) are repeated to that. The
     output of fc6 is averaged over time before fc7; nothing is L2-normalised.

@@ -1,0 +1,1 @@
+"""From embeddings to a result: metric, callback, result files, tables, analysis."""

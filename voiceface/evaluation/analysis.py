@@ -13,14 +13,23 @@ from rich.console import Console
 from rich.table import Table
 
 from voiceface.evaluation.embeddings import Embeddings
-from voiceface.utils.errors import UserError
-from voiceface.utils.files import write_for_user
-from voiceface.utils.progress import progress
 from voiceface.evaluation.results import environment
+from voiceface.evaluation.tsne import (
+    FORMATS,
+    Map,
+    category_figure,
+    draw_map,
+    identity_figure,
+    map_csv,
+    number_figure,
+    rendered,
+)
 from voiceface.scores.agreement import agreement_correlations
 from voiceface.scores.probes import Identities, attribute_values, is_chance, plan_probes, probe
 from voiceface.scores.similarity import centred, directions
-from voiceface.evaluation.tsne import FORMATS, Map, category_figure, draw_map, identity_figure, map_csv, number_figure, rendered
+from voiceface.utils.errors import UserError
+from voiceface.utils.files import write_for_user
+from voiceface.utils.progress import progress
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

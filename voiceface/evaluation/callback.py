@@ -13,18 +13,18 @@ import torch
 import torch.distributed as dist
 from numpy.typing import NDArray
 
-from voiceface.evaluation.callback import results as result_file
-from voiceface.evaluation.calibration import measure_calibration
-from voiceface.data.stream.cached_rows import key_numbers
 from voiceface.data.corpus.leaks import leaking_identities
 from voiceface.data.corpus.shards import Corpus
+from voiceface.data.stream.cached_rows import key_numbers
 from voiceface.data.synthetic import log_likelihood_ratio
-from voiceface.utils.errors import UserError
+from voiceface.evaluation import results as result_file
+from voiceface.evaluation.calibration import measure_calibration
 from voiceface.evaluation.examples import method_examples
-from voiceface.methods.base import Method
 from voiceface.evaluation.metric import CrossModalScores
 from voiceface.evaluation.network_scores import network_records
+from voiceface.methods.base import Method
 from voiceface.scores import score
+from voiceface.utils.errors import UserError
 
 LOGGED = {
     ("matching", "accuracy", "exact"),

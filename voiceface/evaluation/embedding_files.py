@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from voiceface.utils.errors import UserError
 from voiceface.data.prepare.sources.tables import rows
+from voiceface.utils.errors import UserError
 
 # What numpy and zipfile raise where a file is damaged, or lies about its size, its type or its compression.
 DAMAGED: tuple[type[Exception], ...] = (OSError, ValueError, EOFError, RuntimeError, MemoryError, SyntaxError)

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from voiceface.data.prepare.sources.tables import GENDERS, rows
 from voiceface.evaluation.embedding_files import read_matrix, read_raw
 from voiceface.utils.errors import UserError
-from voiceface.data.prepare.sources.tables import GENDERS, rows
 
 KINDS = ("voice", "face")
 NEEDED = ("voices", "voice_identity", "voice_key", "faces", "face_identity", "face_key")

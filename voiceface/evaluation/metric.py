@@ -11,9 +11,9 @@ from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 from torchmetrics.utilities.distributed import gather_all_tensors
 
-from voiceface.utils.errors import UserError
 from voiceface.scores import score
 from voiceface.scores.matching_n import CANDIDATES
+from voiceface.utils.errors import UserError
 
 UNKNOWN = -1  # number of a clip that came without one
 

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from voiceface.utils.errors import UserError
 from voiceface.methods.base import Direction, Method
 from voiceface.scores import score
 from voiceface.scores.relative import relative_records
+from voiceface.utils.errors import UserError
 
 CLIPS_AT_ONCE = 256  # of each modality, in one call of a network that scores pairs: hidden layers are this squared
 CHOICES_AT_ONCE = 2**14  # in one call of a network that chooses

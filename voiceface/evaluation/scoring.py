@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from voiceface.evaluation.callback import results as result_file
+from voiceface.evaluation import results as result_file
 from voiceface.evaluation.embeddings import Embeddings
 from voiceface.utils.errors import UserError
 from voiceface.utils.progress import new_bar

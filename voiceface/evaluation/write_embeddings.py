@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from voiceface.data.corpus.shards import Corpus, DamagedError
 from voiceface.evaluation.callback import CrossModalMetrics, describe
-from voiceface.utils.files import write_for_user
+from voiceface.evaluation.network_scores import similarity_matrix
 from voiceface.evaluation.voice_measures import voice_measures
 from voiceface.methods.base import Method
-from voiceface.evaluation.network_scores import similarity_matrix
+from voiceface.utils.files import write_for_user
 
 
 class VoiceMeasures(pl.Callback):

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from voiceface.utils.errors import UserError
-from voiceface.utils.files import atomic
 from voiceface.inference.model import Model
 from voiceface.inference.search import Found, nearest_points, unit
+from voiceface.utils.errors import UserError
+from voiceface.utils.files import atomic
 
 NAME = "approximate.faiss"
 RECALL = 0.99  # of the exact 10 nearest, on queries made of the gallery

@@ -13,14 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from voiceface.data.prepare.media.rejected import Rejected
 from voiceface.evaluation.embedding_files import read_matrix
-from voiceface.utils.errors import UserError
-from voiceface.utils.files import atomic, check_writable, write_atomic
 from voiceface.inference import faiss_index as approximate
 from voiceface.inference.media import Kind
 from voiceface.inference.model import Model
 from voiceface.inference.search import Found, check_top, nearest, stacked, unit
-from voiceface.data.prepare.media.rejected import Rejected
+from voiceface.utils.errors import UserError
+from voiceface.utils.files import atomic, check_writable, write_atomic
 
 SCHEMA = 1
 DTYPES = ("float32", "float16")

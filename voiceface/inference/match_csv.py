@@ -5,14 +5,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from voiceface.utils.errors import UserError
-from voiceface.utils.files import check_writable, write_for_user
+from voiceface.data.prepare.media.rejected import Rejected
+from voiceface.data.prepare.sources.tables import rows
 from voiceface.inference.gallery import table
 from voiceface.inference.media import Kind
 from voiceface.inference.model import Model
 from voiceface.methods.base import Direction
-from voiceface.data.prepare.media.rejected import Rejected
-from voiceface.data.prepare.sources.tables import rows
+from voiceface.utils.errors import UserError
+from voiceface.utils.files import check_writable, write_for_user
 from voiceface.utils.progress import progress
 
 

@@ -13,10 +13,10 @@ from PIL import Image
 
 from voiceface.data.corpus.bundles import SAMPLE_RATE, encode_jpeg
 from voiceface.data.corpus.clips import cut_face
-from voiceface.utils.errors import UserError
-from voiceface.data.prepare.media.faces import FORMATS, Face, FaceOptions, read_faces, upright
 from voiceface.data.prepare.folder import EXTENSIONS
+from voiceface.data.prepare.media.faces import FORMATS, Face, FaceOptions, read_faces, upright
 from voiceface.data.prepare.media.rejected import Rejected
+from voiceface.utils.errors import UserError
 
 Kind = Literal["voice", "face"]
 OTHER: dict[Kind, Kind] = {"voice": "face", "face": "voice"}

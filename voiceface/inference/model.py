@@ -9,7 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from voiceface.utils.errors import UserError
+from voiceface.checkpoints.weights import load_checkpoint, read_config
+from voiceface.data.prepare.media.rejected import Rejected
 from voiceface.inference.media import (
     FaceReading,
     Kind,
@@ -20,8 +21,7 @@ from voiceface.inference.media import (
     read_one_voice,
 )
 from voiceface.methods.base import Direction, Method
-from voiceface.data.prepare.media.rejected import Rejected
-from voiceface.checkpoints.weights import load_checkpoint, read_config
+from voiceface.utils.errors import UserError
 
 SECOND = 16_000
 PASS = 120 * SECOND  # samples that the voice network is given at once, padding included

@@ -8,9 +8,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from voiceface.utils.errors import UserError
 from voiceface.inference.media import Kind
 from voiceface.inference.model import Model
+from voiceface.utils.errors import UserError
 
 CHUNK = 1 << 13  # rows that are compared at once
 FEW = 4  # queries for which einsum, which reads the rows once each, is quicker than BLAS: twice for one query

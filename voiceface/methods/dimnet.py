@@ -18,8 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from voiceface.utils.errors import UserError
 from voiceface.methods.base import Method, to_width
+from voiceface.utils.errors import UserError
 
 UNKNOWN = -100
 

@@ -23,8 +23,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from voiceface.methods.losses import centre_loss, ranking_loss
 from voiceface.methods.base import Method, to_width
+from voiceface.methods.losses import centre_loss, ranking_loss
 
 
 class DRL(Method):

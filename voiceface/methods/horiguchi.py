@@ -16,8 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from voiceface.methods.losses import n_pair_loss
 from voiceface.methods.base import Method
+from voiceface.methods.losses import n_pair_loss
 
 
 class Horiguchi(Method):

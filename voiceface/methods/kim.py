@@ -23,10 +23,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from voiceface.methods.losses import contrastive_loss, distances, rows, softmax_ratio_loss
-from voiceface.methods.base import Method
-from voiceface.methods.mining import draw_triplets
 from voiceface.checkpoints.weights import load_into
+from voiceface.methods.base import Method
+from voiceface.methods.losses import contrastive_loss, distances, rows, softmax_ratio_loss
+from voiceface.methods.mining import draw_triplets
 
 Loss = Literal["triplet", "siamese", "classifier"]
 

@@ -23,8 +23,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from voiceface.methods.losses import contrastive_loss, pairwise_distances, rows
 from voiceface.methods.base import Method
+from voiceface.methods.losses import contrastive_loss, pairwise_distances, rows
 from voiceface.methods.mining import curriculum_negatives
 
 

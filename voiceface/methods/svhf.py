@@ -19,10 +19,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from voiceface.utils.errors import UserError
-from voiceface.methods.losses import rows
 from voiceface.methods.base import Direction, Method, to_width
+from voiceface.methods.losses import rows
 from voiceface.methods.mining import draw_galleries
+from voiceface.utils.errors import UserError
 
 
 class SVHF(Method):

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from voiceface.data.corpus.bundles import SAMPLE_RATE
-from voiceface.methods.losses import triplet_loss
 from voiceface.methods.base import Method
+from voiceface.methods.losses import triplet_loss
 
 
 class TriNet(Method):

@@ -8,10 +8,10 @@ from typing import Any, Literal
 
 from numpy.typing import NDArray
 
-from voiceface.utils.errors import UserError
 from voiceface.scores.inputs import Sorted, clip_names, of_video, similarities, strata_masks, video_numbers
 from voiceface.scores.matching_n import CANDIDATES
 from voiceface.scores.tasks import direction_records
+from voiceface.utils.errors import UserError
 
 __all__ = ["score"]
 

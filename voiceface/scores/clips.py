@@ -7,10 +7,10 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from voiceface.utils.errors import UserError
-from voiceface.scores.kernels.blocks import BLOCK_SCORES, one_blas_thread
 from voiceface.scores.inputs import Sorted, clip_names, similarities
+from voiceface.scores.kernels.blocks import BLOCK_SCORES, one_blas_thread
 from voiceface.scores.similarity import Rows, centred, directions
+from voiceface.utils.errors import UserError
 
 Places = NDArray[np.intp]
 Scorer = Callable[[Places, Places], NDArray[Any]]

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from voiceface.utils.errors import UserError
 from voiceface.scores.similarity import Rows, matrix_rows, similarity_rows
 from voiceface.scores.strata import default_strata, stratum_mask
+from voiceface.utils.errors import UserError
 
 
 def strata_masks(

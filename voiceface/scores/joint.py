@@ -10,7 +10,6 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from voiceface.utils.errors import UserError
 from voiceface.scores.clips import Clips, Places, Side
 from voiceface.scores.confidence import LEAST_IDENTITIES, identity_interval, student_interval
 from voiceface.scores.galleries import GALLERIES, balanced_ranks, draw_gallery, draw_records, reasons
@@ -19,6 +18,7 @@ from voiceface.scores.ranking import jackknife_influence, rank
 from voiceface.scores.records import record
 from voiceface.scores.retrieval import mean_average_precision
 from voiceface.scores.similarity import similarity_rows, unit
+from voiceface.utils.errors import UserError
 
 GRID = (1, 5, 10, 15, 20, 30)
 MOST_MEANS = 10

@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import gammaln
 
-from voiceface.scores.kernels.jit import compiled
 from voiceface.scores.confidence import student_interval
+from voiceface.scores.kernels.jit import compiled
 from voiceface.scores.kernels.rank_counts import Placed, Score, run_pass
 from voiceface.scores.ranking import jackknife_influence
 from voiceface.scores.similarity import Rows

@@ -15,11 +15,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from voiceface.utils.errors import UserError
 from voiceface.scores.matching import Counts
 from voiceface.scores.retrieval import Ranks, summarise_ranks
 from voiceface.scores.roc import Curve
 from voiceface.scores.similarity import directions, distinct_rows
+from voiceface.utils.errors import UserError
 
 CELLS = 1 << 20  # of the verification histogram; float32 cosines have about 2^24 values
 MOST_SCORES = 1 << 28  # similarities in a block: no faster beyond it, and row numbers of its histogram fit int32

@@ -11,8 +11,8 @@ from typing import Any, no_type_check
 import numpy as np
 from numpy.typing import NDArray
 
-from voiceface.scores.kernels.blocks import map_blocks
 from voiceface.scores.clips import Scorer, Side
+from voiceface.scores.kernels.blocks import map_blocks
 from voiceface.scores.kernels.jit import compiled
 from voiceface.scores.kernels.thresholds import Cuts
 from voiceface.scores.roc import Floats

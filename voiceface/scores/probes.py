@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
-from voiceface.utils.errors import UserError
 from voiceface.scores.records import record
 from voiceface.scores.strata import values_of
+from voiceface.utils.errors import UserError
 
 LEAST_PEOPLE = 5  # with the value, and without it
 HOLDOUT = 0.2  # share of the rarer side's people

@@ -9,16 +9,16 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from voiceface.utils.errors import UserError
 from voiceface.scores.clips import Clips, both_sides
 from voiceface.scores.confidence import repeated_subsets, student_interval
 from voiceface.scores.galleries import reasons, records_of
-from voiceface.scores.matching_n import match_many
 from voiceface.scores.matching import Counts
+from voiceface.scores.matching_n import match_many
 from voiceface.scores.protocol_tasks import Mask, Records, Split
 from voiceface.scores.records import record
 from voiceface.scores.sampling import draw_counts
 from voiceface.scores.strata import GENDERS
+from voiceface.utils.errors import UserError
 
 TRINET_TRIPLETS = 30_720_000  # 10,000 test steps of 3,072
 TRINET_TUPLES = 10_000  # 1:N

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from voiceface.utils.errors import UserError
 from voiceface.scores.clips import Places, Scorer, both_sides
 from voiceface.scores.confidence import PEOPLE_PER_CANDIDATE, binomial_interval, student_interval
 from voiceface.scores.records import record
 from voiceface.scores.sampling import draw_counts, sample_matching
 from voiceface.scores.strata import default_strata, stratum_mask
+from voiceface.utils.errors import UserError
 
 
 def relative_records(
@@ -32,9 +32,9 @@ def relative_records(
 ) -> list[dict[str, Any]]:
     """1:N accuracy on sampled trials of a scorer that compares candidates with each other.
 
-    The trials are those over which the exact accuracy averages (`voiceface.scores.matching_n`): a person by the number of
-    impostors they have, which in U is anybody alike, then N - 1 impostors without replacement, then one clip of each,
-    all alike. Candidates are in random order, and those that share the best score share the win.
+    The trials are those over which the exact accuracy averages (`voiceface.scores.matching_n`): a person by the number
+    of impostors they have, which in U is anybody alike, then N - 1 impostors without replacement, then one clip of
+    each, all alike. Candidates are in random order, and those that share the best score share the win.
 
     Args:
         scorer: Takes queries, intp (B,), and candidates, intp (B, N), as indices of the two tables (for `v2f` voices

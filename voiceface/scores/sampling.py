@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from voiceface.utils.errors import UserError
 from voiceface.scores.clips import Places, Scorer, Side
+from voiceface.utils.errors import UserError
 
 PIECE = 1 << 21  # candidates that are drawn at once
 

@@ -10,8 +10,8 @@ from typing import Literal, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from voiceface.utils.errors import UserError
 from voiceface.scores.clip_keys import Clip, parse_clip
+from voiceface.utils.errors import UserError
 
 Line = tuple[int, list[str]]  # its number in the file, its values
 

@@ -10,8 +10,8 @@ from typing import Literal
 
 import numpy as np
 
-from voiceface.utils.errors import UserError
 from voiceface.scores.trial_formats import Table, Trials, read_file, retrieval
+from voiceface.utils.errors import UserError
 
 __all__ = ["Trials", "disagreements", "read_trial_files", "read_trials"]
 
@@ -23,8 +23,8 @@ def read_trials(path: Path, people: Mapping[str, str] | None = None) -> Trials:
 
     Args:
         path: The file, in any of the formats of docs/trial-lists.md; recognised by its content.
-        people: Any alias of a person to the canonical name (`voiceface.evaluation.embeddings.people_aliases`); needed where voices
-            and faces name people in two ways.
+        people: Any alias of a person to the canonical name (`voiceface.evaluation.embeddings.people_aliases`); needed
+            where voices and faces name people in two ways.
 
     Returns:
         The list.

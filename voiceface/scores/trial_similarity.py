@@ -6,9 +6,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from voiceface.utils.errors import UserError
 from voiceface.scores.clips import gathered
 from voiceface.scores.similarity import Rows, matrix_rows, similarity_rows
+from voiceface.utils.errors import UserError
 
 Places = NDArray[np.intp]
 

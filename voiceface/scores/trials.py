@@ -7,7 +7,6 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from voiceface.utils.errors import UserError
 from voiceface.scores.clip_keys import Clip, locate
 from voiceface.scores.confidence import PEOPLE_PER_CANDIDATE, student_interval
 from voiceface.scores.ranking import rank
@@ -17,6 +16,7 @@ from voiceface.scores.roc import Curve
 from voiceface.scores.tasks import ranking_records
 from voiceface.scores.trial_formats import Trials
 from voiceface.scores.trial_similarity import ListSimilarity
+from voiceface.utils.errors import UserError
 
 Floats = NDArray[np.float64]
 Places = NDArray[np.intp]

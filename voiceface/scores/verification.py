@@ -3,9 +3,9 @@
 Positives are pairs of one identity, negatives pairs of two identities that agree on the stratum. A pair (v, f) of
 identities (a, b) weighs 1 / (voices of a x faces of b), so every identity weighs alike among the positives and every
 ordered pair of identities alike among the negatives. The similarities of the positives cut the scale: each distinct one
-is a place of its own and so is each gap between two. Where there are very many (`voiceface.scores.kernels.thresholds`), every so many
-of them cuts, and the positives and negatives that share a gap count as ties; how far that can move a score is its error
-bound.
+is a place of its own and so is each gap between two. Where there are very many (`voiceface.scores.kernels.thresholds`),
+every so many of them cuts, and the positives and negatives that share a gap count as ties; how far that can move a
+score is its error bound.
 """
 
 from dataclasses import dataclass
@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from voiceface.scores.kernels.blocks import map_blocks, sum_blocks
 from voiceface.scores.kernels.jit import compiled
-from voiceface.scores.kernels.thresholds import Cuts
 from voiceface.scores.kernels.rank_counts import Score
+from voiceface.scores.kernels.thresholds import Cuts
 from voiceface.scores.roc import Curve, Floats
 from voiceface.scores.similarity import Rows
 

@@ -1,0 +1,1 @@
+"""`voiceface fit`: the command's options, run folders, logging, stopping and resuming."""

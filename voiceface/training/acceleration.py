@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from voiceface.utils.errors import UserError
 from voiceface.methods.base import Method
+from voiceface.utils.errors import UserError
 
 # Lightning's names: of float32, and of networks in half precision whose weights stay float32.
 FULL, MIXED = ("32-true", "32"), ("bf16-mixed", "bf16", "16-mixed", "16")

@@ -12,10 +12,10 @@ from typing import Any
 
 import yaml
 
-from voiceface.utils.errors import UserError
-from voiceface.training.feature_words import features_fit, features_of, widths
 from voiceface.encoders.pretrained.header import Pretrained, read_header
 from voiceface.methods.recipes import FOLDER, METHODS, list_recipes, nearest, recipe_files
+from voiceface.training.feature_words import features_fit, features_of, widths
+from voiceface.utils.errors import UserError
 
 SHORT = ("model", "data", "preset", "encoders", "pretrained", "gpus", "out", "wandb")
 ENCODERS = ("paper", "common", "features")
@@ -273,11 +273,11 @@ def _options(group: str, recipe: str | None) -> list[str]:
 
 def source_of(group: str, recipe: str | None) -> tuple[Path, str] | None:
     """File and class behind a group of options of our own."""
-    package = Path(__file__).parent
+    package = Path(__file__).parents[1]
     if group == "data":
         return package / "data/module.py", "VoxVGGDataModule"
     if group == "metrics":
-        return package / "evaluation.py", "CrossModalMetrics"
+        return package / "evaluation/callback.py", "CrossModalMetrics"
     if recipe and (file := FOLDER / f"{recipe}.yaml").is_file():
         found = re.search(r"class_path: voiceface\.methods\.(\w+)\.(\w+)", file.read_text())
         if found:

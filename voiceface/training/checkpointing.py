@@ -11,10 +11,10 @@ from lightning_fabric.plugins.io.torch_io import TorchCheckpointIO
 from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.trainer.states import TrainerFn
 
-from voiceface.utils.errors import UserError
-from voiceface.utils.files import atomic
 from voiceface.training.preemption import Preemption
 from voiceface.training.resume import refuse_other
+from voiceface.utils.errors import UserError
+from voiceface.utils.files import atomic
 
 
 class DurableCheckpointIO(TorchCheckpointIO):

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytorch_lightning as pl
 
-from voiceface.utils.files import write_atomic
-from voiceface.training.loggers import Guarded
-from voiceface.methods.base import Method
 from voiceface.evaluation.metric import Clips, CrossModalScores
-from voiceface.scores.similarity import directions
 from voiceface.evaluation.tsne import COLOURS, Map, draw_map
+from voiceface.methods.base import Method
+from voiceface.scores.similarity import directions
+from voiceface.training.loggers import Guarded
+from voiceface.utils.files import write_atomic
 
 log = logging.getLogger(__name__)
 

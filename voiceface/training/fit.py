@@ -17,30 +17,30 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 
-from voiceface.training.progress_bar import RunBar
-from voiceface.training.sync_batchnorm import BatchNormSync
-from voiceface.evaluation.calibration import fit_calibration
+from voiceface.checkpoints.weights import add_results, save_checkpoint
 from voiceface.data.corpus.leaks import identities_of
 from voiceface.data.module import VoxVGGDataModule
-from voiceface.utils.errors import UserError
+from voiceface.evaluation.calibration import fit_calibration
 from voiceface.evaluation.callback import CrossModalMetrics
+from voiceface.evaluation.results import write_results
+from voiceface.evaluation.tables import print_table
+from voiceface.methods.base import Method
+from voiceface.methods.recipes import twin
+from voiceface.training.acceleration import check_precision, compile_encoders, keep_channels_last
+from voiceface.training.arguments import expand
+from voiceface.training.checkpointing import LastCheckpoint
+from voiceface.training.embedding_plot import picture
 from voiceface.training.few_people import fewer_people
 from voiceface.training.launch import end_with_launcher, need_folder
 from voiceface.training.loggers import run_loggers
-from voiceface.methods.base import Method
-from voiceface.training.non_finite import NonFinite
-from voiceface.training.embedding_plot import picture
-from voiceface.training.preemption import Preemption
-from voiceface.methods.recipes import twin
-from voiceface.evaluation.tables import print_table
-from voiceface.evaluation.results import write_results
-from voiceface.training.run_folder import LAUNCHED, leave_nothing, let_go, resume_from, run_folder
-from voiceface.training.checkpointing import LastCheckpoint
-from voiceface.training.resume import of_training, settings
-from voiceface.training.acceleration import check_precision, compile_encoders, keep_channels_last
 from voiceface.training.monitor import Watch
-from voiceface.checkpoints.weights import add_results, save_checkpoint
-from voiceface.training.arguments import expand
+from voiceface.training.non_finite import NonFinite
+from voiceface.training.preemption import Preemption
+from voiceface.training.progress_bar import RunBar
+from voiceface.training.resume import of_training, settings
+from voiceface.training.run_folder import LAUNCHED, leave_nothing, let_go, resume_from, run_folder
+from voiceface.training.sync_batchnorm import BatchNormSync
+from voiceface.utils.errors import UserError
 
 MONITOR = "val/accuracy"
 

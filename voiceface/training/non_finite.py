@@ -14,8 +14,8 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.optim import Optimizer
 
-from voiceface.utils.errors import UserError
 from voiceface.utils.distributed import processes
+from voiceface.utils.errors import UserError
 
 log = logging.getLogger(__name__)
 

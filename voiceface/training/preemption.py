@@ -16,8 +16,8 @@ import torch
 import torch.distributed as dist
 from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 
-from voiceface.utils.errors import UserError
 from voiceface.training.launch import LAUNCHER
+from voiceface.utils.errors import UserError
 
 STATUS = 128 + signal.SIGTERM  # what a shell says of a process that SIGTERM ended
 PATIENCE = 5.0  # seconds that processes of a run that ends have for ending

@@ -1,0 +1,1 @@
+"""The papers' experiments: what each trains, and the tables of its results."""

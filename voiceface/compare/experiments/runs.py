@@ -14,10 +14,10 @@ from pathlib import Path
 from types import FrameType
 
 from voiceface.compare.experiments.plans import Plan, Run, alike, check, finished, keep, remarks, result_path
-from voiceface.utils.errors import UserError
-from voiceface.training.launch import PARENT, started_by
-from voiceface.utils.progress import TERMINAL, terminal
 from voiceface.methods.recipes import list_recipes, nearest
+from voiceface.training.launch import PARENT, started_by
+from voiceface.utils.errors import UserError
+from voiceface.utils.progress import TERMINAL, terminal
 
 __all__ = ["Plan", "Run", "failures", "free_folder", "plan", "remarks", "result_path", "run_plan"]
 

@@ -1,7 +1,7 @@
 """The experiments of the papers: what each trains, and which tables of ours stand beside those of the paper.
 
-A study is a file in `studies/`. `study_plan` says what is to be trained, `voiceface.compare.experiments.runs.run_plan` trains it,
-`voiceface.compare.experiments.study_scores.score_study` scores what the training's own result lacks, and
+A study is a file in `studies/`. `study_plan` says what is to be trained, `voiceface.compare.experiments.runs.run_plan`
+trains it, `voiceface.compare.experiments.study_scores.score_study` scores what the training's own result lacks, and
 `voiceface.compare.experiments.study_tables.study_comparison` makes the tables.
 """
 
@@ -13,14 +13,14 @@ from typing import Any
 
 import yaml
 
-from voiceface.compare.experiments.runs import free_folder
 from voiceface.compare.experiments.plans import Plan, Run, alike, check, result_path
+from voiceface.compare.experiments.runs import free_folder
 from voiceface.compare.published import column
 from voiceface.compare.table import Column, columns_of
-from voiceface.utils.errors import UserError
 from voiceface.encoders.pretrained.header import Pretrained, read_header
 from voiceface.methods.recipes import merged, nearest
 from voiceface.training.arguments import constructor, expand, source_of, split_words
+from voiceface.utils.errors import UserError
 
 FOLDER = Path(__file__).parent / "studies"
 

@@ -4,9 +4,9 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from voiceface.compare.published import published_row
 from voiceface.compare.experiments.study import Line, StudyTable
 from voiceface.compare.experiments.study_scores import Record, Scored
+from voiceface.compare.published import published_row
 from voiceface.compare.table import ARROWS, EMPTY, Cell, Column, Row
 from voiceface.evaluation.cells import STRATA
 

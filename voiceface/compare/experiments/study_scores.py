@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from voiceface.compare.experiments.runs import to_stderr
 from voiceface.compare.experiments.plans import Plan
+from voiceface.compare.experiments.runs import to_stderr
 from voiceface.compare.experiments.study import Study, read_study, results_of
 from voiceface.evaluation.embeddings import Embeddings, read_embeddings
-from voiceface.utils.errors import UserError
 from voiceface.evaluation.results import read_results, write_results
+from voiceface.utils.errors import UserError
 
 Record = Mapping[str, Any]
 

@@ -7,14 +7,14 @@ from dataclasses import replace
 from typing import Any
 
 from voiceface.compare.experiments.plans import Plan
-from voiceface.compare.published import published_row
 from voiceface.compare.experiments.study import Line, Study, StudyTable, read_study, results_of, stands_for
 from voiceface.compare.experiments.study_rows import NOT_TRAINED, cell_of, mean_of, named, paper_of, row_of
 from voiceface.compare.experiments.study_scores import Record, Scored, read_scored
+from voiceface.compare.published import published_row
 from voiceface.compare.table import EMPTY, Cell, Column, Comparison, Group, Row
-from voiceface.utils.errors import UserError
 from voiceface.scores.probes import is_chance
 from voiceface.training.arguments import expand
+from voiceface.utils.errors import UserError
 
 INSTEAD = {
     "whole_split": "not the paper's gallery but the whole split; compare with chance, not with the paper",

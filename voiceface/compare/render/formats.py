@@ -1,9 +1,9 @@
 """The formats of a leaderboard by name."""
 
-from voiceface.compare.table import Comparison
 from voiceface.compare.render.data_files import to_csv, to_json
 from voiceface.compare.render.documents import to_latex, to_markdown
 from voiceface.compare.render.terminal import PIPED, picture, plain_leaderboard
+from voiceface.compare.table import Comparison
 
 
 def render(comparison: Comparison, form: str, width: int = PIPED) -> str:

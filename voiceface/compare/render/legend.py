@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable
 
-from voiceface.compare.table import DRAWN, Comparison, Group
 from voiceface.compare.render.blocks import BEST, SAME, SIGMA, UNTESTED, clean, mark_symbols, sign_of
+from voiceface.compare.table import DRAWN, Comparison, Group
 
 PROTOCOLS = {"exact": "scored on every pair of the split", "sampled": "scored on seeded trials"}
 

@@ -7,15 +7,15 @@ from importlib.resources import files
 from typing import Any
 
 from voiceface import __version__
-from voiceface.compare.table import Cell, Column, Comparison, Group, Row
-from voiceface.evaluation.examples import Faces, embeddings_picture, faces_of
 from voiceface.compare.render.blocks import SAME, UNTESTED, sign_of
-from voiceface.evaluation.cells import cell as written
-from voiceface.evaluation.cells import percent, plain
 from voiceface.compare.render.legend import about, left_out_lines, legend
 from voiceface.compare.render.plot_data import CHANCE, Plot, plot_data
 from voiceface.compare.render.plot_data import SHOWN as MODELS
 from voiceface.compare.render.plots import draw, style_variables, to_svg
+from voiceface.compare.table import Cell, Column, Comparison, Group, Row
+from voiceface.evaluation.cells import cell as written
+from voiceface.evaluation.cells import percent, plain
+from voiceface.evaluation.examples import Faces, embeddings_picture, faces_of
 
 TITLE = "Voice-face association: leaderboard"
 COLUMNS = 12  # of a plot's numbers
@@ -40,7 +40,7 @@ def to_html(comparison: Comparison, faces: Faces | None = None) -> str:
     from jinja2 import Environment
     from markupsafe import Markup
 
-    here = files("voiceface.evaluation.tables")
+    here = files("voiceface.compare.render")
     page, style, script = (here.joinpath(f"page.{end}").read_text("utf-8") for end in ("html", "css", "js"))
     light, dark = ("".join(f"{name}:{value};" for name, value in part.items()) for part in style_variables())
     style += f":root{{{light}}}@media (prefers-color-scheme: dark){{:root{{{dark}}}}}"

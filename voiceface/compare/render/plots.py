@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from voiceface.compare.table import Group
 from voiceface.compare.render.plot_data import CHANCE, IDEAL, PLOTS, Panel, Plot, Results, Series, plot_data
+from voiceface.compare.table import Group
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -1,7 +1,7 @@
 """The corpus on disk: WebDataset shards of one-identity bundles, an index beside them, and an identity table.
 
-`index.csv` of a split says where each bundle (`voiceface.data.corpus.bundles`) starts, so that any bundle is read without
-reading the shard before it.
+`index.csv` of a split says where each bundle (`voiceface.data.corpus.bundles`) starts, so that any bundle is read
+without reading the shard before it.
 """
 
 import csv

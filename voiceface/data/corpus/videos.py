@@ -23,9 +23,9 @@ def shared_videos(voices: Sequence[FromVideo], faces: Sequence[FromVideo]) -> li
 def deal_videos(person: Person, max_voices: int, max_faces: int, seed: int) -> list[Person]:
     """Deal a person's clips to bundles of one video each.
 
-    A video that is larger than a bundle makes several, dealt by `voiceface.data.corpus.shards.deal`, each with both kinds.
-    Clips whose video has no clip of the other kind, or is unknown, make bundles of voices alone and of faces alone:
-    evaluation reads them, training does not.
+    A video that is larger than a bundle makes several, dealt by `voiceface.data.corpus.shards.deal`, each with both
+    kinds. Clips whose video has no clip of the other kind, or is unknown, make bundles of voices alone and of faces
+    alone: evaluation reads them, training does not.
 
     Args:
         person: The person to deal.

@@ -1,0 +1,1 @@
+"""Outputs of frozen networks, computed once and stored in place of voices and faces."""

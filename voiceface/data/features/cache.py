@@ -20,15 +20,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voiceface import __version__
+from voiceface.data.corpus.remote import cache_folder
+from voiceface.data.stream.batches import EvaluationBatches
 from voiceface.data.stream.cached_rows import FeatureRows, chunk_path, is_whole, write_chunk
 from voiceface.data.stream.loader import Loader
 from voiceface.data.stream.reading import Reading
-from voiceface.data.corpus.remote import cache_folder
-from voiceface.data.stream.batches import EvaluationBatches
 from voiceface.encoders.base import FaceEncoder, VoiceEncoder
+from voiceface.encoders.frozen import Embedding, Frozen, not_finite, weights_hash
 from voiceface.utils.errors import UserError
 from voiceface.utils.files import write_atomic
-from voiceface.encoders.frozen import Embedding, Frozen, not_finite, weights_hash
 from voiceface.utils.progress import progress
 
 if TYPE_CHECKING:

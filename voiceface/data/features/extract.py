@@ -16,16 +16,16 @@ from typing import Literal
 from voiceface import __version__
 from voiceface.data.corpus.bundles import SAMPLE_RATE, Clip, Person, write_bundles
 from voiceface.data.corpus.index import Bundle
-from voiceface.data.stream.loader import Loader
-from voiceface.data.stream.sampling import Sampling
 from voiceface.data.corpus.shards import SCHEMA, SPLITS, Corpus, Member
-from voiceface.data.stream.batches import EvaluationBatches
-from voiceface.utils.errors import UserError
-from voiceface.utils.files import write_atomic
-from voiceface.encoders.frozen import Embedding, Frozen
 from voiceface.data.prepare.engine.output_folder import Summary, make_once
 from voiceface.data.prepare.engine.packing import CorpusOptions, pack_split, write_identities
 from voiceface.data.prepare.engine.provenance import Plan
+from voiceface.data.stream.batches import EvaluationBatches
+from voiceface.data.stream.loader import Loader
+from voiceface.data.stream.sampling import Sampling
+from voiceface.encoders.frozen import Embedding, Frozen
+from voiceface.utils.errors import UserError
+from voiceface.utils.files import write_atomic
 from voiceface.utils.progress import progress
 
 PIECE = 8  # bundles that are read, embedded and written at once: what a kill can cost

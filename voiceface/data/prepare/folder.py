@@ -13,12 +13,20 @@ from pathlib import Path, PurePosixPath
 
 from voiceface.data.corpus.bundles import Person, Reject
 from voiceface.data.corpus.videos import shared_videos
-from voiceface.utils.errors import UserError
-from voiceface.data.prepare.sources.selection import chosen
 from voiceface.data.prepare.engine.build import LOCAL, Bundling, CorpusOptions, Engine, Summary, build
 from voiceface.data.prepare.sources.people import KINDS, Reading, Source, check_reading, make_person
-from voiceface.data.prepare.sources.walk import check_outside, check_shares, clip_keys, common_reasons, split_people, walk, within
+from voiceface.data.prepare.sources.selection import chosen
 from voiceface.data.prepare.sources.tables import IDENTITIES, identity_table, rows
+from voiceface.data.prepare.sources.walk import (
+    check_outside,
+    check_shares,
+    clip_keys,
+    common_reasons,
+    split_people,
+    walk,
+    within,
+)
+from voiceface.utils.errors import UserError
 
 # fmt: off
 EXTENSIONS = {
@@ -117,7 +125,8 @@ def prepare_folder(
         Counts per split, and rejects by reason.
 
     Raises:
-        UserError: As `collect`, `voiceface.data.prepare.sources.selection.chosen` and `voiceface.data.prepare.engine.build.build`.
+        UserError: As `collect`, `voiceface.data.prepare.sources.selection.chosen` and
+            `voiceface.data.prepare.engine.build.build`.
     """
     check_outside(source, out)
     found = collect(source, options)

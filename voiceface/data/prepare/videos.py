@@ -13,17 +13,25 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from voiceface.data.corpus.bundles import Clip, Person, Reject, encode_flac, encode_jpeg
-from voiceface.utils.errors import UserError
-from voiceface.data.prepare.sources.selection import chosen
 from voiceface.data.prepare.engine.build import LOCAL, Bundling, CorpusOptions, Engine, Summary, build
 from voiceface.data.prepare.media.faces import FaceOptions, read_faces
-from voiceface.data.prepare.media.frames import read_frames
-from voiceface.data.prepare.sources.people import Reading, Source, check_reading
-from voiceface.data.prepare.media.rejected import Rejected, unchanged
-from voiceface.data.prepare.sources.walk import check_outside, check_shares, clip_keys, common_reasons, split_people, walk, within
-from voiceface.data.prepare.media.speech import LONGEST_REGION, VoiceOptions, read_speech
 from voiceface.data.prepare.media.file_stamps import stamp
+from voiceface.data.prepare.media.frames import read_frames
+from voiceface.data.prepare.media.rejected import Rejected, unchanged
+from voiceface.data.prepare.media.speech import LONGEST_REGION, VoiceOptions, read_speech
+from voiceface.data.prepare.sources.people import Reading, Source, check_reading
+from voiceface.data.prepare.sources.selection import chosen
 from voiceface.data.prepare.sources.tables import IDENTITIES, identity_table, rows
+from voiceface.data.prepare.sources.walk import (
+    check_outside,
+    check_shares,
+    clip_keys,
+    common_reasons,
+    split_people,
+    walk,
+    within,
+)
+from voiceface.utils.errors import UserError
 
 # fmt: off
 EXTENSIONS = {
@@ -109,7 +117,8 @@ def prepare_videos(
         Counts per split, and rejects by reason.
 
     Raises:
-        UserError: As `collect_videos`, `voiceface.data.prepare.sources.selection.chosen` and `voiceface.data.prepare.engine.build.build`.
+        UserError: As `collect_videos`, `voiceface.data.prepare.sources.selection.chosen` and
+            `voiceface.data.prepare.engine.build.build`.
     """
     check_outside(source, out)
     found = collect_videos(source, options)

@@ -1,0 +1,1 @@
+"""Batches out of a corpus, in an order that any number of workers keeps."""

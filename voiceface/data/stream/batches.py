@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 
 from voiceface.data.corpus.bundles import seeded
 from voiceface.data.corpus.index import Bundle
+from voiceface.data.corpus.shards import Corpus, DamagedError, Member
+from voiceface.data.corpus.videos import shared_videos
 from voiceface.data.stream.order import epoch_plan, steps_per_epoch
 from voiceface.data.stream.reading import Batch as Batch
 from voiceface.data.stream.reading import OnError as OnError
 from voiceface.data.stream.reading import Reading
 from voiceface.data.stream.sampling import Sampling
-from voiceface.data.corpus.shards import Corpus, DamagedError, Member
-from voiceface.data.corpus.videos import shared_videos
 from voiceface.utils.errors import UserError
 
 SUBSTITUTES = 8

@@ -11,11 +11,11 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from voiceface.utils.errors import UserError
 from voiceface.encoders.pretrained.header import LARGEST, open_file
 from voiceface.encoders.pretrained.keras import read_keras
 from voiceface.encoders.pretrained.matconvnet import read_matconvnet
 from voiceface.encoders.pretrained.safe_pickle import KNOWN_FILES, read_npy, refused
+from voiceface.utils.errors import UserError
 
 KNOWN = ".pt, .pth, .npy, .npz, .h5, .mat, .safetensors"
 SAVE = "save its state dict alone with torch.save(model.state_dict(), FILE)"

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from voiceface.utils.errors import UserError
 from voiceface.encoders.pretrained.safe_pickle import KNOWN_FILES
+from voiceface.utils.errors import UserError
 
 
 def read_keras(path: Path) -> dict[str, np.ndarray]:

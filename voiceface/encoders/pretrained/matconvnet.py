@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from scipy.io import loadmat  # type: ignore[attr-defined]
 
-from voiceface.utils.errors import UserError
 from voiceface.encoders.pretrained.safe_pickle import KNOWN_FILES
+from voiceface.utils.errors import UserError
 
 # Parts of a layer by how many it has, in MatConvNet's order.
 _PARTS = {1: ("filters",), 2: ("filters", "biases"), 3: ("scale", "offset", "moments")}

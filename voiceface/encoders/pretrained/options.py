@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping
 from typing import Any, Literal, get_args, get_origin
 
-from voiceface.utils.errors import UserError
 from voiceface.encoders.pretrained.layout import build
+from voiceface.utils.errors import UserError
 
 _KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "a text in quotes"}
 

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from voiceface.utils.errors import UserError
 from voiceface.encoders.pretrained.header import open_file
+from voiceface.utils.errors import UserError
 
 KNOWN_FILES = "give a file that docs/weights.md lists"
 

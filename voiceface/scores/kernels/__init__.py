@@ -1,0 +1,1 @@
+"""Compiled loops of the scores and the blocks that they work on."""

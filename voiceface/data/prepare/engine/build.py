@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from voiceface.data.corpus.bundles import Person, Reject
-from voiceface.utils.errors import UserError
 from voiceface.data.prepare.engine.executors import LOCAL, Engine, run
 from voiceface.data.prepare.engine.journal import clips_of, last_look, record, resume
 from voiceface.data.prepare.engine.output_folder import Summary, make_once
-from voiceface.utils.pace import pace
 from voiceface.data.prepare.engine.packing import END_OF_TAR, Bundling, CorpusOptions, pack
 from voiceface.data.prepare.engine.provenance import Plan, describe
+from voiceface.utils.errors import UserError
+from voiceface.utils.pace import pace
 
 __all__ = ["END_OF_TAR", "LOCAL", "Bundling", "CorpusOptions", "Engine", "Summary", "build"]
 

@@ -17,10 +17,10 @@ from typing import Any, TypeVar
 from voiceface.data.corpus.bundles import Person, Reject, deal, write_bundles
 from voiceface.data.corpus.index import Bundle
 from voiceface.data.corpus.videos import deal_videos
-from voiceface.utils.errors import UserError
-from voiceface.utils.files import atomic
 from voiceface.data.prepare.engine.packing import CorpusOptions, Made
 from voiceface.data.prepare.media.file_stamps import difference, none_left
+from voiceface.utils.errors import UserError
+from voiceface.utils.files import atomic
 
 Job = TypeVar("Job")
 Item = TypeVar("Item")

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from voiceface.utils.errors import UserError
 from voiceface.data.prepare.engine.provenance import INPUTS, PLAN, Inputs, Plan, differences, same_plan
+from voiceface.utils.errors import UserError
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from typing import Any
 
 from voiceface.data.corpus.bundles import Reject
 from voiceface.data.corpus.shards import SCHEMA
+from voiceface.data.prepare.engine.packing import CorpusOptions
 from voiceface.utils.errors import UserError
 from voiceface.utils.files import write_atomic
-from voiceface.data.prepare.engine.packing import CorpusOptions
 
 PLAN, INPUTS = "plan.json", "inputs.json"
 Plan = dict[str, Any]

@@ -1,0 +1,1 @@
+"""Voices and faces out of media files: detection, crops, speech."""

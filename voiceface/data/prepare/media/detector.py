@@ -19,8 +19,8 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from voiceface.utils.errors import UserError
 from voiceface.data.prepare.media.detector_networks import NETWORKS, Network
+from voiceface.utils.errors import UserError
 
 CELL, STRIDE = 12, 2
 PYRAMID_FACTOR = 0.709

@@ -1,0 +1,1 @@
+"""What a user gives to prepare: folders, tables, selections of people."""

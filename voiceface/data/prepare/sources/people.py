@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from voiceface.data.corpus.bundles import Clip, Person, Reject, encode_flac, encode_jpeg
-from voiceface.utils.errors import UserError
 from voiceface.data.prepare.media.faces import FaceOptions, read_faces
+from voiceface.data.prepare.media.file_stamps import stamp
 from voiceface.data.prepare.media.rejected import Rejected
 from voiceface.data.prepare.media.speech import VoiceOptions, read_voice
-from voiceface.data.prepare.media.file_stamps import stamp
+from voiceface.utils.errors import UserError
 
 KINDS = ("voice", "face")
 # A batch for a detector on a GPU.

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from voiceface.utils.errors import UserError
 from voiceface.data.prepare.sources.tables import rows
+from voiceface.utils.errors import UserError
 
 
 class OfPerson(Protocol):

@@ -8,8 +8,8 @@ from pathlib import Path, PurePosixPath
 
 from voiceface.data.corpus.bundles import Reject, seeded
 from voiceface.data.corpus.shards import SPLITS
-from voiceface.utils.errors import UserError
 from voiceface.data.prepare.sources.tables import IDENTITIES
+from voiceface.utils.errors import UserError
 
 Shares = tuple[float, float, float]
 

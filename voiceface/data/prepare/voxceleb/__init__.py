@@ -3,11 +3,11 @@
 from dataclasses import asdict
 from pathlib import Path
 
-from voiceface.utils.errors import UserError
 from voiceface.data.prepare.engine.build import LOCAL, Bundling, CorpusOptions, Engine, Summary, build
 from voiceface.data.prepare.engine.output_folder import check_out
 from voiceface.data.prepare.voxceleb.plan import Plan, VoxCelebOptions, VoxJob, make_vox_person, people_of, plan
 from voiceface.data.prepare.voxceleb.splits import NAMED
+from voiceface.utils.errors import UserError
 
 __all__ = [
     "Plan",

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from voiceface.data.corpus.bundles import Reject
-from voiceface.utils.errors import UserError
 from voiceface.data.prepare.sources.people import Source
 from voiceface.data.prepare.sources.walk import printable
+from voiceface.utils.errors import UserError
 from voiceface.utils.progress import new_bar
 
 FRAMES_PER_SECOND = 25  # of the videos behind VoxCeleb1's crops, which are every 25th frame

@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from voiceface.utils.errors import UserError
 from voiceface.data.prepare.sources.tables import CONTROL, GENDERS, rows
+from voiceface.utils.errors import UserError
 
 IDENTITY = re.compile(r"id\d{5}")
 VGGFACE2 = re.compile(r"n\d{6}")

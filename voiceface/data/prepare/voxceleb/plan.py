@@ -6,12 +6,12 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from voiceface.data.corpus.bundles import Person, Reject
-from voiceface.utils.errors import UserError
-from voiceface.data.prepare.sources.selection import chosen
 from voiceface.data.prepare.sources.people import Reading, Source, check_reading, make_person
+from voiceface.data.prepare.sources.selection import chosen
+from voiceface.data.prepare.voxceleb.folders import LAYOUTS, count, leads_out, read_tree, sources
 from voiceface.data.prepare.voxceleb.metadata import META, VoxPerson, find_beside, read_metadata
 from voiceface.data.prepare.voxceleb.splits import PINS_FILE, split_people
-from voiceface.data.prepare.voxceleb.folders import LAYOUTS, count, leads_out, read_tree, sources
+from voiceface.utils.errors import UserError
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from rich.console import Console
 from rich.table import Table
 
 from voiceface.data.corpus.shards import SPLITS
-from voiceface.utils.files import write_for_user
 from voiceface.data.prepare.sources.people import Reading
 from voiceface.data.prepare.voxceleb.plan import Plan, There, VoxCelebOptions
 from voiceface.data.prepare.voxceleb.splits import PUBLISHED
+from voiceface.utils.files import write_for_user
 
 # Seconds of one core for one item: results of benchmarks/speech.py (voices of 8 s) and benchmarks/detector.py (pictures
 # of 224 px; detection takes longer in larger ones).

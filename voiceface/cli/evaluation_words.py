@@ -2,8 +2,8 @@
 
 import argparse
 
-from voiceface.inference_words import add_embed_files
-from voiceface.parser import Parser, add_command, add_path
+from voiceface.cli.inference_words import add_embed_files
+from voiceface.cli.parser import Parser, add_command, add_path
 
 TEST_EXAMPLES = """examples:
   voiceface test trinet-synthetic                                            an installed checkpoint

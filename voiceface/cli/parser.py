@@ -6,8 +6,8 @@ from typing import Any, NoReturn
 
 import shtab
 
-from voiceface.utils.errors import UserError
 from voiceface.methods.recipes import nearest
+from voiceface.utils.errors import UserError
 
 FOLDERS = ("DIR", "CHECKPOINT", "OUT")  # what their metavars say
 

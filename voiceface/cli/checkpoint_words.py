@@ -2,7 +2,7 @@
 
 import argparse
 
-from voiceface.parser import Parser, add_command, add_path, given
+from voiceface.cli.parser import Parser, add_command, add_path, given
 
 PACK_EXAMPLES = """examples:
   voiceface pack runs/trinet/checkpoint                        dist/voiceface_trinet_synthetic-...whl

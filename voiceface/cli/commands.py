@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.table import Table
 
 from voiceface.checkpoints.find import find_checkpoint
+from voiceface.cli.listing import print_list
 from voiceface.utils.errors import UserError
 from voiceface.utils.files import check_writable
-from voiceface.listing import print_list
 
 if TYPE_CHECKING:
     import pytorch_lightning as pl
@@ -31,11 +31,11 @@ def run_list(options: Namespace) -> int:
 def run_check(options: Namespace) -> int:
     """Print what is wrong with the environment and the corpus; 0 where nothing is."""
     if not (options.corpus or options.trials or options.against or options.identities):
-        from voiceface.environment_check import check_environment
+        from voiceface.cli.environment_check import check_environment
 
         check_environment(whole=True)
         return 0
-    from voiceface.checking import check
+    from voiceface.cli.checking import check
 
     check(options)
     return 0
@@ -68,11 +68,11 @@ def _evaluate(options: Namespace) -> "tuple[Method, VoxVGGDataModule, pl.Trainer
     folder = find_checkpoint(options.checkpoint)
     import pytorch_lightning as pl
 
-    from voiceface.training.progress_bar import RunBar
+    from voiceface.checkpoints.weights import load_checkpoint, read_config, read_training
     from voiceface.data.module import VoxVGGDataModule
     from voiceface.evaluation.callback import CrossModalMetrics
     from voiceface.training.fit import quiet
-    from voiceface.checkpoints.weights import load_checkpoint, read_config, read_training
+    from voiceface.training.progress_bar import RunBar
 
     quiet()
     _gpus_are_there(options.gpus)
@@ -125,7 +125,7 @@ def run_embed(options: Namespace) -> int:
     if options.files and options.data is not None:
         raise UserError(f"{options.files[0]}: FILES or --data; leave one of them out")
     if options.files:
-        from voiceface.inference.commands import run_embed_files
+        from voiceface.cli.inference import run_embed_files
 
         return run_embed_files(options)
     for option, used in (("asis", options.asis), ("margin", options.margin is not None)):
@@ -185,9 +185,9 @@ def run_extract(options: Namespace) -> int:
 
 def run_score(options: Namespace) -> int:
     """Score embeddings, print their tables and write the result file."""
-    from voiceface.evaluation.tables import print_table
     from voiceface.evaluation.results import write_results
     from voiceface.evaluation.scoring import score_embeddings
+    from voiceface.evaluation.tables import print_table
 
     check_writable(Path(options.out))
     identities = _identities(options)

@@ -9,15 +9,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from voiceface.cli.compare_words import FORMATS
 from voiceface.compare.grouping import compare_results
 from voiceface.compare.reading import Found, find_results, installed_results, reference_results
 from voiceface.compare.scored import EXACT, SAMPLED
 from voiceface.compare.table import Comparison, columns_of
-from voiceface.compare.words import FORMATS
+from voiceface.evaluation.results import read_results
+from voiceface.methods.recipes import list_recipes, twin
 from voiceface.utils.errors import UserError
 from voiceface.utils.files import check_writable, write_for_user
-from voiceface.methods.recipes import list_recipes, twin
-from voiceface.evaluation.results import read_results
 
 TRAINING = ("data", "preset", "encoders", "gpus", "steps", "runs")
 

@@ -15,10 +15,10 @@ from rich.markup import escape
 from rich.table import Table
 
 from voiceface.checkpoints.find import find_checkpoint
+from voiceface.data.prepare.sources.tables import rows
+from voiceface.inference.media import OTHER, Kind, check_detector, files_below, kind_of
 from voiceface.utils.errors import UserError
 from voiceface.utils.files import check_writable, write_for_user
-from voiceface.inference.media import OTHER, Kind, check_detector, files_below, kind_of
-from voiceface.data.prepare.sources.tables import rows
 from voiceface.utils.progress import progress
 
 if TYPE_CHECKING:
@@ -141,8 +141,8 @@ def run_embed_files(options: Namespace) -> int:
                 raise UserError(f"{path}: another {kind} is called {key} too; give the folder above both")
     if files["face"] and not options.asis:
         check_detector()
-    from voiceface.inference.gallery import embed_gallery
     from voiceface.evaluation.network_scores import similarity_matrix
+    from voiceface.inference.gallery import embed_gallery
 
     options.device = "cuda" if options.gpus else "cpu"
     model, refused = _model(options), _Refusals()

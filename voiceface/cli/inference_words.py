@@ -2,7 +2,7 @@
 
 import argparse
 
-from voiceface.parser import Parser, add_command, add_path, given
+from voiceface.cli.parser import Parser, add_command, add_path, given
 
 MATCH = """examples:
   voiceface match trinet-synthetic voice.wav a.jpg b.jpg         which face is the speaker's

@@ -2,9 +2,9 @@
 
 import argparse
 
+from voiceface.cli.parser import Parser, add_command, add_path, given
 from voiceface.encoders import list_encoders
 from voiceface.encoders.pretrained import list_importers
-from voiceface.parser import Parser, add_command, add_path, given
 from voiceface.methods.recipes import list_recipes
 
 IMPORT_EXAMPLES = """examples:

@@ -2,7 +2,7 @@
 
 import argparse
 
-from voiceface.parser import Parser, add_command, add_path, given
+from voiceface.cli.parser import Parser, add_command, add_path, given
 from voiceface.methods.recipes import list_recipes
 from voiceface.training.arguments import ENCODERS
 

@@ -7,12 +7,18 @@ from rich.console import Console
 from rich.table import Table
 
 from voiceface.checkpoints.find import find_checkpoint
+from voiceface.cli.environment_check import check_environment
 from voiceface.data.corpus.check import Findings, attribute_coverage, check_corpus
-from voiceface.data.corpus.leaks import Leak, corpus_leaks, identical_clips, leaking_identities, read_training_identities
-from voiceface.data.corpus.trial_coverage import list_coverage
+from voiceface.data.corpus.leaks import (
+    Leak,
+    corpus_leaks,
+    identical_clips,
+    leaking_identities,
+    read_training_identities,
+)
 from voiceface.data.corpus.shards import SPLITS, Corpus
+from voiceface.data.corpus.trial_coverage import list_coverage
 from voiceface.evaluation.embeddings import people_aliases
-from voiceface.environment_check import check_environment
 from voiceface.utils.errors import UserError
 
 

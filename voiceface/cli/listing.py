@@ -109,7 +109,7 @@ def print_list(console: Console) -> None:
             rows.append((f"{name:{longest}}  {size:{sum(widths) + 6}}", shortened(name, paper.name if paper else "")))
         _section(console, heading, rows)
     _checkpoints(console, list_checkpoints())
-    folder = Path(__file__).parent / "encoders"
+    folder = Path(__file__).parents[1] / "encoders"
     encoders = list_encoders()
     longest = max(len(name) for group in encoders.values() for name in group)
     for kind, names in encoders.items():

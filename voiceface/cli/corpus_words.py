@@ -2,8 +2,8 @@
 
 import argparse
 
+from voiceface.cli.parser import Parser, add_command, add_path, given
 from voiceface.encoders import list_encoders
-from voiceface.parser import Parser, add_command, add_path, given
 
 EXTRACT_EXAMPLES = """examples:
   voiceface extract FEATURES --data CORPUS --face-weights face.safetensors --voice-weights voice.safetensors

@@ -2,7 +2,7 @@
 
 import argparse
 
-from voiceface.parser import Parser, add_command, add_path, given
+from voiceface.cli.parser import Parser, add_command, add_path, given
 
 EMBEDDINGS = """an .npz of voices, voice_identity, voice_key, faces, face_identity, face_key, or a folder of voices.npy,
 voices.csv (identity, key), faces.npy and faces.csv, or of voices.parquet and faces.parquet"""

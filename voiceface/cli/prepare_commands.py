@@ -4,10 +4,10 @@ from argparse import Namespace
 from importlib.util import find_spec
 from pathlib import Path
 
-from voiceface.commands import print_splits
-from voiceface.utils.errors import UserError
+from voiceface.cli.commands import print_splits
 from voiceface.data.prepare.engine.build import Engine, Summary
 from voiceface.data.prepare.sources.people import Reading
+from voiceface.utils.errors import UserError
 
 
 def run_prepare(options: Namespace) -> int:
@@ -25,7 +25,7 @@ PACKAGES = {("vad", "silero"): "silero_vad", ("vad", "webrtc"): "webrtcvad", ("f
 
 
 def reading(options: Namespace) -> Reading:
-    """How files are read, by the words of `voiceface.data.prepare.words.add_reading`.
+    """How files are read, by the words of `voiceface.cli.prepare_words.add_reading`.
 
     Raises:
         UserError: A detector's package is not installed: said here, before a walk through millions of files. A dry run
@@ -56,8 +56,8 @@ def _engine(options: Namespace) -> Engine:
 
 
 def _synthetic(options: Namespace) -> Summary:
-    from voiceface.data.synthetic import SyntheticOptions
     from voiceface.data.prepare.synthetic import prepare_synthetic
+    from voiceface.data.synthetic import SyntheticOptions
 
     made = SyntheticOptions(options.identities, options.voices, options.faces, options.seed, options.strength)
     return prepare_synthetic(Path(options.out), made, options.workers, options.bundle, _engine(options))
@@ -98,10 +98,9 @@ def _videos(options: Namespace) -> Summary:
 
 
 def _voxceleb(options: Namespace) -> Summary | None:
-    from voiceface.data.prepare.voxceleb import VoxCelebOptions, check_before, prepare_voxceleb
-    from voiceface.data.prepare.voxceleb import plan
-    from voiceface.data.prepare.voxceleb.report import print_plan, write_missing
+    from voiceface.data.prepare.voxceleb import VoxCelebOptions, check_before, plan, prepare_voxceleb
     from voiceface.data.prepare.voxceleb.folders import LAYOUTS
+    from voiceface.data.prepare.voxceleb.report import print_plan, write_missing
 
     if options.margin is None:
         if options.faces == "asis":

@@ -2,7 +2,7 @@
 
 import argparse
 
-from voiceface.parser import Parser, add_command, add_path
+from voiceface.cli.parser import Parser, add_command, add_path
 
 EXAMPLES = """examples:
   voiceface export runs/trinet/checkpoint exported                    exported/voice.onnx, exported/face.onnx

@@ -3,8 +3,8 @@
 import argparse
 from typing import Any
 
+from voiceface.cli.parser import Parser, add_command, add_path, given
 from voiceface.utils.errors import UserError
-from voiceface.parser import Parser, add_command, add_path, given
 
 
 def add_prepare(commands: "argparse._SubParsersAction[Parser]") -> None:
