@@ -100,7 +100,7 @@ def test_what_a_killed_process_left_is_gone_on_with_and_a_rotten_rest_is_not_tru
 
 
 FETCH = (
-    "import sys; from voiceface.data import remote; remote.CHUNK = 50_000; remote.fetch(*sys.argv[1:4], None or "
+    "import sys; from voiceface.data.corpus import remote; remote.CHUNK = 50_000; remote.fetch(*sys.argv[1:4], None or "
     "int(sys.argv[4]))"
 )
 
@@ -188,7 +188,7 @@ def test_a_hub_address_is_understood(tmp_path: Path):
     """Without a network: the address goes to huggingface_hub, whose refusal comes out in one line."""
     pytest.importorskip("huggingface_hub")
     program = """
-from voiceface.data import remote
+from voiceface.data.corpus import remote
 remote.DELAYS = ()
 try:
     remote.fetch("hf://datasets/owner/corpus", "train/000000.tar", "0" * 64, 10)
