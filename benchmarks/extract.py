@@ -28,7 +28,7 @@ from voiceface.data.corpus.shards import SPLITS, Corpus
 from voiceface.data.features.extract import extract
 from voiceface.data.module import VoxVGGDataModule
 from voiceface.encoders import face_encoder, voice_encoder
-from voiceface.encoders.frozen import Frozen, of_weights
+from voiceface.encoders.pretrained.frozen import Frozen, of_weights
 from voiceface.methods.recipes import merged
 from voiceface.methods.trinet import TriNet
 from voiceface.training.fit import quiet

@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from voiceface.data.corpus.bundles import SAMPLE_RATE, Clip, Person, encode_flac, encode_jpeg
+from voiceface.data.corpus.bundles import Clip, Person, encode_flac, encode_jpeg
 from voiceface.data.prepare.engine.build import CorpusOptions, build
+from voiceface.utils.audio import SAMPLE_RATE
 
 SECONDS, SIZE, MARGIN = 8.0, 256, 1.5  # VoxCeleb's mean utterance; the largest box and size that a recipe asks for
 VOICES, FACES = 4, 8  # of each person

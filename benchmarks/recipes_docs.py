@@ -13,12 +13,12 @@ from typing import Any
 import torch
 import yaml
 
-from voiceface.checkpoints.card import UNVERIFIED, Fact, count, read_facts
-from voiceface.cli.listing import PARAMETERS, paper_of, recipes_of
 from voiceface.methods.base import Method
+from voiceface.methods.papers import PARAMETERS, UNVERIFIED, Fact, count, paper_of, read_facts, recipes_of
 from voiceface.methods.recipes import FOLDER, list_methods, list_recipes, recipe_files, title
-from voiceface.training.arguments import constructor, source_of
+from voiceface.training.arguments import source_of
 from voiceface.utils.errors import UserError
+from voiceface.utils.source import constructor
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "recipes.md"

@@ -24,11 +24,12 @@ from machine import describe
 from numpy.typing import NDArray
 from scipy.signal import resample_poly
 
-from voiceface.data.corpus.bundles import SAMPLE_RATE, encode_flac
+from voiceface.data.corpus.bundles import encode_flac
 from voiceface.data.prepare.media.speech import read_voice
 from voiceface.data.prepare.media.vad import speech_spans
 from voiceface.data.synthetic import SyntheticOptions, person
 from voiceface.data.synthetic.voice import voice_clip
+from voiceface.utils.audio import SAMPLE_RATE
 
 REPEATS = 9
 SECONDS = 8

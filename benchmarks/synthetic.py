@@ -13,7 +13,8 @@ from machine import describe
 
 from voiceface.data.synthetic import SyntheticOptions, SyntheticPerson, person
 from voiceface.data.synthetic.face import face_clip
-from voiceface.data.synthetic.voice import SAMPLE_RATE, voice_clip
+from voiceface.data.synthetic.voice import voice_clip
+from voiceface.utils.audio import SAMPLE_RATE
 
 RUNS, CLIPS = 5, 40
 TARGETS = {"voices": 50, "faces": 60}

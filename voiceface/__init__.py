@@ -12,11 +12,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from voiceface.utils.version import __version__ as __version__
+
 if TYPE_CHECKING:
     from voiceface.inference.model import Model
 
 __all__ = ["list_checkpoints", "list_recipes", "load"]
-__version__ = "0.1.0"
 
 
 def load(name: str | Path, device: str = "cpu") -> Model:

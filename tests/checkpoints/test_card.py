@@ -12,13 +12,14 @@ import yaml
 from torch import Tensor
 
 from voiceface.checkpoints.build import config_of
-from voiceface.checkpoints.card import UNVERIFIED, card_of, count, read_facts
 from voiceface.checkpoints.card import card as card_from
+from voiceface.checkpoints.card import card_of
 from voiceface.checkpoints.weights import save_checkpoint
 from voiceface.evaluation.results import read_results, seal
 from voiceface.methods.base import Method
 from voiceface.methods.dimnet import DIMNet
 from voiceface.methods.drl import DRL
+from voiceface.methods.papers import UNVERIFIED, count, read_facts
 from voiceface.methods.recipes import list_recipes, merged, title
 from voiceface.methods.svhf import SVHF
 from voiceface.methods.trinet import TriNet

@@ -12,7 +12,8 @@ import torch
 from checkpoint_support import change_config, save
 from rich.console import Console
 
-from voiceface.checkpoints.find import Installed, canonical, find_checkpoint, list_checkpoints
+from voiceface.checkpoints.config import canonical
+from voiceface.checkpoints.find import Installed, find_checkpoint, list_checkpoints
 from voiceface.checkpoints.weights import load_checkpoint
 from voiceface.checkpoints.wheel import pack
 from voiceface.cli.listing import print_list

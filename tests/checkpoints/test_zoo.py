@@ -12,7 +12,8 @@ import pytest
 import pytorch_lightning as pl
 
 from voiceface.checkpoints.card import card_of
-from voiceface.checkpoints.find import canonical, matching_scores
+from voiceface.checkpoints.config import canonical
+from voiceface.checkpoints.find import matching_scores
 from voiceface.checkpoints.weights import load_checkpoint, read_config
 from voiceface.data.module import VoxVGGDataModule
 from voiceface.data.prepare.engine.build import Summary, build

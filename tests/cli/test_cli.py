@@ -89,7 +89,8 @@ def test_help_with_a_model_explains_every_option_of_it():
         "--data.people  Identities per batch and rank. [32]",
     ):
         assert words in shown
-    from voiceface.training.arguments import constructor, source_of
+    from voiceface.training.arguments import source_of
+    from voiceface.utils.source import constructor
 
     for group in ("model", "data"):
         assert all(f"--{group}.{option}  " in shown for option in constructor(*source_of(group, "trinet")))

@@ -9,18 +9,9 @@ import pytest
 from rich.console import Console
 
 import voiceface.cli.listing as listing
-from voiceface.cli.listing import (
-    Paper,
-    Parameters,
-    paper_of,
-    print_list,
-    read_paper,
-    read_parameters,
-    recipes_of,
-    short,
-    shortened,
-)
+from voiceface.cli.listing import print_list, short, shortened
 from voiceface.encoders import list_encoders
+from voiceface.methods.papers import Paper, Parameters, paper_of, read_paper, read_parameters, recipes_of
 from voiceface.methods.recipes import FOLDER, METHODS, list_methods, list_recipes
 
 COMMAND = "benchmarks/recipes_docs.py"
@@ -90,9 +81,9 @@ def test_a_recipe_or_method_that_says_less_is_still_listed(tmp_path: Path, monke
     shutil.copytree(METHODS, methods)
     (methods / "own.py").write_text('"""Own: nothing published."""\n\n\nclass Own:\n    pass\n')
     (folder / "own.yaml").write_text("# Own [bold]recipe\nmodel:\n  class_path: voiceface.methods.own.Own\n")
-    for module in ("methods.recipes", "cli.listing", "training.arguments"):
-        monkeypatch.setattr(f"voiceface.{module}.FOLDER", folder)
-        monkeypatch.setattr(f"voiceface.{module}.METHODS", methods)
+    for module in ("recipes", "papers"):
+        monkeypatch.setattr(f"voiceface.methods.{module}.FOLDER", folder)
+        monkeypatch.setattr(f"voiceface.methods.{module}.METHODS", methods)
     assert listing.read_parameters("own") is None
     lines = [" ".join(line.split()) for line in printed(160)]
     assert lines[lines.index("own") + 1] == "own Own [bold]recipe"

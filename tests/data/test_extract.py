@@ -23,18 +23,20 @@ from safetensors.torch import load_file, save_file
 from tests_support import examples
 
 import voiceface.data.features.extract
+from voiceface.checkpoints.frozen import of_checkpoint
 from voiceface.checkpoints.weights import save_checkpoint
 from voiceface.cli import main
-from voiceface.data.corpus.clips import cut_face, cut_feature, encode_feature
+from voiceface.data.corpus.clips import cut_face, cut_feature
 from voiceface.data.corpus.shards import Corpus
 from voiceface.data.features.extract import extract
 from voiceface.data.module import VoxVGGDataModule
 from voiceface.encoders import face_encoder, voice_encoder
-from voiceface.encoders.frozen import Frozen, of_checkpoint, of_weights
+from voiceface.encoders.pretrained.frozen import Frozen, of_weights
 from voiceface.training.arguments import expand
 from voiceface.training.feature_words import features_of, widths
 from voiceface.utils.errors import UserError
 from voiceface.utils.files import write_atomic
+from voiceface.utils.npy import encode_feature
 
 METHODS = (
     "trinet",

@@ -16,7 +16,6 @@ from safetensors.torch import load_file, save_file
 from tests_support import in_processes, tone_corpus, voiceface
 
 from voiceface.checkpoints.weights import load_checkpoint
-from voiceface.data.corpus.bundles import seeded
 from voiceface.data.corpus.clips import cut_face, cut_voice
 from voiceface.data.corpus.shards import Corpus
 from voiceface.data.features import cache as frozen_cache
@@ -24,11 +23,12 @@ from voiceface.data.features.extract import extract
 from voiceface.data.module import VoxVGGDataModule
 from voiceface.data.stream.cached_rows import FeatureRows, chunk_path, is_whole, write_chunk
 from voiceface.encoders import face_encoder, voice_encoder
-from voiceface.encoders.frozen import of_weights
+from voiceface.encoders.pretrained.frozen import of_weights
 from voiceface.evaluation.callback import CrossModalMetrics
 from voiceface.evaluation.results import read_results
 from voiceface.methods.trinet import TriNet
 from voiceface.utils.errors import UserError
+from voiceface.utils.seeds import seeded
 
 STEPS = 10
 ONE = pytest.mark.slow(reason="four trainings; the quick one caches both networks")

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from voiceface.data.synthetic import SyntheticOptions, SyntheticPerson, person
-from voiceface.data.synthetic.voice import SAMPLE_RATE, voice_clip
+from voiceface.data.synthetic.voice import voice_clip
+from voiceface.utils.audio import SAMPLE_RATE
 
 OPTIONS = SyntheticOptions()
 

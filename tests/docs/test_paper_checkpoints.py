@@ -16,7 +16,8 @@ from torch import nn
 
 from voiceface.cli import build_parser
 from voiceface.methods.recipes import list_recipes, merged
-from voiceface.training.arguments import constructor, expand, source_of, split_words
+from voiceface.training.arguments import expand, source_of, split_words
+from voiceface.utils.source import constructor
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "paper-checkpoints.md").read_text()

@@ -19,7 +19,6 @@ from safetensors.torch import load_file, save_file
 from tests_support import voiceface
 from torch.nn import functional as F
 
-from voiceface.checkpoints.weights import load_into, misfit
 from voiceface.cli import main
 from voiceface.encoders import face_encoder, list_encoders, voice_encoder
 from voiceface.encoders.pretrained import list_importers
@@ -28,6 +27,7 @@ from voiceface.encoders.pretrained.face_vgg16 import LAYOUTS as VGG16_LAYOUTS
 from voiceface.encoders.pretrained.formats import read_tensors
 from voiceface.encoders.pretrained.header import read_header
 from voiceface.encoders.pretrained.layout import build, hwio, layouts_of
+from voiceface.encoders.weights import load_into, misfit
 from voiceface.utils.errors import UserError
 
 CASES = {

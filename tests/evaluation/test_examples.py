@@ -13,12 +13,13 @@ from hypothesis import strategies as st
 from PIL import Image
 from tests_support import examples
 
+from voiceface.compare.render.pictures import embeddings_picture, faces_of
 from voiceface.compare.table import Group
 from voiceface.data.corpus.shards import Corpus
 from voiceface.data.prepare.synthetic import prepare_synthetic
 from voiceface.data.synthetic import SyntheticOptions
 from voiceface.evaluation.embeddings import Embeddings
-from voiceface.evaluation.examples import embedding_rows, embeddings_picture, faces_of, matrix_rows, ranked_examples
+from voiceface.evaluation.examples import embedding_rows, matrix_rows, ranked_examples
 from voiceface.evaluation.scoring import score_embeddings
 
 FAST = settings(max_examples=examples(25), deadline=None)
@@ -155,7 +156,7 @@ def test_faces_are_those_of_the_very_corpus_that_was_scored(cache: Path, monkeyp
 
 def test_faces_are_found_without_torch(cache: Path):
     code = (
-        "import sys; from pathlib import Path; from voiceface.evaluation.examples import faces_of;"
+        "import sys; from pathlib import Path; from voiceface.compare.render.pictures import faces_of;"
         "from voiceface.compare.table import Group; from voiceface.data.corpus.shards import Corpus;"
         f"c = Corpus(Path({str(cache)!r}) / 'synthetic-7');"
         "s = next(s for s, part in c.description['splits'].items() if part['shards']);"

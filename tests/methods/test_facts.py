@@ -11,9 +11,10 @@ import pytest
 import pytorch_lightning as pl
 import yaml
 
-from voiceface.checkpoints.card import UNVERIFIED, Mark, read_facts
+from voiceface.methods.papers import UNVERIFIED, Mark, read_facts
 from voiceface.methods.recipes import FOLDER, METHODS, list_methods, list_recipes
-from voiceface.training.arguments import constructor, expand, source_of
+from voiceface.training.arguments import expand, source_of
+from voiceface.utils.source import constructor
 
 ROOT = Path(__file__).parents[2]
 COMMAND = "benchmarks/recipes_docs.py"

@@ -15,9 +15,10 @@ from safety_support import canary, lying_headers, nested, nothing_ran, payload, 
 
 import voiceface
 import voiceface.training.fit  # before the watch: what it imports makes folders of its own
-from voiceface.checkpoints.weights import load_checkpoint, load_into, read_training
+from voiceface.checkpoints.weights import load_checkpoint, read_training
 from voiceface.checkpoints.wheel import pack, write_source
 from voiceface.compare.reading import find_results
+from voiceface.encoders.weights import load_into
 
 SECRET = "/etc/passwd"
 

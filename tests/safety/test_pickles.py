@@ -15,11 +15,11 @@ import weight_files as public
 from safety_support import Evil, canary, nothing_ran, payload, refused, watched
 
 import voiceface.training.fit  # noqa: F401  # before the watch: what it imports makes folders of its own
-from voiceface.checkpoints.weights import load_into
 from voiceface.cli import main
 from voiceface.encoders.pretrained import list_importers
 from voiceface.encoders.pretrained.convert import import_weights
 from voiceface.encoders.pretrained.header import read_header
+from voiceface.encoders.weights import load_into
 from voiceface.training.run_folder import check_readable
 
 

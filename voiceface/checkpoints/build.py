@@ -4,11 +4,11 @@ import importlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from voiceface import __version__
 from voiceface.checkpoints.config import SCHEMA, check_arguments, compatible, default_name
 from voiceface.methods.recipes import list_methods
 from voiceface.utils.environment import load_problem
 from voiceface.utils.errors import UserError
+from voiceface.utils.version import __version__
 
 if TYPE_CHECKING:
     from voiceface.methods.base import Method

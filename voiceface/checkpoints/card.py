@@ -6,23 +6,21 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from voiceface.checkpoints.card_scores import code, scores_text
 from voiceface.checkpoints.config import SCHEMA, read_config
-from voiceface.cli.listing import Parameters, read_paper
 from voiceface.evaluation.results import read_results
+from voiceface.methods.papers import UNVERIFIED, Fact, read_facts, read_paper
 from voiceface.methods.recipes import METHODS, list_methods, list_recipes, merged, title
-from voiceface.training.arguments import constructor
 from voiceface.utils.errors import UserError
+from voiceface.utils.source import constructor
 
 if TYPE_CHECKING:
-    from voiceface.methods.base import Method
+    pass
 
-Mark = Literal["paper", "code", "port", "inferred", "recalled", "not stated"]
-UNVERIFIED: tuple[Mark, ...] = ("port", "inferred", "recalled")
 SYNTHETIC = "synthetic"  # the name of every corpus that `prepare synthetic` makes
 
 WEIGHTS = {"face_weights": "the face network", "voice_weights": "the voice network", "weights": "the whole method"}
@@ -33,39 +31,6 @@ SCORES = {
     "pairwise": "a network of each pair of embeddings",
     "relative": "a network that compares candidates with each other; there is no score of a single pair",
 }
-
-
-class Fact(NamedTuple):
-    """What is known of one setting of a method."""
-
-    option: str
-    """`model.NAME`, `data.NAME` or `trainer.NAME`; or a few words, where the setting is no option."""
-    paper: str
-    """What the source says."""
-    source: str
-    """Section, table or equation of the paper, or the other source."""
-    mark: Mark
-    """`paper`: read there. `code`: the authors' own code or data. `port`: somebody else's code. `inferred`: follows
-    from what stands beside it. `recalled`: from memory of the paper. `not stated`: the choice is ours."""
-    here: str = ""
-    """What this project does, where the option's value does not say it."""
-
-    @property
-    def verified(self) -> str:
-        """The mark, and whether it leaves the setting unverified."""
-        return f"{self.mark}, unverified" if self.mark in UNVERIFIED else self.mark
-
-
-def read_facts(method: str) -> list[Fact]:
-    """What is known of a method's settings, from `methods/facts/METHOD.yaml`; empty where there is no such file."""
-    file = METHODS / "facts" / f"{method}.yaml"
-    return [Fact(**fact) for fact in yaml.safe_load(file.read_text())] if file.exists() else []
-
-
-def count(method: "Method") -> Parameters:
-    """Parameters of the deployed model: face network, voice network and the rest."""
-    face, voice = (sum(p.numel() for p in part.parameters()) for part in (method.face_encoder, method.voice_encoder))
-    return Parameters(face, voice, method.count_parameters() - face - voice)
 
 
 def card(config: Mapping[str, Any], results: Mapping[str, Any] | None) -> str:

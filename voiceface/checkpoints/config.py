@@ -13,9 +13,9 @@ from typing import Any, Literal, NoReturn, Union, get_args, get_origin
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import InvalidVersion, Version
 
-from voiceface import __version__
 from voiceface.methods.recipes import nearest
 from voiceface.utils.errors import UserError
+from voiceface.utils.version import __version__
 
 SCHEMA = 2
 CONFIG = "config.json"
@@ -223,3 +223,46 @@ def _fits(value: Any, kind: Any) -> bool:
     if origin is dict:
         return isinstance(value, dict) and all(_fits(item, parts[1]) for item in value.values())
     return isinstance(kind, type) and type(value) is kind
+
+
+GROUP = "voiceface.checkpoints"
+
+
+HUB = "hf://"
+
+
+REQUIRED = ("config.json", "model.safetensors")
+
+
+FILES = (*REQUIRED, "README.md", "results.json", "results.effects.npz", "training.json", "identities.txt")
+"""All that a checkpoint folder may hold; nothing else is packed, pushed or fetched."""
+
+
+MOST_MIB = 200  # of a JSON file, as of a result file
+
+
+def canonical(name: str) -> str:
+    """The one spelling of a name among those that are the same to package installers (PEP 503): `A_b` is `a-b`."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON file that holds an object.
+
+    Raises:
+        UserError: It cannot be read, or holds something else or over 200 MiB; the message does not name its folder.
+    """
+    try:
+        with path.open("rb") as file:
+            text = file.read(MOST_MIB * 2**20 + 1)
+    except OSError as error:
+        raise UserError(f"{path.name} cannot be read ({(error.strerror or str(error)).lower()})") from None
+    if len(text) > MOST_MIB * 2**20:
+        raise UserError(f"{path.name} is over {MOST_MIB} MiB")
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError):
+        raise UserError(f"{path.name} is not readable as JSON") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path.name} holds no object")
+    return content

@@ -10,7 +10,8 @@ import yaml
 from torch import Tensor
 
 from voiceface.checkpoints.build import build_method, method_class
-from voiceface.checkpoints.weights import misfit, save_checkpoint
+from voiceface.checkpoints.weights import save_checkpoint
+from voiceface.encoders.weights import misfit
 from voiceface.methods.recipes import list_recipes, merged, nearest
 from voiceface.utils.errors import UserError
 

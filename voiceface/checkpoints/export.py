@@ -18,12 +18,12 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from voiceface import __version__
 from voiceface.checkpoints.weights import load_checkpoint, read_config
 from voiceface.checkpoints.wheel import read_licence
 from voiceface.methods.base import Method
 from voiceface.utils.errors import UserError
 from voiceface.utils.files import check_writable, write_for_user
+from voiceface.utils.version import __version__
 
 Format = Literal["onnx", "torch"]
 Part = Literal["voice", "face"]

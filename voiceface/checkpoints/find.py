@@ -9,7 +9,6 @@ import hashlib
 import importlib.util
 import json
 import os
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,16 +16,9 @@ from importlib.metadata import Distribution, EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
-from voiceface.checkpoints.config import check_version, read_config
+from voiceface.checkpoints.config import FILES, GROUP, HUB, REQUIRED, canonical, check_version, read_config, read_json
 from voiceface.methods.recipes import list_recipes, nearest, twin
 from voiceface.utils.errors import UserError
-
-GROUP = "voiceface.checkpoints"
-HUB = "hf://"
-REQUIRED = ("config.json", "model.safetensors")
-FILES = (*REQUIRED, "README.md", "results.json", "results.effects.npz", "training.json", "identities.txt")
-"""All that a checkpoint folder may hold; nothing else is packed, pushed or fetched."""
-MOST_MIB = 200  # of a JSON file, as of a result file
 
 
 @dataclass(frozen=True)
@@ -54,11 +46,6 @@ class Installed:
     matching: dict[str, float] = field(default_factory=dict)
     licence: str = ""
     problem: str = ""
-
-
-def canonical(name: str) -> str:
-    """The one spelling of a name among those that are the same to package installers (PEP 503): `A_b` is `a-b`."""
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def find_checkpoint(name: str | Path) -> Path:
@@ -109,28 +96,6 @@ def find_checkpoint(name: str | Path) -> Path:
 def list_checkpoints() -> list[Installed]:
     """The installed checkpoints by name; those that cannot be used say why in `problem`."""
     return [_about(entry, claims) for _, claims in sorted(_claims().items()) for entry in claims]
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON file that holds an object.
-
-    Raises:
-        UserError: It cannot be read, or holds something else or over 200 MiB; the message does not name its folder.
-    """
-    try:
-        with path.open("rb") as file:
-            text = file.read(MOST_MIB * 2**20 + 1)
-    except OSError as error:
-        raise UserError(f"{path.name} cannot be read ({(error.strerror or str(error)).lower()})") from None
-    if len(text) > MOST_MIB * 2**20:
-        raise UserError(f"{path.name} is over {MOST_MIB} MiB")
-    try:
-        content = json.loads(text)
-    except (ValueError, RecursionError):
-        raise UserError(f"{path.name} is not readable as JSON") from None
-    if not isinstance(content, dict):
-        raise UserError(f"{path.name} holds no object")
-    return content
 
 
 def matching_scores(results: dict[str, Any]) -> dict[str, float]:

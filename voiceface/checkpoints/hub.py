@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-from voiceface.checkpoints.find import FILES, HUB, REQUIRED
+from voiceface.checkpoints.config import FILES, HUB, REQUIRED
 from voiceface.utils.errors import UserError
 
 REPOSITORY = r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*"

@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load, save
-from torch import Tensor, nn
+from safetensors.torch import save
+from torch import Tensor
 
 from voiceface.checkpoints.build import build_method, config_of, method_class
 from voiceface.checkpoints.card import card, card_of, check_schema
 from voiceface.checkpoints.config import CONFIG, DTYPES, SCHEMA, check_version
 from voiceface.checkpoints.config import read_config as read_config
 from voiceface.data.corpus.leaks import IDENTITIES, read_training_identities
+from voiceface.encoders.weights import _fill
 from voiceface.evaluation.results import effects_content, read_results, seal
 from voiceface.utils.errors import UserError
 from voiceface.utils.files import write_for_user
@@ -184,52 +184,6 @@ def load_checkpoint(folder: Path) -> "Method":
     method.training_identities = read_training_identities(folder)
     method.calibration = config["calibration"]
     return method.eval()
-
-
-def load_into(module: nn.Module, path: Path, what: str) -> None:
-    """Read safetensors weights into a module; names and shapes must fit exactly.
-
-    Args:
-        module: Module to fill.
-        path: Safetensors file.
-        what: Option or folder to name in errors.
-
-    Raises:
-        UserError: The file is missing, is not safetensors, or does not fit.
-    """
-    if not path.is_file():
-        raise UserError(f"{what}: no file {path}")
-    _fill(module, path.read_bytes(), path, what)
-
-
-def _fill(module: nn.Module, content: bytes, path: Path, what: str, dtype: str | None = None) -> None:
-    """Read the content of a safetensors file into a module; floats must be of the dtype, where one is given."""
-    try:
-        tensors = load(content)
-    except (SafetensorError, KeyError, ValueError, RuntimeError) as error:
-        raise UserError(f"{what}: {path} is not a safetensors file ({error})") from None
-    problem = misfit(module.state_dict(), tensors)
-    if problem:
-        raise UserError(f"{what}: {path} does not fit {type(module).__name__}: {problem}")
-    for name, tensor in tensors.items() if dtype is not None else ():
-        own = module.state_dict()[name].dtype
-        wanted = dtype if own.is_floating_point else str(own).removeprefix("torch.")
-        if str(tensor.dtype) != f"torch.{wanted}":
-            raise UserError(f"{what}: {name} is of {str(tensor.dtype).removeprefix('torch.')}, not {wanted}")
-    module.load_state_dict(tensors)
-
-
-def misfit(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:
-    """Say in one line how two sets of weights differ in names or shapes; empty where they do not."""
-    missing, unknown = sorted(expected.keys() - found.keys()), sorted(found.keys() - expected.keys())
-    if missing:
-        return f"it lacks {len(missing)} tensors, such as {missing[0]}"
-    if unknown:
-        return f"it has {len(unknown)} unknown tensors, such as {unknown[0]}"
-    for name, tensor in expected.items():
-        if tensor.shape != found[name].shape:
-            return f"{name} has shape {tuple(found[name].shape)}, the model wants {tuple(tensor.shape)}"
-    return ""
 
 
 def _stored(method: "Method", dtype: str) -> dict[str, Tensor]:

@@ -17,8 +17,7 @@ from packaging.licenses import InvalidLicenseExpression, canonicalize_license_ex
 from packaging.specifiers import SpecifierSet
 from packaging.version import InvalidVersion, Version
 
-from voiceface.checkpoints.config import NAME, compatible, read_config
-from voiceface.checkpoints.find import FILES, GROUP, canonical, read_json
+from voiceface.checkpoints.config import FILES, GROUP, NAME, canonical, compatible, read_config, read_json
 from voiceface.checkpoints.wheel_templates import MODULE, PROJECT, ZOO
 from voiceface.utils.errors import UserError
 
@@ -128,8 +127,8 @@ def write_zoo(zoo: Path) -> Path:
     Raises:
         UserError: It cannot be written.
     """
-    from voiceface import __version__
     from voiceface.utils.files import write_for_user
+    from voiceface.utils.version import __version__
 
     line = re.compile(r'^(name|version) = "([^"]+)"$', re.MULTILINE)
     found = [dict(line.findall(path.read_text())) for path in sorted(zoo.glob("*/pyproject.toml"))]

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import shtab
 
-from voiceface import __version__
 from voiceface.cli.checkpoint_words import add_convert, add_pack, add_push
 from voiceface.cli.compare_words import add_compare
 from voiceface.cli.corpus_words import add_check, add_extract
@@ -23,6 +22,7 @@ from voiceface.cli.scoring_words import add_scoring
 from voiceface.methods.recipes import list_recipes
 from voiceface.training.arguments import ENCODERS, expand, explain, split_words
 from voiceface.utils.errors import UserError
+from voiceface.utils.version import __version__
 
 FIT_EXAMPLES = """examples:
   voiceface fit --model trinet                          the built-in corpus, minutes on a CPU

@@ -153,10 +153,11 @@ def run_embed(options: Namespace) -> int:
 
 def run_extract(options: Namespace) -> int:
     """Write the features of a corpus as a corpus and print what it holds."""
+    from voiceface.checkpoints.frozen import of_checkpoint
     from voiceface.data.builtin import builtin_corpus
     from voiceface.data.corpus.shards import Corpus
     from voiceface.data.features.extract import extract
-    from voiceface.encoders.frozen import of_checkpoint, of_weights
+    from voiceface.encoders.pretrained.frozen import of_weights
 
     for name, least in (("batch", 1), ("workers", 0)):
         if getattr(options, name) < least:

@@ -6,10 +6,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from voiceface import __version__
 from voiceface.utils.environment import EXTRAS, Library, installed_version, libraries
 from voiceface.utils.errors import UserError
 from voiceface.utils.processes import cores
+from voiceface.utils.version import __version__
 
 
 def check_environment(whole: bool) -> None:

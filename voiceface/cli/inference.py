@@ -234,14 +234,15 @@ def _check_margin(options: Namespace) -> None:
 
 
 def _model(options: Namespace) -> "Model":
-    import voiceface
     from voiceface.inference.light_start import without_extras_of_torchmetrics
 
     folder = find_checkpoint(options.checkpoint)  # a mistyped name is answered before Lightning is imported
     with without_extras_of_torchmetrics():
         import pytorch_lightning  # noqa: F401
 
-    return voiceface.load(folder, options.device)
+    from voiceface.inference.model import Model
+
+    return Model(folder, options.device)
 
 
 def _show(options: Namespace, kind: str, query: str, lines: Sequence[tuple[str, float, float | None]]) -> None:

@@ -1,73 +1,16 @@
 """What `voiceface list` prints: methods with their papers, recipes, installed checkpoints, encoders; without torch."""
 
-import ast
-import re
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from rich.console import Console
 from rich.text import Text
 
 from voiceface.checkpoints.find import Installed, list_checkpoints
 from voiceface.encoders import list_encoders
-from voiceface.methods.recipes import FOLDER, METHODS, list_methods, list_recipes, title
-from voiceface.training.arguments import source_of
-
-PARAMETERS = re.compile(r"# Parameters: face ([\d,]+), voice ([\d,]+), rest ([\d,]+)$")
-
-
-class Paper(NamedTuple):
-    """A method's paper, as the docstring of the method's file names it."""
-
-    name: str
-    """The method's name in the literature: the first words of the docstring."""
-    title: str
-    year: str
-    link: str
-
-
-class Parameters(NamedTuple):
-    """Parameters of a recipe at paper size."""
-
-    face: int
-    """Of the face network."""
-    voice: int
-    """Of the voice network."""
-    rest: int
-    """All else that is deployed; classifiers that only training needs are not."""
-
-
-def read_paper(docstring: str) -> Paper | None:
-    """Find the paper in a method's docstring: `NAME: ...`, a blank line, `"TITLE" (AUTHORS, VENUE YEAR; LINK)`.
-
-    Args:
-        docstring: Of the method's module.
-
-    Returns:
-        The paper, or None where the docstring has none in this form.
-    """
-    text = " ".join(docstring.split())
-    found = re.search(r'^([^:]+): .*?"([^"]+)" \(([^)]*?)\b((?:19|20)\d\d)\b([^)]*)\)', text)
-    link = re.search(r"https?://[^\s;,)]+", found[5]) if found else None
-    return Paper(found[1], found[2], found[4], link[0]) if found and link else None
-
-
-def paper_of(method: str) -> Paper | None:
-    """The paper of a method of ours, without importing it; see `read_paper`."""
-    return read_paper(ast.get_docstring(ast.parse((METHODS / f"{method}.py").read_text())) or "")
-
-
-def recipes_of(method: str) -> list[str]:
-    """The recipes that train a method."""
-    return [name for name in list_recipes() if (found := source_of("model", name)) and found[0].stem == method]
-
-
-def read_parameters(recipe: str) -> Parameters | None:
-    """The second line of a recipe's file, which `benchmarks/recipes_docs.py` writes; None where there is none."""
-    found = PARAMETERS.match("".join((FOLDER / f"{recipe}.yaml").read_text().splitlines()[1:2]))
-    return Parameters(*(int(number.replace(",", "")) for number in found.groups())) if found else None
+from voiceface.methods.papers import paper_of, read_parameters, recipes_of
+from voiceface.methods.recipes import list_methods, list_recipes, title
 
 
 def short(number: int) -> str:

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from voiceface.checkpoints.find import canonical, list_checkpoints
+from voiceface.checkpoints.config import canonical
+from voiceface.checkpoints.find import list_checkpoints
 from voiceface.evaluation.results import parse_results, read_content, read_effects, read_results
 from voiceface.utils.errors import UserError
 

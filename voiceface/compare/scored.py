@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voiceface.compare.reading import Found
-from voiceface.compare.render.blocks import clean
 from voiceface.compare.table import EMPTY, Cell, Column
 from voiceface.scores.confidence import rate_interval, student_interval
+from voiceface.utils.text import clean
 
 EXACT, SAMPLED = "exact", "sampled"
 WITHIN = {EXACT: ("exact", "whole_split")}  # what the protocol `exact` of a table is called in the records

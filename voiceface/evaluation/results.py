@@ -23,12 +23,12 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from voiceface import __version__
 from voiceface.evaluation.result_schema import RECORD as RECORD
 from voiceface.evaluation.result_schema import SCHEMA as SCHEMA
 from voiceface.evaluation.result_schema import check
 from voiceface.utils.errors import UserError
 from voiceface.utils.files import write_for_user
+from voiceface.utils.version import __version__
 
 COMPARED = ("exact", "whole_split", "sampled")  # protocols whose scores keep the effects of people
 COMPARED_N = (2, 3, 5, 10)  # of 1:N

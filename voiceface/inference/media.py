@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from voiceface.data.corpus.bundles import SAMPLE_RATE, encode_jpeg
+from voiceface.data.corpus.bundles import encode_jpeg
 from voiceface.data.corpus.clips import cut_face
 from voiceface.data.prepare.folder import EXTENSIONS
 from voiceface.data.prepare.media.faces import FORMATS, Face, FaceOptions, read_faces, upright
 from voiceface.data.prepare.media.rejected import Rejected
+from voiceface.utils.audio import SAMPLE_RATE
 from voiceface.utils.errors import UserError
 
 Kind = Literal["voice", "face"]

@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.lr_scheduler import LambdaLR
 
-from voiceface.checkpoints.weights import load_into, misfit
-from voiceface.data.corpus.bundles import seeded
 from voiceface.encoders import FaceEncoder, VoiceEncoder, face_encoder, voice_encoder
+from voiceface.encoders.weights import load_into, misfit
 from voiceface.methods.losses import pairwise_distances
 from voiceface.utils.distributed import gather, processes
 from voiceface.utils.errors import UserError
+from voiceface.utils.seeds import seeded
 
 Direction = Literal["v2f", "f2v"]
 

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from voiceface.checkpoints.weights import load_into
+from voiceface.encoders.weights import load_into
 from voiceface.methods.base import Method
 from voiceface.methods.losses import contrastive_loss, distances, rows, softmax_ratio_loss
 from voiceface.methods.mining import draw_triplets

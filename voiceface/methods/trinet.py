@@ -18,9 +18,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from voiceface.data.corpus.bundles import SAMPLE_RATE
 from voiceface.methods.base import Method
 from voiceface.methods.losses import triplet_loss
+from voiceface.utils.audio import SAMPLE_RATE
 
 
 class TriNet(Method):

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voiceface.scores.inputs import Sorted, clip_names, similarities
-from voiceface.scores.kernels.blocks import BLOCK_SCORES, one_blas_thread
-from voiceface.scores.similarity import Rows, centred, directions
+from voiceface.scores.kernels.blocks import BLOCK_SCORES, Rows, one_blas_thread
+from voiceface.scores.similarity import centred, directions
 from voiceface.utils.errors import UserError
 
 Places = NDArray[np.intp]

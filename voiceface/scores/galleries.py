@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 from voiceface.scores.clips import Clips, Places, Side, both_sides
+from voiceface.scores.kernels.blocks import Rows
 from voiceface.scores.ranking import rank
 from voiceface.scores.records import record
 from voiceface.scores.retrieval import Ranks, available_k, mean_average_precision, median_rank, recall_at
-from voiceface.scores.similarity import Rows
 from voiceface.utils.errors import UserError
 
 

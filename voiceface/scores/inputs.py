@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from voiceface.scores.similarity import Rows, matrix_rows, similarity_rows
+from voiceface.scores.kernels.blocks import Rows
+from voiceface.scores.similarity import matrix_rows, similarity_rows
 from voiceface.scores.strata import default_strata, stratum_mask
 from voiceface.utils.errors import UserError
 

@@ -11,9 +11,9 @@ from typing import Any, no_type_check
 import numpy as np
 from numpy.typing import NDArray
 
+from voiceface.scores.kernels.blocks import Rows
 from voiceface.scores.kernels.jit import compiled
 from voiceface.scores.kernels.rank_counts import Placed, Score, run_pass
-from voiceface.scores.similarity import Rows
 
 
 @dataclass(frozen=True)

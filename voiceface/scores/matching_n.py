@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from scipy.special import gammaln
 
 from voiceface.scores.confidence import student_interval
+from voiceface.scores.kernels.blocks import Rows
 from voiceface.scores.kernels.jit import compiled
 from voiceface.scores.kernels.rank_counts import Placed, Score, run_pass
 from voiceface.scores.ranking import jackknife_influence
-from voiceface.scores.similarity import Rows
 
 CANDIDATES = (*range(2, 11), 20, 50, 100)
 INTERVAL_PAIRS = 30_000  # pairs of a query and an item that the impostors' part of the interval is estimated from

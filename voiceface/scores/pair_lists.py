@@ -12,11 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voiceface.scores.clips import Scorer, Side
-from voiceface.scores.kernels.blocks import map_blocks
+from voiceface.scores.kernels.blocks import Rows, map_blocks
 from voiceface.scores.kernels.jit import compiled
 from voiceface.scores.kernels.thresholds import Cuts
 from voiceface.scores.roc import Floats
-from voiceface.scores.similarity import Rows
 
 
 @dataclass(frozen=True)

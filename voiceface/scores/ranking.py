@@ -16,10 +16,10 @@ from typing import Any, no_type_check
 import numpy as np
 from numpy.typing import NDArray
 
+from voiceface.scores.kernels.blocks import Rows
 from voiceface.scores.kernels.jit import compiled, compiled_reordered
 from voiceface.scores.kernels.rank_counts import Placed, Score, run_pass
 from voiceface.scores.retrieval import Ranks, summarise_ranks
-from voiceface.scores.similarity import Rows
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,11 @@
 """Similarities of queries to a gallery, a block of rows at a time."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Rows = Callable[[NDArray[np.intp]], NDArray[Any]]
+from voiceface.scores.kernels.blocks import Rows
 
 
 def similarity_rows(queries: NDArray[Any], gallery: NDArray[Any], kind: str = "cosine") -> Rows:

@@ -8,13 +8,13 @@ from numpy.typing import NDArray
 
 from voiceface.scores.confidence import identities_in, identity_effects, rate_interval, student_interval
 from voiceface.scores.inputs import Sorted
+from voiceface.scores.kernels.blocks import Rows
 from voiceface.scores.kernels.rank_counts import run_pass
 from voiceface.scores.matching import Counts, accuracy, counting
 from voiceface.scores.matching_n import ManyScore, winning
 from voiceface.scores.ranking import Ranking, jackknife_influence, ranking
 from voiceface.scores.records import record
 from voiceface.scores.retrieval import available_k, mean_average_precision, median_rank, recall_at
-from voiceface.scores.similarity import Rows
 from voiceface.scores.verification import Verification, positive_pairs, verify
 
 Masks = Mapping[str, NDArray[np.bool_]]

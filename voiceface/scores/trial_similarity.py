@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voiceface.scores.clips import gathered
-from voiceface.scores.similarity import Rows, matrix_rows, similarity_rows
+from voiceface.scores.kernels.blocks import Rows
+from voiceface.scores.similarity import matrix_rows, similarity_rows
 from voiceface.utils.errors import UserError
 
 Places = NDArray[np.intp]

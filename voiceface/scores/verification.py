@@ -14,12 +14,11 @@ from typing import Any, no_type_check
 import numpy as np
 from numpy.typing import NDArray
 
-from voiceface.scores.kernels.blocks import map_blocks, sum_blocks
+from voiceface.scores.kernels.blocks import Rows, map_blocks, sum_blocks
 from voiceface.scores.kernels.jit import compiled
 from voiceface.scores.kernels.rank_counts import Score
 from voiceface.scores.kernels.thresholds import Cuts
 from voiceface.scores.roc import Curve, Floats
-from voiceface.scores.similarity import Rows
 
 
 @dataclass(frozen=True)

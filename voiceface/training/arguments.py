@@ -13,9 +13,10 @@ from typing import Any
 import yaml
 
 from voiceface.encoders.pretrained.header import Pretrained, read_header
-from voiceface.methods.recipes import FOLDER, METHODS, list_recipes, nearest, recipe_files
+from voiceface.methods.recipes import class_of, list_recipes, nearest, recipe_files
 from voiceface.training.feature_words import features_fit, features_of, widths
 from voiceface.utils.errors import UserError
+from voiceface.utils.source import constructor
 
 SHORT = ("model", "data", "preset", "encoders", "pretrained", "gpus", "out", "wandb")
 ENCODERS = ("paper", "common", "features")
@@ -278,29 +279,7 @@ def source_of(group: str, recipe: str | None) -> tuple[Path, str] | None:
         return package / "data/module.py", "VoxVGGDataModule"
     if group == "metrics":
         return package / "evaluation/callback.py", "CrossModalMetrics"
-    if recipe and (file := FOLDER / f"{recipe}.yaml").is_file():
-        found = re.search(r"class_path: voiceface\.methods\.(\w+)\.(\w+)", file.read_text())
-        if found:
-            return METHODS / f"{found[1]}.py", found[2]
-    return None
-
-
-def constructor(file: Path, name: str) -> dict[str, str]:
-    """Arguments of a class's constructor and their defaults as source text, without importing its module.
-
-    Args:
-        file: Python source.
-        name: Class in it.
-    """
-    for node in ast.parse(file.read_text()).body:
-        if isinstance(node, ast.ClassDef) and node.name == name:
-            for item in node.body:
-                if isinstance(item, ast.FunctionDef) and item.name == "__init__":
-                    names = [a.arg for a in item.args.args[1:] + item.args.kwonlyargs]
-                    defaults = [*item.args.defaults, *(d for d in item.args.kw_defaults if d is not None)]
-                    padding = [""] * (len(names) - len(defaults))
-                    return dict(zip(names, [*padding, *map(ast.unparse, defaults)], strict=True))
-    return {}
+    return class_of(recipe) if recipe else None
 
 
 def explain(group: str, recipe: str | None) -> str:

@@ -16,8 +16,8 @@ from pytorch_lightning.loggers.csv_logs import ExperimentWriter
 from pytorch_lightning.loggers.logger import DummyExperiment  # type: ignore[attr-defined]
 from pytorch_lightning.utilities import rank_zero_only
 
-from voiceface.compare.render.log import ready_wandb
 from voiceface.utils.files import write_atomic
+from voiceface.utils.wandb import ready_wandb
 
 log = logging.getLogger(__name__)
 

@@ -17,10 +17,10 @@ from pylatexenc.latex2text import LatexNodes2Text
 from pylatexenc.latexwalker import LatexEnvironmentNode, LatexWalker
 from tests_support import examples
 
-from voiceface.compare.render.blocks import clean
 from voiceface.compare.render.documents import to_latex, to_markdown
 from voiceface.compare.render.escaping import latex, markdown
 from voiceface.compare.table import Cell, Comparison, Group, Row
+from voiceface.utils.text import clean
 
 FAST = settings(max_examples=examples(25), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 COLUMN = rich_comparison().groups[0].columns[:1]

@@ -13,12 +13,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from voiceface import __version__
 from voiceface.evaluation.results import read_effects, read_results
 from voiceface.methods.recipes import merged
 from voiceface.training.arguments import expand
 from voiceface.utils.errors import UserError
 from voiceface.utils.files import write_for_user
+from voiceface.utils.version import __version__
 
 SCHEMA = 1
 # Words of `voiceface fit` that are the comparison's own, and how it is asked for them; None: not at all.

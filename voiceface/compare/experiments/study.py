@@ -19,8 +19,9 @@ from voiceface.compare.published import column
 from voiceface.compare.table import Column, columns_of
 from voiceface.encoders.pretrained.header import Pretrained, read_header
 from voiceface.methods.recipes import merged, nearest
-from voiceface.training.arguments import constructor, expand, source_of, split_words
+from voiceface.training.arguments import expand, source_of, split_words
 from voiceface.utils.errors import UserError
+from voiceface.utils.source import constructor
 
 FOLDER = Path(__file__).parent / "studies"
 

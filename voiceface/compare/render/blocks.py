@@ -9,6 +9,7 @@ from rich.cells import cell_len
 
 from voiceface.compare.table import Cell, Column, Group, Row
 from voiceface.evaluation.cells import DIRECTIONS, cell, plain
+from voiceface.utils.text import clean
 
 BEST, SAME, UNTESTED = "★", "≈", "?"
 SIGMA = "\N{GREEK SMALL LETTER SIGMA}"
@@ -159,11 +160,6 @@ def shared_facts(group: Group) -> str:
         f"{name} {next(iter(values))}" for name, values in known.items() if len(values) == 1 and not values & UNTOLD
     ]
     return f"The same for all: {'; '.join(same)}." if same and len(models) > 1 else ""
-
-
-def clean(text: str) -> str:
-    """Text on one line, without characters that would act on a terminal."""
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
 def value(own: Cell, column: Column, printed: bool = False) -> str:

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from dataclasses import fields
 from typing import Any
 
-from voiceface import __version__
 from voiceface.compare.render.escaping import spreadsheet
 from voiceface.compare.table import Cell, Column, Comparison, Group, Row
+from voiceface.utils.version import __version__
 
 SCHEMA = 1
 CELL = tuple(field.name for field in fields(Cell))

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Sequence
 
-from voiceface.compare.render.blocks import BEST, Block, Line, Shown, blocks, clean, footnotes, pack, shared_facts
+from voiceface.compare.render.blocks import BEST, Block, Line, Shown, blocks, footnotes, pack, shared_facts
 from voiceface.compare.render.escaping import latex, markdown, markdown_line
 from voiceface.compare.render.legend import about, left_out_lines, legend, mark_lines, note_lines
 from voiceface.compare.table import Comparison, Group
+from voiceface.utils.text import clean
 
 PAGE = 92  # places of a line of LaTeX's article class in \footnotesize
 LABEL = 22  # of them for the names

@@ -3,7 +3,8 @@
 import re
 import unicodedata
 
-from voiceface.compare.render.blocks import SIGMA, clean
+from voiceface.compare.render.blocks import SIGMA
+from voiceface.utils.text import clean
 
 LATEX = {
     "\\": r"\textbackslash{}",

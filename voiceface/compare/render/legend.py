@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable
 
-from voiceface.compare.render.blocks import BEST, SAME, SIGMA, UNTESTED, clean, mark_symbols, sign_of
+from voiceface.compare.render.blocks import BEST, SAME, SIGMA, UNTESTED, mark_symbols, sign_of
 from voiceface.compare.table import DRAWN, Comparison, Group
+from voiceface.utils.text import clean
 
 PROTOCOLS = {"exact": "scored on every pair of the split", "sampled": "scored on seeded trials"}
 

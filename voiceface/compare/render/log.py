@@ -12,9 +12,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from voiceface import __version__
 from voiceface.compare.table import Comparison, Group
 from voiceface.utils.errors import UserError
+from voiceface.utils.version import __version__
+from voiceface.utils.wandb import ready_wandb
 
 log = logging.getLogger(__name__)
 
@@ -72,35 +73,6 @@ def log_comparison(
         _guard("TensorBoard", lambda: _to_tensorboard(comparison, folder, pictures))
     if wandb_project is not None:
         _guard("Weights & Biases", lambda: _to_wandb(comparison, wandb_project, pictures))
-
-
-def ready_wandb(project: str, login: bool = True) -> Any:
-    """The package `wandb`, ready to log to a project.
-
-    Args:
-        project: As `--wandb` has it.
-        login: Whether somebody must be logged in, unless it is offline.
-
-    Raises:
-        UserError: It is not installed, or nobody is logged in.
-    """
-    try:
-        import wandb
-    except ImportError:
-        raise UserError(
-            f"--wandb {project}: the package is missing; pip install 'voiceface[wandb]', or leave the option out"
-        ) from None
-    if login and wandb.setup().settings.mode not in ("offline", "dryrun", "disabled"):
-        try:
-            wandb.login()
-        except wandb.errors.CommError as error:
-            log.warning("--wandb %s: %s", project, " ".join(str(error).split()))
-        except wandb.errors.Error as error:
-            raise UserError(
-                f"--wandb {project}: {' '.join(str(error).split()).rstrip('.')}; or keep the run on this machine: set "
-                "WANDB_MODE=offline"
-            ) from None
-    return wandb
 
 
 def _guard(where: str, write: Callable[[], None]) -> None:

@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any
 
-from voiceface import __version__
 from voiceface.compare.render.blocks import SAME, UNTESTED, sign_of
 from voiceface.compare.render.legend import about, left_out_lines, legend
+from voiceface.compare.render.pictures import Faces, embeddings_picture, faces_of
 from voiceface.compare.render.plot_data import CHANCE, Plot, plot_data
 from voiceface.compare.render.plot_data import SHOWN as MODELS
 from voiceface.compare.render.plots import draw, style_variables, to_svg
 from voiceface.compare.table import Cell, Column, Comparison, Group, Row
 from voiceface.evaluation.cells import cell as written
 from voiceface.evaluation.cells import percent, plain
-from voiceface.evaluation.examples import Faces, embeddings_picture, faces_of
+from voiceface.utils.version import __version__
 
 TITLE = "Voice-face association: leaderboard"
 COLUMNS = 12  # of a plot's numbers
@@ -32,7 +32,7 @@ def to_html(comparison: Comparison, faces: Faces | None = None) -> str:
     Args:
         comparison: The leaderboard.
         faces: From a clip's key to its JPEG, or None where it may not be shown; asked for groups of synthetic clips
-            alone. None: the built-in corpus' faces where they are at hand (`voiceface.evaluation.examples.faces_of`).
+            alone. None: the built-in corpus' faces where they are at hand (`faces_of`).
 
     Returns:
         HTML, light and dark as its reader's system is.

@@ -11,9 +11,10 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from voiceface.compare.render.blocks import BEST, Block, blocks, clean, footnotes, pack, shared_facts
+from voiceface.compare.render.blocks import BEST, Block, blocks, footnotes, pack, shared_facts
 from voiceface.compare.render.legend import about, left_out_lines, legend, mark_lines, note_lines
 from voiceface.compare.table import Comparison, Group
+from voiceface.utils.text import clean
 
 PIPED = 160  # places where standard output is no terminal
 

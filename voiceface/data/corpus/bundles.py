@@ -3,7 +3,6 @@
 They are `KEY.json`, `KEY.v00.flac`, `KEY.v01.flac`, ..., `KEY.f00.jpg`, ...; `voiceface.data.corpus.shards` reads them.
 """
 
-import hashlib
 import io
 import json
 import tarfile
@@ -17,8 +16,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from voiceface.data.corpus.index import Bundle
+from voiceface.utils.audio import SAMPLE_RATE
+from voiceface.utils.seeds import seeded
 
-SAMPLE_RATE = 16_000
 BLOCK = tarfile.BLOCKSIZE
 JPEG_QUALITY = 92
 
@@ -125,11 +125,6 @@ def deal(person: Person, max_voices: int, max_faces: int, seed: int) -> list[Per
         # Reversed: array_split gives the longer parts first, and bundles should be of even size.
         for v, f in zip(voice_parts, reversed(face_parts), strict=True)
     ]
-
-
-def seeded(*parts: object) -> int:
-    """Hash any printable parts to a 128-bit seed that is the same in every process and on every machine."""
-    return int.from_bytes(hashlib.blake2b("\0".join(map(str, parts)).encode(), digest_size=16).digest(), "little")
 
 
 def write_bundles(

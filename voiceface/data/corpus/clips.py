@@ -1,12 +1,13 @@
 """Cutting a stored clip to what an encoder takes; no more of it is decoded than needed."""
 
 import io
-from functools import cache
 
 import numpy as np
 import soundfile
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance
+
+from voiceface.utils.npy import npy_header
 
 
 def cut_face(data: bytes, stored_size: int, stored_margin: float, size: int, margin: float) -> NDArray[np.uint8]:
@@ -115,11 +116,6 @@ def jitter_face(image: NDArray[np.uint8], brightness: float, saturation: float) 
     return np.asarray(ImageEnhance.Color(bright).enhance(saturation))
 
 
-def encode_feature(feature: NDArray[np.floating]) -> bytes:
-    """Encode a feature, float32 or float16 of shape (D,), as the bytes of an .npy file."""
-    return npy_header(len(feature), feature.dtype.name) + feature.tobytes()
-
-
 def cut_feature(data: bytes, dim: int, dtype: str) -> NDArray[np.float32]:
     """Decode a stored feature. Nothing but an array of this shape and type is read, so no pickle ever is.
 
@@ -141,13 +137,3 @@ def cut_feature(data: bytes, dim: int, dtype: str) -> NDArray[np.float32]:
     if not np.isfinite(feature).all():
         raise ValueError("a value is NaN or infinite")
     return feature
-
-
-@cache
-def npy_header(dim: int, dtype: str) -> bytes:
-    """What an .npy file of one array of this type and of shape (dim,) begins with."""
-    buffer = io.BytesIO()
-    np.lib.format.write_array_header_1_0(
-        buffer, {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": (dim,)}
-    )
-    return buffer.getvalue()

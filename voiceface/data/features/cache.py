@@ -19,17 +19,17 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from voiceface import __version__
 from voiceface.data.corpus.remote import cache_folder
 from voiceface.data.stream.batches import EvaluationBatches
 from voiceface.data.stream.cached_rows import FeatureRows, chunk_path, is_whole, write_chunk
 from voiceface.data.stream.loader import Loader
 from voiceface.data.stream.reading import Reading
 from voiceface.encoders.base import FaceEncoder, VoiceEncoder
-from voiceface.encoders.frozen import Embedding, Frozen, not_finite, weights_hash
+from voiceface.encoders.pretrained.frozen import Embedding, Frozen, not_finite, weights_hash
 from voiceface.utils.errors import UserError
 from voiceface.utils.files import write_atomic
 from voiceface.utils.progress import progress
+from voiceface.utils.version import __version__
 
 if TYPE_CHECKING:
     from voiceface.methods.base import Method

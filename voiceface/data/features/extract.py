@@ -13,8 +13,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Literal
 
-from voiceface import __version__
-from voiceface.data.corpus.bundles import SAMPLE_RATE, Clip, Person, write_bundles
+from voiceface.data.corpus.bundles import Clip, Person, write_bundles
 from voiceface.data.corpus.index import Bundle
 from voiceface.data.corpus.shards import SCHEMA, SPLITS, Corpus, Member
 from voiceface.data.prepare.engine.output_folder import Summary, make_once
@@ -23,10 +22,12 @@ from voiceface.data.prepare.engine.provenance import Plan
 from voiceface.data.stream.batches import EvaluationBatches
 from voiceface.data.stream.loader import Loader
 from voiceface.data.stream.sampling import Sampling
-from voiceface.encoders.frozen import Embedding, Frozen
+from voiceface.encoders.pretrained.frozen import Embedding, Frozen
+from voiceface.utils.audio import SAMPLE_RATE
 from voiceface.utils.errors import UserError
 from voiceface.utils.files import write_atomic
 from voiceface.utils.progress import progress
+from voiceface.utils.version import __version__
 
 PIECE = 8  # bundles that are read, embedded and written at once: what a kill can cost
 PIECES = "pieces"

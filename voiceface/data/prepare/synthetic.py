@@ -6,12 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
-from voiceface.data.corpus.bundles import Clip, Person, encode_flac, encode_jpeg, seeded
+from voiceface.data.corpus.bundles import Clip, Person, encode_flac, encode_jpeg
 from voiceface.data.prepare.engine.build import LOCAL, Bundling, CorpusOptions, Engine, Summary, build
 from voiceface.data.synthetic import SyntheticOptions, person
 from voiceface.data.synthetic.face import FACE_MARGIN, FACE_SIZE, face_clip
 from voiceface.data.synthetic.voice import voice_clip
 from voiceface.utils.errors import UserError
+from voiceface.utils.seeds import seeded
 
 VAL_SHARE, TEST_SHARE = 1 / 12, 1 / 4
 

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from voiceface.data.corpus.bundles import seeded
 from voiceface.data.corpus.index import Bundle
 from voiceface.data.corpus.shards import Corpus, DamagedError, Member
 from voiceface.data.corpus.videos import shared_videos
@@ -23,6 +22,7 @@ from voiceface.data.stream.reading import OnError as OnError
 from voiceface.data.stream.reading import Reading
 from voiceface.data.stream.sampling import Sampling
 from voiceface.utils.errors import UserError
+from voiceface.utils.seeds import seeded
 
 SUBSTITUTES = 8
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from voiceface.data.corpus.bundles import seeded
 from voiceface.utils.files import write_atomic
+from voiceface.utils.seeds import seeded
 
 DIGEST = hashlib.sha256().digest_size
 

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from voiceface.data.corpus.bundles import seeded
+from voiceface.utils.seeds import seeded
 
 
 def steps_per_epoch(identities: NDArray[np.int64], people: int) -> int:

@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch.utils.data import Dataset
 
-from voiceface.data.corpus.bundles import seeded
 from voiceface.data.corpus.clips import change_speed, cut_face, cut_feature, cut_voice, jitter_face, speed_samples
 from voiceface.data.corpus.index import Bundle, Index
 from voiceface.data.corpus.shards import Corpus, DamagedError, Member
 from voiceface.data.stream.cached_rows import FeatureRows
 from voiceface.data.stream.sampling import Sampling
+from voiceface.utils.seeds import seeded
 
 Batch = dict[str, Any]
 OnError = Literal["skip", "stop"]

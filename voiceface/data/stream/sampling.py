@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from voiceface.data.corpus.bundles import SAMPLE_RATE, seeded
+from voiceface.utils.audio import SAMPLE_RATE
+from voiceface.utils.seeds import seeded
 
 
 @dataclass(frozen=True)

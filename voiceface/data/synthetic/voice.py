@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voiceface.data.synthetic import SyntheticPerson
+from voiceface.utils.audio import SAMPLE_RATE
 
-SAMPLE_RATE = 16_000
 """Samples per second of every voice clip."""
 
 Array = NDArray[np.float64]

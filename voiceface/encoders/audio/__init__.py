@@ -11,14 +11,8 @@ from voiceface.encoders.audio.spectrograms import (
     mirrored_spectrogram,
     normalised_log_mel,
 )
-from voiceface.encoders.audio.waveforms import (
-    SAMPLE_RATE,
-    append_reversed,
-    prepare_waveforms,
-    reflect_pad,
-    resample,
-    zero_beyond,
-)
+from voiceface.encoders.audio.waveforms import append_reversed, prepare_waveforms, reflect_pad, resample, zero_beyond
+from voiceface.utils.audio import SAMPLE_RATE
 
 __all__ = [
     "SAMPLE_RATE",

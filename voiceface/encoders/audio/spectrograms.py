@@ -6,7 +6,8 @@ import torch
 import torchaudio
 from torch import Tensor
 
-from voiceface.encoders.audio.waveforms import SAMPLE_RATE, not_compiled, reflect_pad, zero_beyond
+from voiceface.encoders.audio.waveforms import not_compiled, reflect_pad, zero_beyond
+from voiceface.utils.audio import SAMPLE_RATE
 
 
 @not_compiled

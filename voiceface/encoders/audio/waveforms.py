@@ -7,9 +7,9 @@ import torch
 import torchaudio
 from torch import Tensor
 
+from voiceface.utils.audio import SAMPLE_RATE
 from voiceface.utils.errors import UserError
 
-SAMPLE_RATE = 16_000
 P = ParamSpec("P")
 R = TypeVar("R")
 

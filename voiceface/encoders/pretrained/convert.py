@@ -11,13 +11,13 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from voiceface.checkpoints.weights import misfit
 from voiceface.encoders.pretrained import list_importers
 from voiceface.encoders.pretrained.formats import read_tensors
 from voiceface.encoders.pretrained.header import Pretrained, read_header
 from voiceface.encoders.pretrained.layout import Layout, Rules, build, layouts_of, metadata_of, own_names
 from voiceface.encoders.pretrained.options import check_against, check_options
 from voiceface.encoders.pretrained.safe_pickle import KNOWN_FILES
+from voiceface.encoders.weights import misfit
 from voiceface.utils.errors import UserError
 from voiceface.utils.files import check_writable, write_for_user
 

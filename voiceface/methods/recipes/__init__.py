@@ -1,6 +1,7 @@
 """Methods and recipes are found by their files; nothing here imports torch."""
 
 import difflib
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,13 @@ def recipe_files(name: str, preset: str, encoders: str = "paper") -> list[Path]:
     if encoders != "paper":
         files.append(f"{encoders}.yaml")
     return [FOLDER / file for file in files if (FOLDER / file).exists()]
+
+
+def class_of(recipe: str) -> tuple[Path, str] | None:
+    """File and class of the method that a recipe trains; None where it names none of ours."""
+    file = FOLDER / f"{recipe}.yaml"
+    found = re.search(r"class_path: voiceface\.methods\.(\w+)\.(\w+)", file.read_text()) if file.is_file() else None
+    return (METHODS / f"{found[1]}.py", found[2]) if found else None
 
 
 def merged(name: str, preset: str, encoders: str = "paper") -> dict[str, dict[str, Any]]:

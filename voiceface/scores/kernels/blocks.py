@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 
 from voiceface.scores.kernels.jit import usable_threads
-from voiceface.scores.similarity import Rows
+
+Rows = Callable[[NDArray[np.intp]], NDArray[Any]]
+"""Numbers of rows, intp (B,), to those rows of the similarities (B, items)."""
 
 BLOCK_SCORES = 1 << 21  # similarities that a thread holds at once
 BLOCK_ROWS = 32  # the least number of rows of a block: the matrix product is slow below it

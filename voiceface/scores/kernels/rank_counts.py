@@ -7,9 +7,8 @@ from typing import Any, no_type_check
 import numpy as np
 from numpy.typing import NDArray
 
-from voiceface.scores.kernels.blocks import BLOCK_SCORES, map_blocks
+from voiceface.scores.kernels.blocks import BLOCK_SCORES, Rows, map_blocks
 from voiceface.scores.kernels.jit import compiled
-from voiceface.scores.similarity import Rows
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,9 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from voiceface import __version__
 from voiceface.utils.errors import UserError
 from voiceface.utils.processes import cores, end_with_parent
+from voiceface.utils.version import __version__
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")

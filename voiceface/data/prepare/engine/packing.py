@@ -12,13 +12,15 @@ from typing import Any, Literal
 
 import numpy as np
 
-from voiceface import __version__
-from voiceface.data.corpus.bundles import SAMPLE_RATE, Reject, seeded
+from voiceface.data.corpus.bundles import Reject
 from voiceface.data.corpus.index import Bundle
 from voiceface.data.corpus.shards import SCHEMA, SPLITS
+from voiceface.utils.audio import SAMPLE_RATE
 from voiceface.utils.errors import UserError
 from voiceface.utils.files import atomic, write_atomic
 from voiceface.utils.pace import pace
+from voiceface.utils.seeds import seeded
+from voiceface.utils.version import __version__
 
 Bundling = Literal["random", "video"]
 END_OF_TAR = bytes(1024)

@@ -18,7 +18,8 @@ from voiceface.data.prepare.media.declared_length import declared_bytes, declare
 
 # Re-exported: reading and refusing go together.
 from voiceface.data.prepare.media.rejected import Rejected, unchanged
-from voiceface.data.prepare.media.vad import SAMPLE_RATE, Span, speech_spans
+from voiceface.data.prepare.media.vad import Span, speech_spans
+from voiceface.utils.audio import SAMPLE_RATE
 
 # 16-bit dither alone is near -95 dBFS; real speech at -72 dBFS still uses six bits.
 SILENCE_RMS = 10 ** (-85 / 20)

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from voiceface.utils.audio import SAMPLE_RATE
 from voiceface.utils.errors import UserError
 
 if TYPE_CHECKING:
     from torch import Tensor
     from torch.nn import LSTM
 
-SAMPLE_RATE = 16_000
 Detector = Literal["silero", "webrtc"]
 Span = tuple[int, int]
 

@@ -6,10 +6,11 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
-from voiceface.data.corpus.bundles import Reject, seeded
+from voiceface.data.corpus.bundles import Reject
 from voiceface.data.corpus.shards import SPLITS
 from voiceface.data.prepare.sources.tables import IDENTITIES
 from voiceface.utils.errors import UserError
+from voiceface.utils.seeds import seeded
 
 Shares = tuple[float, float, float]
 

@@ -3,11 +3,11 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from voiceface.data.corpus.bundles import seeded
 from voiceface.data.corpus.shards import SPLITS
 from voiceface.data.prepare.sources.tables import rows
 from voiceface.data.prepare.voxceleb.metadata import VoxPerson, aliases
 from voiceface.utils.errors import UserError
+from voiceface.utils.seeds import seeded
 
 PINS_LABELS = {"1": "train", "2": "val", "4": "test"}
 PINS_FILE = "identity_splits.txt"

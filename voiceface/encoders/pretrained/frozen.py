@@ -13,13 +13,12 @@ from numpy.typing import NDArray
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from voiceface.checkpoints.weights import load_checkpoint, load_into, read_config
-from voiceface.data.corpus.bundles import SAMPLE_RATE
-from voiceface.data.corpus.clips import encode_feature
 from voiceface.encoders import FaceEncoder, VoiceEncoder, face_encoder, voice_encoder
-from voiceface.encoders.face_features import FaceFeatures
 from voiceface.encoders.pretrained.header import read_header
+from voiceface.encoders.weights import load_into
+from voiceface.utils.audio import SAMPLE_RATE
 from voiceface.utils.errors import UserError
+from voiceface.utils.npy import encode_feature
 
 LONG = 10 * SAMPLE_RATE  # a batch of longer voices holds fewer
 
@@ -38,26 +37,6 @@ class Frozen:
     voice: VoiceEncoder
     face: FaceEncoder
     about: Mapping[str, Mapping[str, Any]]
-
-
-def of_checkpoint(folder: Path) -> Frozen:
-    """The two networks of a checkpoint, before its heads.
-
-    Args:
-        folder: Checkpoint folder.
-
-    Raises:
-        UserError: It is no checkpoint, or its method has no networks of its own but takes features.
-    """
-    method, config = load_checkpoint(folder), read_config(folder)
-    if isinstance(method.face_encoder, FaceFeatures):
-        raise UserError(f"--checkpoint {folder}: was trained on features; give one that takes voices and faces")
-    arguments, origin = config["arguments"], {"recipe": config["recipe"], "sha256": config["sha256"]}
-    names = {
-        k: arguments.get(f"{k}_encoder", type(getattr(method, f"{k}_encoder")).__name__) for k in ("voice", "face")
-    }
-    options = {kind: arguments.get(f"{kind}_options") or {} for kind in names}
-    return _frozen(method.voice_encoder, method.face_encoder, names, options, {"checkpoint": origin})
 
 
 def of_weights(
@@ -81,7 +60,7 @@ def of_weights(
     load_into(of_voice, heard[2], "--voice-weights")
     load_into(of_face, seen[2], "--face-weights")
     of_face.margin = face_margin
-    return _frozen(of_voice, of_face, {"voice": heard[0], "face": seen[0]}, {"voice": heard[1], "face": seen[1]}, {})
+    return frozen(of_voice, of_face, {"voice": heard[0], "face": seen[0]}, {"voice": heard[1], "face": seen[1]}, {})
 
 
 def _network(kind: str, name: str | None, file: Path | None) -> tuple[str, dict[str, Any], Path]:
@@ -106,13 +85,22 @@ def _network(kind: str, name: str | None, file: Path | None) -> tuple[str, dict[
     return about.encoder, about.options, file
 
 
-def _frozen(
+def frozen(
     voice: VoiceEncoder,
     face: FaceEncoder,
     names: Mapping[str, str | None],
     options: Mapping[str, Any],
     origin: Mapping[str, Any],
 ) -> Frozen:
+    """Two networks, frozen.
+
+    Args:
+        voice: Voice network with its weights.
+        face: Face network with its weights.
+        names: Of the `voice` and the `face` network.
+        options: Likewise.
+        origin: What else is said of both, such as their checkpoint.
+    """
     voice.crops = None  # whole utterances, as eval mode says
     about: dict[str, dict[str, Any]] = {}
     for kind, encoder in (("voice", voice), ("face", face)):

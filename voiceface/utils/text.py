@@ -1,0 +1,6 @@
+"""Texts of others, made fit to be printed."""
+
+
+def clean(text: str) -> str:
+    """Text on one line, without characters that would act on a terminal."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
