@@ -16,7 +16,7 @@ from torch import Tensor
 from voiceface.checkpoints.export import METADATA, to_bytes
 from voiceface.checkpoints.weights import load_checkpoint, read_config, save_checkpoint
 from voiceface.cli import build_parser
-from voiceface.cli.checkpoint_commands import run_export
+from voiceface.cli.checkpoints import run_export
 from voiceface.encoders.voice_small import VoiceSmall
 from voiceface.methods.base import Method
 from voiceface.methods.pins import PINs

@@ -13,7 +13,7 @@ from compare_support import result, write
 from tests_support import voiceface
 
 from voiceface.cli import main
-from voiceface.cli.compare_words import FORMATS, STUDIES
+from voiceface.cli.compare import FORMATS, STUDIES
 from voiceface.compare.reading import reference_results
 from voiceface.evaluation.results import write_results
 from voiceface.methods.recipes import list_recipes

@@ -11,7 +11,7 @@ from inference_support import make, words, write_face, write_voice
 
 from voiceface.cli import inference as commands
 from voiceface.cli import main
-from voiceface.cli.commands import run_embed, run_test
+from voiceface.cli.evaluate import run_embed, run_test
 from voiceface.evaluation.embeddings import read_embeddings
 from voiceface.inference.model import Model
 from voiceface.utils.errors import UserError

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 from tests_support import tone_corpus, voiceface
 
-from voiceface.cli.compare_words import STUDIES
+from voiceface.cli.compare import STUDIES
 from voiceface.compare.experiments.plans import Plan, alike, keep
 from voiceface.compare.experiments.runs import run_plan
 from voiceface.compare.experiments.study import list_studies, read_study, study_plan

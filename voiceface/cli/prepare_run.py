@@ -4,7 +4,7 @@ from argparse import Namespace
 from importlib.util import find_spec
 from pathlib import Path
 
-from voiceface.cli.commands import print_splits
+from voiceface.cli.common import print_splits
 from voiceface.data.prepare.engine.build import Engine, Summary
 from voiceface.data.prepare.sources.people import Reading
 from voiceface.utils.errors import UserError
@@ -25,7 +25,7 @@ PACKAGES = {("vad", "silero"): "silero_vad", ("vad", "webrtc"): "webrtcvad", ("f
 
 
 def reading(options: Namespace) -> Reading:
-    """How files are read, by the words of `voiceface.cli.prepare_words.add_reading`.
+    """How files are read, by the words of `voiceface.cli.prepare.add_reading`.
 
     Raises:
         UserError: A detector's package is not installed: said here, before a walk through millions of files. A dry run

@@ -1,13 +1,14 @@
 """The words of `voiceface prepare`, one function per kind; imports nothing heavy."""
 
 import argparse
+from argparse import Namespace
 from typing import Any
 
 from voiceface.cli.parser import Parser, add_command, add_path, given
 from voiceface.utils.errors import UserError
 
 
-def add_prepare(commands: "argparse._SubParsersAction[Parser]") -> None:
+def add_parsers(commands: "argparse._SubParsersAction[Parser]") -> None:
     """Add `prepare` and its kinds to the front door."""
     prepare = add_command(
         commands, "prepare", "turn raw material into a corpus", "voiceface prepare folder PEOPLE CORPUS"
@@ -200,3 +201,10 @@ def _add_building(kind: Parser) -> None:
         choices=["random", "video"],
         help="video: keep the clips of one video together, for --data.same_video (default: random)",
     )
+
+
+def run_prepare(options: Namespace) -> int:
+    """See `voiceface.cli.prepare_run`."""
+    from voiceface.cli.prepare_run import run_prepare
+
+    return run_prepare(options)

@@ -1,12 +1,13 @@
 """The words of `voiceface compare`."""
 
 import argparse
+from argparse import Namespace
 
 from voiceface.cli.parser import Parser, add_command, add_path, given
+from voiceface.compare.render import FORMATS
 from voiceface.methods.recipes import list_recipes
 from voiceface.training.arguments import ENCODERS
 
-FORMATS = {"table": "txt", "md": "md", "latex": "tex", "csv": "csv", "json": "json", "html": "html", "svg": "svg"}
 STUDIES = ("trinet-ablation", "trinet-confidence", "kim-strata", "kim-models", "drl-ablation", "joint")
 
 EXAMPLES = """examples:
@@ -21,7 +22,7 @@ EXAMPLES = """examples:
   voiceface compare --study trinet-ablation                  a paper's experiment, the paper's numbers beside"""
 
 
-def add_compare(commands: "argparse._SubParsersAction[Parser]") -> None:
+def add_parsers(commands: "argparse._SubParsersAction[Parser]") -> None:
     """Add the command."""
     compare = add_command(
         commands, "compare", "leaderboard: results side by side, with what differs for real", EXAMPLES
@@ -75,3 +76,10 @@ def add_compare(commands: "argparse._SubParsersAction[Parser]") -> None:
     train.add_argument("--seeds", type=int, default=1, metavar="N", help="train each N times; the table has the mean")
     train.add_argument("--steps", type=int, metavar="N", help="steps of each training (default: the recipe's)")
     add_path(train, "--runs", "DIR", "folder of the runs (default: the next free runs/compare)")
+
+
+def run_compare(options: Namespace) -> int:
+    """See `voiceface.cli.compare_run`."""
+    from voiceface.cli.compare_run import run_compare
+
+    return run_compare(options)

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from voiceface.checkpoints.find import find_checkpoint
-from voiceface.cli.environment_check import check_environment
+from voiceface.cli.check_environment import check_environment
 from voiceface.data.corpus.check import Findings, attribute_coverage, check_corpus
 from voiceface.data.corpus.leaks import (
     Leak,

@@ -9,9 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from voiceface.cli.compare_words import FORMATS
 from voiceface.compare.grouping import compare_results
 from voiceface.compare.reading import Found, find_results, installed_results, reference_results
+from voiceface.compare.render import FORMATS
 from voiceface.compare.scored import EXACT, SAMPLED
 from voiceface.compare.table import Comparison, columns_of
 from voiceface.evaluation.results import read_results

@@ -1,11 +1,22 @@
-"""The words of `voiceface score` and `analyze`."""
+"""`voiceface score` and `analyze`: embeddings of any origin."""
 
 import argparse
+from argparse import Namespace
+from pathlib import Path
+from typing import TYPE_CHECKING
 
+from voiceface.cli.common import note
 from voiceface.cli.parser import Parser, add_command, add_path, given
+from voiceface.utils.errors import UserError
+from voiceface.utils.files import check_writable
+
+if TYPE_CHECKING:
+    from voiceface.evaluation.embeddings import Embeddings
+
 
 EMBEDDINGS = """an .npz of voices, voice_identity, voice_key, faces, face_identity, face_key, or a folder of voices.npy,
 voices.csv (identity, key), faces.npy and faces.csv, or of voices.parquet and faces.parquet"""
+
 
 SCORE_EXAMPLES = """examples:
   voiceface score emb.npz                                          what `voiceface embed` wrote
@@ -13,7 +24,7 @@ SCORE_EXAMPLES = """examples:
   voiceface score FOLDER --similarity similarity.npy --strata U,G,GN --out results.json"""
 
 
-def add_scoring(commands: "argparse._SubParsersAction[Parser]") -> None:
+def add_parsers(commands: "argparse._SubParsersAction[Parser]") -> None:
     """Add the commands."""
     score = add_command(commands, "score", "score embeddings, ours or not", SCORE_EXAMPLES)
     analyze = add_command(
@@ -55,3 +66,63 @@ def add_scoring(commands: "argparse._SubParsersAction[Parser]") -> None:
     analyze.add_argument("--seed", type=int, default=0)
     analyze.add_argument("--level", type=float, default=0.99, help="confidence level of the probes (default: 0.99)")
     analyze.add_argument("--points", type=int, default=2000, help="clips in a picture (default: 2000)")
+
+
+def run_score(options: Namespace) -> int:
+    """Score embeddings, print their tables and write the result file."""
+    from voiceface.evaluation.results import write_results
+    from voiceface.evaluation.scoring import score_embeddings
+    from voiceface.evaluation.tables import print_table
+
+    check_writable(Path(options.out))
+    identities = _identities(options)
+    embeddings = _embeddings(options)
+    results = score_embeddings(
+        embeddings,
+        options.name or embeddings.about.get("model", {}).get("recipe") or _file_name(options),
+        identities,
+        [Path(path) for path in options.trials],
+        list(dict.fromkeys(options.protocol)),
+        None if options.strata is None else list(dict.fromkeys(options.strata.split(","))),
+        options.level,
+        options.seed,
+        note,
+    )
+    write_results(Path(options.out), results)
+    print_table(results, options.all)
+    print(f"scores: {options.out}" + ("" if options.all else " (--all prints all of them)"))
+    return 0
+
+
+def run_analyze(options: Namespace) -> int:
+    """Analyse embeddings, print the tables and write the folder."""
+    from voiceface.evaluation.analysis import analyze, print_analysis
+
+    identities = _identities(options)
+    embeddings = _embeddings(options)
+    known = identities if identities is not None else embeddings.about.get("identities")
+    if known is None:
+        raise UserError(f"--identities is missing: {options.embeddings} does not say what is known of the people")
+    print_analysis(analyze(embeddings, known, Path(options.out), options.seed, options.level, options.points))
+    print(f"analysis: {options.out}")
+    return 0
+
+
+def _identities(options: Namespace) -> dict[str, dict[str, str]] | None:
+    from voiceface.evaluation.embeddings import read_identities
+
+    return None if options.identities is None else read_identities(Path(options.identities))
+
+
+def _embeddings(options: Namespace) -> "Embeddings":
+    from voiceface.evaluation.embeddings import read_embeddings
+
+    faces = None if options.faces is None else Path(options.faces)
+    return read_embeddings(Path(options.embeddings), faces, options.similarity)
+
+
+def _file_name(options: Namespace) -> str:
+    path = Path(options.embeddings).resolve()
+    if options.faces is not None:
+        return path.parent.name
+    return path.name if path.is_dir() else path.stem

@@ -1,0 +1,36 @@
+"""What several commands print and check."""
+
+import sys
+
+from voiceface.utils.errors import UserError
+
+
+def print_splits(splits: dict[str, dict[str, int]]) -> None:
+    """Print how many people, voices and faces each split has."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("split", box=None, pad_edge=False)
+    for kind in ("identities", "voices", "faces"):
+        table.add_column(kind, justify="right")
+    for split, counts in splits.items():
+        table.add_row(split, *(f"{counts[kind]:,}" for kind in ("identities", "voices", "faces")))
+    Console().print(table)
+    few = [split for split, counts in splits.items() if counts["identities"] < 2]
+    if few:
+        print(f"`voiceface fit` needs two people or more in each split; {' and '.join(few)} has fewer")
+
+
+def check_gpus(wanted: int) -> None:
+    """Refuse more GPUs than there are."""
+    import torch
+
+    if wanted > torch.cuda.device_count():
+        raise UserError(
+            f"--gpus {wanted}: this machine has {torch.cuda.device_count()} GPUs; leave --gpus out to use the CPU"
+        )
+
+
+def note(line: str) -> None:
+    """Tell the user something beside the result, on standard error."""
+    print(f"voiceface: {line}", file=sys.stderr)
