@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parent / "tests")]
+sys.path[:0] = [str(HERE), str(HERE.parent / "tests/support")]
 
 from killer import STATUS, WORDS, Runs, differences, left_over, state_of  # noqa: E402
 from tests_support import tone_corpus  # noqa: E402
