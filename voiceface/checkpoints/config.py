@@ -14,7 +14,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import InvalidVersion, Version
 
 from voiceface.methods.recipes import nearest
-from voiceface.utils.errors import UserError
+from voiceface.utils.errors import UserError, reason
 from voiceface.utils.version import __version__
 
 SCHEMA = 2
@@ -256,7 +256,7 @@ def read_json(path: Path) -> dict[str, Any]:
         with path.open("rb") as file:
             text = file.read(MOST_MIB * 2**20 + 1)
     except OSError as error:
-        raise UserError(f"{path.name} cannot be read ({(error.strerror or str(error)).lower()})") from None
+        raise UserError(f"{path.name} cannot be read ({reason(error)})") from None
     if len(text) > MOST_MIB * 2**20:
         raise UserError(f"{path.name} is over {MOST_MIB} MiB")
     try:

@@ -18,7 +18,7 @@ from voiceface.checkpoints.config import read_config as read_config
 from voiceface.data.corpus.leaks import IDENTITIES, read_training_identities
 from voiceface.encoders.weights import _fill
 from voiceface.evaluation.results import effects_content, read_results, seal
-from voiceface.utils.errors import UserError
+from voiceface.utils.errors import UserError, reason
 from voiceface.utils.files import write_for_user
 
 if TYPE_CHECKING:
@@ -167,7 +167,7 @@ def load_checkpoint(folder: Path) -> "Method":
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise UserError(f"{folder}: {WEIGHTS} cannot be read ({(error.strerror or str(error)).lower()})") from None
+        raise UserError(f"{folder}: {WEIGHTS} cannot be read ({reason(error)})") from None
     if hashlib.sha256(content).hexdigest() != config["sha256"]:
         raise UserError(f"{path}: damaged (its sha256 is not that of config.json); copy or train it again")
     method = build_method(folder, owner, config["arguments"])
@@ -207,7 +207,7 @@ def _remove(path: Path) -> None:
     try:
         path.unlink(missing_ok=True)
     except OSError as error:
-        raise UserError(f"{path}: cannot be removed ({(error.strerror or str(error)).lower()})") from None
+        raise UserError(f"{path}: cannot be removed ({reason(error)})") from None
 
 
 def _write_config(folder: Path, config: Mapping[str, Any]) -> None:

@@ -19,7 +19,7 @@ from packaging.version import InvalidVersion, Version
 
 from voiceface.checkpoints.config import FILES, GROUP, NAME, canonical, compatible, read_config, read_json
 from voiceface.checkpoints.wheel_templates import MODULE, PROJECT, ZOO
-from voiceface.utils.errors import UserError
+from voiceface.utils.errors import UserError, reason
 
 META = "voiceface-zoo"  # the distribution that installs all of a zoo
 
@@ -80,7 +80,7 @@ def pack(folder: Path, out: Path, name: str | None = None, version: str | None =
             (built,) = WheelBuilder(str(project)).build(directory=temporary, versions=["standard"])
             write_for_user(wheel, Path(built).read_bytes())
     except OSError as error:
-        raise UserError(f"{wheel}: cannot be built ({(error.strerror or str(error)).lower()}); make room") from None
+        raise UserError(f"{wheel}: cannot be built ({reason(error)}); make room") from None
     return wheel
 
 
@@ -109,7 +109,7 @@ def write_source(folder: Path, zoo: Path, name: str | None = None, version: str 
             _write_project(folder, Path(temporary, what.name), what)
             Path(temporary, what.name).rename(project)
     except OSError as error:
-        raise UserError(f"{project}: cannot be written ({(error.strerror or str(error)).lower()})") from None
+        raise UserError(f"{project}: cannot be written ({reason(error)})") from None
     if (zoo / META).is_dir():
         write_zoo(zoo)
     return project

@@ -20,6 +20,7 @@ from voiceface.inference.media import OTHER, Kind, check_detector, files_below, 
 from voiceface.utils.errors import UserError
 from voiceface.utils.files import check_writable, write_for_user
 from voiceface.utils.progress import progress
+from voiceface.utils.text import printable
 
 if TYPE_CHECKING:
     from voiceface.inference.model import Model
@@ -220,12 +221,7 @@ class _Refusals:
 
 
 def _refused(key: str, reason: str) -> None:
-    print(f"voiceface: left out {_printable(key)}: {_printable(reason)}", file=sys.stderr)
-
-
-def _printable(name: str) -> str:
-    """A name with what is no text, or steers a terminal, shown as a question mark."""
-    return "".join(letter if letter.isprintable() else "?" for letter in name)
+    print(f"voiceface: left out {printable(key)}: {printable(reason)}", file=sys.stderr)
 
 
 def _check_margin(options: Namespace) -> None:
@@ -260,7 +256,7 @@ def _show(options: Namespace, kind: str, query: str, lines: Sequence[tuple[str, 
     if known:
         table.add_column("probability", justify="right")
     for name, score, probability in lines:
-        table.add_row(escape(_printable(name)), f"{score:.4f}", *([f"{probability:.3f}"] if known else []))
+        table.add_row(escape(printable(name)), f"{score:.4f}", *([f"{probability:.3f}"] if known else []))
     console = Console()
     console = console if console.is_terminal else Console(width=max([80, *(len(name) + 40 for name, _, _ in lines)]))
     console.print(table)

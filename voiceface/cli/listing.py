@@ -11,6 +11,7 @@ from voiceface.checkpoints.find import Installed, list_checkpoints
 from voiceface.encoders import list_encoders
 from voiceface.methods.papers import paper_of, read_parameters, recipes_of
 from voiceface.methods.recipes import list_methods, list_recipes, title
+from voiceface.utils.text import printable
 
 
 def short(number: int) -> str:
@@ -76,13 +77,8 @@ def _checkpoints(console: Console, installed: Sequence[Installed]) -> None:
         text = f"{tested}, {one.recipe or 'no recipe'} on {one.corpus}, {one.licence or 'no licence'}"
         if one.problem:
             text = f"cannot be loaded ({one.distribution}): {one.problem}"
-        rows.append((_printable(f"{name:{longest}}"), _printable(text)))
+        rows.append((printable(f"{name:{longest}}"), printable(text)))
     _section(console, heading, rows)
-
-
-def _printable(text: str) -> str:
-    """A text of others with what steers a terminal shown as a question mark."""
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def _section(console: Console, heading: str, rows: Sequence[tuple[str, str]]) -> None:

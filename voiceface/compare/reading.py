@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from voiceface.checkpoints.config import canonical
 from voiceface.checkpoints.find import list_checkpoints
 from voiceface.evaluation.results import parse_results, read_content, read_effects, read_results
-from voiceface.utils.errors import UserError
+from voiceface.utils.errors import UserError, reason
 
 REFERENCE = Path(__file__).parent / "reference"
 DEPTH = 3  # folders below a named one that are searched
@@ -192,7 +192,7 @@ def _below(folder: Path, depth: int, left_out: LeftOut) -> Iterator[Path]:
         inside = [entry for entry in entries if entry.is_dir() and not entry.name.startswith(".")]
         files = [entry for entry in entries if entry.name.endswith((".json", ".json.gz")) and entry.is_file()]
     except OSError as error:
-        left_out.append((str(folder), f"cannot be read ({(error.strerror or str(error)).lower()})"))
+        left_out.append((str(folder), f"cannot be read ({reason(error)})"))
         return
     yield from (file for file in files if _may_be_result(file))
     if folder / "results.json" in files:

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from voiceface.evaluation.result_schema import RECORD as RECORD
 from voiceface.evaluation.result_schema import SCHEMA as SCHEMA
 from voiceface.evaluation.result_schema import check
-from voiceface.utils.errors import UserError
+from voiceface.utils.errors import UserError, reason
 from voiceface.utils.files import write_for_user
 from voiceface.utils.version import __version__
 
@@ -162,7 +162,7 @@ def read_content(path: Path) -> bytes:
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise UserError(f"{path}: damaged or cut off ({error}); copy it again or make it anew") from None
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({(error.strerror or str(error)).lower()})") from None
+        raise UserError(f"{path}: cannot be read ({reason(error)})") from None
     if len(content) > MOST_MIB * 2**20:
         raise UserError(f"{path}: over {MOST_MIB} MiB; no result file is that large, name another one")
     return content

@@ -19,7 +19,7 @@ from voiceface.inference import faiss_index as approximate
 from voiceface.inference.media import Kind
 from voiceface.inference.model import Model
 from voiceface.inference.search import Found, check_top, nearest, stacked, unit
-from voiceface.utils.errors import UserError
+from voiceface.utils.errors import UserError, reason
 from voiceface.utils.files import atomic, check_writable, write_atomic
 
 SCHEMA = 1
@@ -115,9 +115,7 @@ def build_index(
         _write(temporary, model, kind, files, refused, dtype, detect, margin, done, faiss)
         os.rename(temporary, out)
     except OSError as error:
-        raise UserError(
-            f"{out}: cannot be written ({(error.strerror or str(error)).lower()}); choose another place or make room"
-        ) from None
+        raise UserError(f"{out}: cannot be written ({reason(error)}); choose another place or make room") from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return Index(out, model)

@@ -17,7 +17,7 @@ from voiceface.data.prepare.folder import EXTENSIONS
 from voiceface.data.prepare.media.faces import FORMATS, Face, FaceOptions, read_faces, upright
 from voiceface.data.prepare.media.rejected import Rejected
 from voiceface.utils.audio import SAMPLE_RATE
-from voiceface.utils.errors import UserError
+from voiceface.utils.errors import UserError, reason
 
 Kind = Literal["voice", "face"]
 OTHER: dict[Kind, Kind] = {"voice": "face", "face": "voice"}
@@ -85,9 +85,7 @@ def files_below(folder: Path, kind: Kind) -> list[tuple[str, Path]]:
 
 
 def _unreadable(error: OSError) -> NoReturn:
-    raise UserError(
-        f"{error.filename}: cannot be read ({(error.strerror or str(error)).lower()}); let it be read, or move it away"
-    ) from None
+    raise UserError(f"{error.filename}: cannot be read ({reason(error)}); let it be read, or move it away") from None
 
 
 def as_list(items: Any, kind: Kind) -> list[Any]:

@@ -54,7 +54,7 @@ class DurableCheckpointIO(TorchCheckpointIO):
                 raise
             then = "go on with --ckpt_path last" if (path.parent / "last.ckpt").exists() else "start again"
             raise UserError(
-                f"{path}: cannot be written ({(cause.strerror or str(cause)).lower()}); make room, then {then}"
+                f"{path}: cannot be written ({reason(cause)}); make room, then {then}"
             ) from None
 
 

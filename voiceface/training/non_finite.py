@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from voiceface.utils.distributed import processes
-from voiceface.utils.errors import UserError
+from voiceface.utils.errors import UserError, reason
 
 log = logging.getLogger(__name__)
 
@@ -157,7 +157,7 @@ class NonFinite(pl.Callback):
             with self.file.open("a") as file:
                 file.write("".join(f"{json.dumps(record)}\n" for record in kept))
         except OSError as error:
-            log.warning("%s: cannot be written (%s)", self.file, (error.strerror or str(error)).lower())
+            log.warning("%s: cannot be written (%s)", self.file, reason(error))
 
     def _describe(self, records: Sequence[dict[str, Any]], weight: str | None) -> str:
         """The first batch in a few words."""

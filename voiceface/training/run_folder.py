@@ -11,7 +11,7 @@ from typing import IO
 
 import torch
 
-from voiceface.utils.errors import UserError
+from voiceface.utils.errors import UserError, reason
 from voiceface.utils.files import write_atomic
 
 RUN_FOLDER = "VOICEFACE_RUN_FOLDER"
@@ -87,9 +87,7 @@ def run_folder(chosen: dict[str, str], resumed: str | None) -> Path:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise UserError(
-            f"--out {out}: cannot be written ({(error.strerror or str(error)).lower()}); choose another folder"
-        ) from None
+        raise UserError(f"--out {out}: cannot be written ({reason(error)}); choose another folder") from None
     if first:
         _hold(out)
         if any((out / name).exists() for name in KEPT) and not resumed:

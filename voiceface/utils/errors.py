@@ -1,4 +1,4 @@
-"""The one exception for a user's mistake."""
+"""The exception for a user's mistake, and the words of the system's errors."""
 
 
 class UserError(ValueError):
@@ -7,3 +7,8 @@ class UserError(ValueError):
     Args:
         message: One line that names the file or option, says what is wrong and what to do about it.
     """
+
+
+def reason(error: OSError) -> str:
+    """Why the system refused, in a few words without a path: `no space left on device`."""
+    return (error.strerror or str(error)).lower()

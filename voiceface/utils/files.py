@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from voiceface.utils.errors import UserError
+from voiceface.utils.errors import UserError, reason
 
 
 @contextmanager
@@ -51,9 +51,7 @@ def write_for_user(path: Path, data: bytes) -> None:
         real.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(real, data)
     except OSError as error:
-        raise UserError(
-            f"{path}: cannot be written ({(error.strerror or str(error)).lower()}); choose another place or make room"
-        ) from None
+        raise UserError(f"{path}: cannot be written ({reason(error)}); choose another place or make room") from None
 
 
 def check_writable(path: Path) -> None:

@@ -16,7 +16,7 @@ from types import FrameType
 from voiceface.compare.experiments.plans import Plan, Run, alike, check, finished, keep, remarks, result_path
 from voiceface.methods.recipes import list_recipes, nearest
 from voiceface.training.launch import PARENT, started_by
-from voiceface.utils.errors import UserError
+from voiceface.utils.errors import UserError, reason
 from voiceface.utils.progress import TERMINAL, terminal
 
 __all__ = ["Plan", "Run", "failures", "free_folder", "plan", "remarks", "result_path", "run_plan"]
@@ -160,7 +160,7 @@ def _run(plan: Plan, run: Run, title: str, listener: "_Listener", lock: int, not
             if status < 0:
                 out.write(f"ended by {signal.Signals(-status).name}\n".encode())
     except OSError as error:
-        raise UserError(f"--runs {plan.out}: {(error.strerror or str(error)).lower()}; make room") from None
+        raise UserError(f"--runs {plan.out}: {reason(error)}; make room") from None
     minutes, seconds = divmod(round(time.monotonic() - start), 60)
     if status and not listener.told:
         note(f"{title}: failed; the others go on")
@@ -215,9 +215,7 @@ def _hold(out: Path) -> Iterator[int]:
         out.mkdir(parents=True, exist_ok=True)
         lock = os.open(out, os.O_RDONLY)
     except OSError as error:
-        raise UserError(
-            f"--runs {out}: cannot be written ({(error.strerror or str(error)).lower()}); choose another folder"
-        ) from None
+        raise UserError(f"--runs {out}: cannot be written ({reason(error)}); choose another folder") from None
     try:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

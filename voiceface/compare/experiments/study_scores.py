@@ -17,7 +17,7 @@ from voiceface.compare.experiments.runs import to_stderr
 from voiceface.compare.experiments.study import Study, read_study, results_of
 from voiceface.evaluation.embeddings import Embeddings, read_embeddings
 from voiceface.evaluation.results import read_results, write_results
-from voiceface.utils.errors import UserError
+from voiceface.utils.errors import UserError, reason
 
 Record = Mapping[str, Any]
 
@@ -119,9 +119,7 @@ def _score(study: Study, plan: Plan, folder: Path, trained: dict[str, Any], made
     try:
         (folder / SCORES).parent.mkdir(exist_ok=True)
     except OSError as error:
-        raise UserError(
-            f"{folder}: {(error.strerror or str(error)).lower()}; make room, or let it be written"
-        ) from None
+        raise UserError(f"{folder}: {reason(error)}; make room, or let it be written") from None
     _embed(plan, folder)
     embeddings = read_embeddings(folder / EMBEDDINGS, None, None)
     scores = score_embeddings(

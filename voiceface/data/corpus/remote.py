@@ -16,7 +16,7 @@ from typing import IO, Any
 
 from fsspec.core import url_to_fs
 
-from voiceface.utils.errors import UserError
+from voiceface.utils.errors import UserError, reason
 from voiceface.utils.progress import progress
 
 CHUNK = 8 << 20  # bytes of one request: what a cut connection can cost
@@ -105,8 +105,7 @@ def fetch(root: str, name: str, sha256: str, size: int | None) -> Path:
         raise UserError(f"{root}/{name}: not there, though corpus.json names it; the corpus is not whole") from None
     except OSError as error:
         raise UserError(
-            f"{path.parent}: cannot be written ({(error.strerror or str(error)).lower()}); make room, or set "
-            "VOICEFACE_CACHE to another folder"
+            f"{path.parent}: cannot be written ({reason(error)}); make room, or set VOICEFACE_CACHE to another folder"
         ) from None
     return path
 

@@ -26,7 +26,7 @@ from voiceface.data.stream.loader import Loader
 from voiceface.data.stream.reading import Reading
 from voiceface.encoders.base import FaceEncoder, VoiceEncoder
 from voiceface.encoders.pretrained.frozen import Embedding, Frozen, not_finite, weights_hash
-from voiceface.utils.errors import UserError
+from voiceface.utils.errors import UserError, reason
 from voiceface.utils.files import write_atomic
 from voiceface.utils.progress import progress
 from voiceface.utils.version import __version__
@@ -111,8 +111,7 @@ def _rows(
         return FeatureRows(folder, encoder.dim, chunks)
     except OSError as error:
         raise UserError(
-            f"--cache-frozen: {folder}: {(error.strerror or str(error)).lower()}; make room, or set VOICEFACE_CACHE to "
-            "another folder"
+            f"--cache-frozen: {folder}: {reason(error)}; make room, or set VOICEFACE_CACHE to another folder"
         ) from None
 
 

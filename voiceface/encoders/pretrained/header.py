@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from voiceface.utils.errors import UserError
+from voiceface.utils.errors import UserError, reason
 
 LARGEST = 100_000_000  # bytes that the format allows a header
 
@@ -54,9 +54,7 @@ def open_file(path: Path, what: str) -> IO[bytes]:
     except (FileNotFoundError, NotADirectoryError):
         raise UserError(f"{what}: no such file; check its name") from None
     except OSError as error:
-        raise UserError(
-            f"{what}: cannot be read ({(error.strerror or str(error)).lower()}); name a file that can"
-        ) from None
+        raise UserError(f"{what}: cannot be read ({reason(error)}); name a file that can") from None
 
 
 def read_header(path: str) -> Pretrained:

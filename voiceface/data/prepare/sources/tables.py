@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from voiceface.utils.errors import UserError
+from voiceface.utils.errors import UserError, reason
 
 IDENTITIES = "identities.csv"
 CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
@@ -55,7 +55,7 @@ def rows(path: Path, needed: Sequence[str]) -> Iterator[tuple[int, dict[str, str
     try:
         text = path.read_text("utf-8-sig")
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({(error.strerror or str(error)).lower()}); name a CSV file") from None
+        raise UserError(f"{path}: cannot be read ({reason(error)}); name a CSV file") from None
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: cannot be read as UTF-8 text ({error}); save it as a CSV in UTF-8") from None
     # csv.Sniffer guesses from the values and errs on short tables; no column name holds a delimiter.
