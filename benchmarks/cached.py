@@ -28,7 +28,7 @@ from voiceface.data.module import VoxVGGDataModule
 from voiceface.data.prepare.synthetic import prepare_synthetic
 from voiceface.data.synthetic import SyntheticOptions
 from voiceface.encoders import voice_encoder
-from voiceface.methods.recipes import merged
+from voiceface.methods.recipes import load_recipe
 from voiceface.methods.trinet import TriNet
 from voiceface.training.fit import keep_memory, quiet
 
@@ -64,7 +64,9 @@ def train(root: Path, weights: Path, face: str, cached: bool, steps: int) -> tup
         enable_model_summary=False,
         limit_val_batches=0,
     )
-    data = VoxVGGDataModule(str(root), **{**merged("trinet", "paper")["data"], "workers": 1, "cache_frozen": cached})
+    data = VoxVGGDataModule(
+        str(root), **{**load_recipe("trinet", "paper")["data"], "workers": 1, "cache_frozen": cached}
+    )
     with contextlib.redirect_stderr(said):
         trainer.fit(TriNet(face, VOICE, voice_weights=str(weights)), datamodule=data)
     return clock.rate(), [line for line in said.getvalue().splitlines() if line.endswith("per second)")]

@@ -29,7 +29,7 @@ from voiceface.data.features.extract import extract
 from voiceface.data.module import VoxVGGDataModule
 from voiceface.encoders import face_encoder, voice_encoder
 from voiceface.encoders.pretrained.frozen import Frozen, of_weights
-from voiceface.methods.recipes import merged
+from voiceface.methods.recipes import load_recipe
 from voiceface.methods.trinet import TriNet
 from voiceface.training.fit import quiet
 
@@ -50,7 +50,7 @@ class Clock(pl.Callback):
 
 def steps_per_second(root: str, encoders: str, steps: int, workers: int) -> float:
     """Train TriNet's demo preset for some steps."""
-    settings = merged("trinet", "demo", encoders)
+    settings = load_recipe("trinet", "demo", encoders)
     arguments = {name: value for name, value in settings["model"].items() if name != "class_path"}
     about = Corpus(root).description.get("features")
     for kind in ("face", "voice"):

@@ -39,7 +39,7 @@ from gpu_data import make_corpus
 from gpu_step import MODES, Mode, Recipe, quiet
 from machine import describe
 
-from voiceface.methods.recipes import list_recipes, merged
+from voiceface.methods.recipes import list_recipes, load_recipe
 from voiceface.utils.files import write_atomic
 
 # Peak of matrix products in 1e12 FLOP per second without sparsity, TF32 and bf16 (NVIDIA's data sheets).
@@ -71,7 +71,7 @@ def distinct(recipes: Sequence[str]) -> dict[str, list[str]]:
     """The first recipe of each kind, and the others of its kind."""
     kinds: dict[str, list[str]] = {}
     for recipe in recipes:
-        settings = merged(recipe, "paper")
+        settings = load_recipe(recipe, "paper")
         model = {k: v for k, v in settings["model"].items() if not SAME.search(k)}
         kind = json.dumps([model, settings["data"], settings["trainer"]["max_steps"]], sort_keys=True)
         kinds.setdefault(kind, []).append(recipe)
@@ -200,7 +200,7 @@ def main() -> None:
         rows |= json.loads(path.read_text())["recipes"]
     report = Report(path, 60 * options.minutes - (time.monotonic() - began), result)
     for name, same in chosen.items():
-        rows.setdefault(name, {"same": same, "max_steps": int(merged(name, "paper")["trainer"]["max_steps"])})
+        rows.setdefault(name, {"same": same, "max_steps": int(load_recipe(name, "paper")["trainer"]["max_steps"])})
     eager = [m for m in MODES if not m.compile]
     compiled = [m for m in MODES if m.compile and not options.no_compile]
     # The methods themselves first, then their variants.

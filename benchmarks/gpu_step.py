@@ -20,7 +20,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from voiceface.data.module import VoxVGGDataModule
 from voiceface.methods.base import Method
-from voiceface.methods.recipes import merged
+from voiceface.methods.recipes import load_recipe
 from voiceface.training.acceleration import compile_encoders, keep_channels_last
 from voiceface.training.non_finite import NonFinite
 
@@ -159,11 +159,11 @@ class Recipe:
     """
 
     def __init__(self, name: str, corpus: Path, device: str, small: bool, workers: int) -> None:
-        self.settings = merged(name, "demo" if small else "paper")
+        self.settings = load_recipe(name, "demo" if small else "paper")
         self.device, self.small = device, small
         data = {k: v for k, v in self.settings["data"].items() if k != "workers"}
         self.data = VoxVGGDataModule(str(corpus), workers=workers, **{**data, **({"people": 8} if small else {})})
-        self.max_steps = int(merged(name, "paper")["trainer"]["max_steps"])
+        self.max_steps = int(load_recipe(name, "paper")["trainer"]["max_steps"])
         self.built = self._build()
         encoder = self.built.face_encoder
         sampling = replace(self.data.sampling(), face_size=int(encoder.size), face_margin=float(encoder.margin))
@@ -179,7 +179,7 @@ class Recipe:
         module, name = arguments.pop("class_path").rsplit(".", 1)
         torch.manual_seed(0)
         method: Method = getattr(importlib.import_module(module), name)(**arguments)
-        method.starts_whole, method.fall_steps = True, self.max_steps
+        method.loads_whole_method, method.fall_steps = True, self.max_steps
         return method
 
     def _fit(self, mode: Mode, data: pl.LightningDataModule, watch: pl.Callback, steps: int = -1) -> Method:

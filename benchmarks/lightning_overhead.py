@@ -36,7 +36,7 @@ from voiceface.data.module import VoxVGGDataModule
 from voiceface.methods.base import Method
 from voiceface.training.arguments import expand
 from voiceface.training.fit import FitCLI, keep_memory, quiet
-from voiceface.training.run_folder import let_go
+from voiceface.training.run_folder import release
 
 REPEATS, FIRST = 5, 10
 Moment = tuple[float, float]
@@ -142,7 +142,7 @@ def fit(model: str, steps: int, folder: Path, loader: Memory | None) -> TimedFit
         with open(os.devnull, "w") as nowhere, redirect_stderr(nowhere):
             done = TimedFit(words, chosen, loader)
     finally:
-        let_go()
+        release()
     if len(done.clock.ends) != steps:
         raise RuntimeError(f"{len(done.clock.ends)} steps instead of {steps}")
     return done

@@ -22,7 +22,7 @@ from machine import describe
 from voiceface.data.builtin import builtin_corpus
 from voiceface.data.corpus.shards import Corpus
 from voiceface.data.synthetic import log_likelihood_ratio
-from voiceface.methods.recipes import list_recipes, merged
+from voiceface.methods.recipes import list_recipes, load_recipe
 from voiceface.scores import score
 
 ROOT = Path(__file__).parent.parent
@@ -45,7 +45,7 @@ Records = Sequence[Mapping[str, Any]]
 
 def settings(recipe: str) -> str:
     """What the demo preset makes of a recipe, as text: equal texts are equal runs."""
-    return json.dumps(merged(recipe, "demo"), sort_keys=True)
+    return json.dumps(load_recipe(recipe, "demo"), sort_keys=True)
 
 
 def train(recipe: str, runs: Path) -> None:

@@ -33,7 +33,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 from torch.utils.flop_counter import FlopCounterMode
 
-from voiceface.methods.recipes import list_recipes, merged
+from voiceface.methods.recipes import list_recipes, load_recipe
 from voiceface.training.fit import keep_memory
 from voiceface.utils.files import write_atomic
 
@@ -163,7 +163,7 @@ def evaluation(recipe: str, each: dict[str, float]) -> dict[str, Any]:
     corpus = CORPORA.get(corpus_of(recipe))
     if corpus is None:
         return {}
-    trainer = merged(recipe, "paper")["trainer"]
+    trainer = load_recipe(recipe, "paper")["trainer"]
     times = int(trainer["max_steps"]) // int(trainer["val_check_interval"])
     voices = times * corpus.val.voices + corpus.test.voices
     faces = times * corpus.val.faces + corpus.test.faces

@@ -18,7 +18,7 @@ from voiceface.checkpoints.find import matching_scores
 from voiceface.checkpoints.weights import add_results, halve, read_config
 from voiceface.checkpoints.wheel import write_source, write_zoo
 from voiceface.evaluation.results import read_results
-from voiceface.methods.recipes import list_recipes, twin
+from voiceface.methods.recipes import equivalent_recipe, list_recipes
 
 ZOO = Path(__file__).parent
 
@@ -28,7 +28,7 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, required=True, help="folder of the trained runs")
     parser.add_argument("--models", help="recipes (default: all)")
     options = parser.parse_args()
-    distinct = [name for name in list_recipes() if twin(name, "demo", "paper") is None]
+    distinct = [name for name in list_recipes() if equivalent_recipe(name, "demo", "paper") is None]
     models = options.models.split(",") if options.models else distinct
     train = ["compare", "--models", ",".join(models), "--runs", str(options.runs), "--", "--metrics.trials", "100000"]
     subprocess.run([sys.executable, "-m", "voiceface", *train], check=True, stdout=subprocess.DEVNULL)
@@ -59,7 +59,9 @@ def write_table() -> None:
         scores = matching_scores(results)
         values = [f"{100 * scores[way]:.1f}" if way in scores else "-" for way in ("v2f", "f2v")]
         size = path.with_name("model.safetensors").stat().st_size / 1e6
-        same = [name for name in list_recipes() if twin(name, "demo", "paper") == results["model"]["recipe"]]
+        same = [
+            name for name in list_recipes() if equivalent_recipe(name, "demo", "paper") == results["model"]["recipe"]
+        ]
         project = path.parents[2].name
         rows.append(
             f"| [`{project}`]({project}/src/{path.parent.name}/README.md) | {' | '.join(values)} | {size:.1f} | "

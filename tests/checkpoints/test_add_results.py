@@ -11,7 +11,7 @@ import torch
 
 from voiceface.checkpoints.config import FIRST
 from voiceface.checkpoints.weights import add_results, halve, load_checkpoint, read_config, save_checkpoint
-from voiceface.evaluation.results import read_effects, read_results, seal, write_results
+from voiceface.evaluation.results import content_hash, read_effects, read_results, write_results
 from voiceface.methods.trinet import TriNet
 from voiceface.scores import score
 from voiceface.utils.errors import UserError
@@ -81,7 +81,7 @@ def test_a_result_of_these_weights_completes_the_folder(folder: Path, tmp_path: 
 def test_a_result_with_a_calibration_that_is_none_changes_nothing(folder: Path, tmp_path: Path, lie: Any):
     path = result_of(read_config(folder)["sha256"], tmp_path / "mine.json")
     content = {**json.loads(path.read_text()), "calibration": lie}
-    path.write_text(json.dumps({**content, "sha256": seal(content)}))
+    path.write_text(json.dumps({**content, "sha256": content_hash(content)}))
     before = (folder / "config.json").read_bytes()
     with pytest.raises(UserError, match="its section calibration is not as voiceface writes it"):
         add_results(folder, path)

@@ -15,12 +15,12 @@ from voiceface.checkpoints.build import config_of
 from voiceface.checkpoints.card import card as card_from
 from voiceface.checkpoints.card import card_of
 from voiceface.checkpoints.weights import save_checkpoint
-from voiceface.evaluation.results import read_results, seal
+from voiceface.evaluation.results import content_hash, read_results
 from voiceface.methods.base import Method
 from voiceface.methods.dimnet import DIMNet
 from voiceface.methods.drl import DRL
 from voiceface.methods.papers import UNVERIFIED, count, read_facts
-from voiceface.methods.recipes import list_recipes, merged, title
+from voiceface.methods.recipes import list_recipes, load_recipe, title
 from voiceface.methods.svhf import SVHF
 from voiceface.methods.trinet import TriNet
 from voiceface.utils.errors import UserError
@@ -90,7 +90,7 @@ def test_a_checkpoint_has_its_card(tmp_path: Path):
 def test_training_only_parts_are_not_counted():
     method = DRL(**SMALL, common=128)
     before = count(method)
-    method.meet([{}] * 50)
+    method.build_training_heads([{}] * 50)
     assert count(method) == before
     assert before.rest == 128 * 256 + 256
 
@@ -122,7 +122,7 @@ def section(text: str) -> str:
 
 def of_preset(recipe: str, **changes: Any) -> Method:
     """The recipe's paper preset, without memory for its weights."""
-    chosen = merged(recipe, "paper")["model"]
+    chosen = load_recipe(recipe, "paper")["model"]
     module, name = chosen.pop("class_path").rsplit(".", 1)
     with torch.device("meta"):
         method: Method = getattr(importlib.import_module(module), name)(**chosen | changes)
@@ -306,5 +306,5 @@ def test_a_card_is_made_again_from_the_folder_alone(tmp_path: Path):
     with pytest.raises(UserError, match=r"results\.json: scores of other weights"):
         card_of(tmp_path)
     content["model"]["checkpoint"] = json.loads((tmp_path / "config.json").read_text())["sha256"]
-    (tmp_path / "results.json").write_text(json.dumps({**content, "sha256": seal(content)}))
+    (tmp_path / "results.json").write_text(json.dumps({**content, "sha256": content_hash(content)}))
     assert "| anybody | " in scores_section(card_of(tmp_path))

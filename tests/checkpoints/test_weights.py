@@ -230,7 +230,7 @@ def test_a_checkpoint_of_schema_1_is_still_read(folder: Path):
 
 def test_what_only_training_needs_is_not_written(tmp_path: Path):
     method = DRL(**SMALL, common=16)
-    method.meet([{}] * 7)
+    method.build_training_heads([{}] * 7)
     save_checkpoint(method, tmp_path / "c", "drl", DATA)
     assert load_checkpoint(tmp_path / "c").state_dict().keys() == DRL(**SMALL, common=16).state_dict().keys()
 

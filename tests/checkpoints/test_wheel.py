@@ -17,7 +17,7 @@ from packaging.metadata import Metadata
 
 from voiceface.checkpoints.wheel import META, describe, pack, read_licence, write_source, write_zoo
 from voiceface.cli import main
-from voiceface.evaluation.results import seal
+from voiceface.evaluation.results import content_hash
 from voiceface.utils.errors import UserError
 
 ROOT = Path(__file__).parents[2]
@@ -210,7 +210,7 @@ def test_what_is_broken_is_not_packed(tmp_path: Path):
     other["model"]["checkpoint"] = "0" * 64
     for content, said in (
         (other, "changed after it was written"),
-        ({**other, "sha256": seal(other)}, "not the result"),
+        ({**other, "sha256": content_hash(other)}, "not the result"),
     ):
         results.write_text(json.dumps(content))
         with pytest.raises(UserError, match=rf"results\.json: {said}"):

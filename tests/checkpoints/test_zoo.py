@@ -20,12 +20,12 @@ from voiceface.data.prepare.engine.build import Summary, build
 from voiceface.data.prepare.synthetic import SyntheticJob, prepare_synthetic
 from voiceface.data.synthetic import SyntheticOptions
 from voiceface.evaluation.callback import CrossModalMetrics
-from voiceface.methods.recipes import list_recipes, twin
+from voiceface.methods.recipes import equivalent_recipe, list_recipes
 
 ROOT = Path(__file__).parents[2]
 ZOO = ROOT / "zoo"
 PACKAGES = sorted(ZOO.glob("*/src/*"))
-DISTINCT = [name for name in list_recipes() if twin(name, "demo", "paper") is None]
+DISTINCT = [name for name in list_recipes() if equivalent_recipe(name, "demo", "paper") is None]
 TRIALS = 50_000  # of methods that are scored on drawn trials; the cards are of a million
 SAME = 5e-4  # of scores in [0, 1]: other processors round the embeddings otherwise
 
@@ -40,7 +40,7 @@ def test_every_recipe_has_one():
     assert all(f'"voiceface-{canonical(name)}-synthetic==' in needed for name in DISTINCT)
     table = (ZOO / "README.md").read_text()
     for name in list_recipes():
-        same = twin(name, "demo", "paper")
+        same = equivalent_recipe(name, "demo", "paper")
         assert f"`{name}`" in table if same else f"[`{name}-synthetic`]" in table
 
 

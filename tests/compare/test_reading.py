@@ -25,7 +25,7 @@ from voiceface.compare.reading import find_results, installed_results, reference
 from voiceface.compare.render.formats import render
 from voiceface.compare.render.plot_data import plot_data
 from voiceface.evaluation.result_schema import DATA
-from voiceface.evaluation.results import read_results, seal, write_results
+from voiceface.evaluation.results import content_hash, read_results, write_results
 from voiceface.scores import score
 from voiceface.scores.confidence import student_interval
 from voiceface.utils.errors import UserError
@@ -153,7 +153,7 @@ def test_sealed_values_that_are_no_scores_are_refused(tmp_path: Path):
     for value, message in ((1.5, "has the value 1.5"), (-0.1, "has the value -0.1"), ("0.5", "has the value '0.5'")):
         results = json.loads(bad.read_text())
         results["scores"][0]["value"] = value
-        results["sha256"] = seal(results)
+        results["sha256"] = content_hash(results)
         bad.write_text(json.dumps(results))
         assert message in one_bad(bad, good)
     # Python's JSON reads a number beyond all bounds as infinity.
@@ -194,7 +194,7 @@ def test_one_result_in_two_files_is_kept_once(tmp_path: Path):
     shutil.copy(first, copy)
     again = made(tmp_path / "again.json", 0)  # tested once more, on another day
     results = json.loads(again.read_text()) | {"environment": {"date": "2027-01-01"}}
-    again.write_text(json.dumps(results | {"sha256": seal(results)}))
+    again.write_text(json.dumps(results | {"sha256": content_hash(results)}))
     made(tmp_path / "other.json", 0, recipe="other")  # as good as another model, and still another one
     found, left_out = find_results([first, tmp_path, copy, again, first])
     assert names(found) == ["m0", "other"]

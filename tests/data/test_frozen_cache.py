@@ -121,8 +121,8 @@ def test_training_on_cached_outputs_is_training_with_the_network_on_fixed_crops(
         state = getattr(without, f"{kind}_encoder").state_dict()
         assert all(torch.equal(state[name], tensor) for name, tensor in load_file(weights[kind]).items())
     # The network runs again after the training, and in a test.
-    assert not without.voice_encoder.given
-    assert not without.face_encoder.given
+    assert not without.voice_encoder.precomputed
+    assert not without.face_encoder.precomputed
     (one,), (other,) = (
         t.test(method, datamodule=data(root), verbose=False) for t, method in ((real, with_network), (trainer, without))
     )

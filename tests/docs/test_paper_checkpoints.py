@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from voiceface.cli import build_parser
-from voiceface.methods.recipes import list_recipes, merged
+from voiceface.methods.recipes import list_recipes, load_recipe
 from voiceface.training.arguments import expand, source_of, split_words
 from voiceface.utils.source import constructor
 
@@ -103,7 +103,7 @@ def test_what_a_command_takes_was_made_before_it():
 def test_every_recipe_finds_in_its_corpus_what_it_needs():
     corpora = {options.out: options for options in parsed("prepare")}
     for recipe, short, pretrained, rest in fits():
-        settings, corpus = merged(recipe, "paper"), corpora[short["data"]]
+        settings, corpus = load_recipe(recipe, "paper"), corpora[short["data"]]
         stated = {w: rest[i + 1] for i, w in enumerate(rest) if w.startswith("--model.")}
         wanted = settings["model"].get("face_margin", default(recipe, "face_margin"))
         assert (corpus.margin or 1.0) >= wanted, f"{recipe}: the corpus stores less than the recipe's box"
@@ -133,7 +133,9 @@ def test_the_tables_are_those_of_the_result_file_and_of_the_recipes(hours: Modul
     rows = result["recipes"]
     assert sorted(name for first, row in rows.items() for name in (first, *row["same"])) == list_recipes()
     for name, row in rows.items():
-        assert sum(phase["steps"] for phase in row["phases"]) == merged(name, "paper")["trainer"]["max_steps"], name
+        assert sum(phase["steps"] for phase in row["phases"]) == load_recipe(name, "paper")["trainer"]["max_steps"], (
+            name
+        )
 
 
 def test_hours_are_operations_over_the_assumed_rate(hours: ModuleType):

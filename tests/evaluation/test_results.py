@@ -18,12 +18,12 @@ from tests_support import examples
 from voiceface.compare.reading import find_results
 from voiceface.evaluation.result_schema import DATA
 from voiceface.evaluation.results import (
+    content_hash,
     environment,
     people_hash,
     read_effects,
     read_results,
     roc_curves,
-    seal,
     write_results,
 )
 from voiceface.scores import score
@@ -445,7 +445,7 @@ def test_effects_of_a_sealed_file_are_those_of_its_people_or_none(
     np.savez_compressed(tmp_path / "r.effects.npz", **arrays)
     content = (tmp_path / "r.effects.npz").read_bytes()
     results["effects"] = {"file": "r.effects.npz", "sha256": hashlib.sha256(content).hexdigest()}
-    (tmp_path / "r.json").write_text(json.dumps({**results, "sha256": seal(results)}))
+    (tmp_path / "r.json").write_text(json.dumps({**results, "sha256": content_hash(results)}))
     with pytest.raises(UserError, match=message):
         read_effects(tmp_path / "r.json", read_results(tmp_path / "r.json"))
     ((one,), _) = find_results([tmp_path / "r.json"])

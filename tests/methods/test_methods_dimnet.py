@@ -30,7 +30,7 @@ def clips(n_voices: int = 9, n_faces: int = 7) -> tuple[Tensor, Tensor, Tensor, 
 def small(covariates: list[str], **changes: Any) -> DIMNet:
     method = build("dimnet_ig", covariates=covariates, **changes)
     assert isinstance(method, DIMNet)
-    method.meet(PEOPLE)
+    method.build_training_heads(PEOPLE)
     return method
 
 
@@ -111,7 +111,7 @@ def test_both_modalities_share_each_classifier():
 def test_a_corpus_without_two_nationalities_is_refused_in_one_line(people: list[dict[str, str]], known: int):
     method = build("dimnet_in")
     with pytest.raises(UserError) as refused:
-        method.meet(people)
+        method.build_training_heads(people)
     message = str(refused.value)
     assert f"nationality has {known} known values among the {len(people)} training people" in message
     assert message.startswith("--model.covariates")
@@ -127,7 +127,7 @@ def test_covariates_and_weights_that_do_not_fit_are_refused(changes: dict[str, A
 
 
 def test_the_loss_needs_the_people_first():
-    with pytest.raises(RuntimeError, match="call meet"):
+    with pytest.raises(RuntimeError, match="call build_training_heads"):
         build("dimnet_i").loss(*clips())
 
 

@@ -21,7 +21,7 @@ def clips(dim: int = 6) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 def small(**changes: Any) -> DRL:
     method = build("drl", dim=6, **changes)
     assert isinstance(method, DRL)
-    method.meet([{}] * 4)
+    method.build_training_heads([{}] * 4)
     return method
 
 
@@ -140,7 +140,7 @@ def test_one_last_layer_serves_both_modalities_or_each_has_its_own():
 @pytest.mark.parametrize("dim", [128, 256, 512])
 def test_the_embedding_has_the_width_of_the_ablation(dim: int):
     method, batch = build("drl", dim=dim), eight_people(samples=16_000)
-    method.meet(PEOPLE)
+    method.build_training_heads(PEOPLE)
     assert method.embed_face(batch["faces"]).shape == (16, dim)
     assert losses(method, batch).isfinite()
     assert method.centres.shape == (8, dim)
@@ -149,5 +149,5 @@ def test_the_embedding_has_the_width_of_the_ablation(dim: int):
 
 def test_the_loss_needs_the_people_first():
     voices, faces, vi, fi = clips()
-    with pytest.raises(RuntimeError, match="call meet"):
+    with pytest.raises(RuntimeError, match="call build_training_heads"):
         build("drl", dim=6).loss(voices, faces, vi, fi)

@@ -21,7 +21,7 @@ def ranking(recipe: str) -> Method:
     if recipe.split("_")[0] not in ZERO:
         pytest.skip(f"{recipe}: add it to ZERO if its loss can be 0, else to OTHERWISE, with a test of its negatives")
     method = build(recipe, **({"lambda1": 0.0, "lambda2": 0.0, "dim": 4} if recipe == "drl" else {}))
-    method.meet([{}, {}])
+    method.build_training_heads([{}, {}])
     if recipe == "drl":
         torch.nn.init.zeros_(method.centres)
     return method

@@ -128,7 +128,7 @@ def configured(request: pytest.FixtureRequest) -> tuple[str, Method, Any]:
     recipe = request.param
     method = build(recipe, "paper", **SMALL)
     method.trainer = trainer(settings(recipe, "paper")["trainer"]["max_steps"])
-    method.meet(PEOPLE)
+    method.build_training_heads(PEOPLE)
     return recipe, method, method.configure_optimizers()
 
 

@@ -9,7 +9,16 @@ import yaml
 from recipe_support import settings
 
 from voiceface.methods.base import Method
-from voiceface.methods.recipes import FOLDER, list_methods, list_recipes, merged, nearest, recipe_files, title, twin
+from voiceface.methods.recipes import (
+    FOLDER,
+    equivalent_recipe,
+    list_methods,
+    list_recipes,
+    load_recipe,
+    nearest,
+    recipe_files,
+    title,
+)
 from voiceface.training.arguments import source_of
 from voiceface.utils.errors import UserError
 
@@ -35,16 +44,16 @@ def test_a_recipe_stands_on_its_methods_and_the_presets_come_after():
 def test_merged_settings_are_those_that_the_command_line_reads():
     for recipe, preset in (("kim_f2v", "paper"), ("trinet_s1", "demo")):
         wanted = settings(recipe, preset)
-        found = merged(recipe, preset)
+        found = load_recipe(recipe, preset)
         assert found["model"] == {"class_path": wanted["model"]["class_path"], **wanted["model"]["init_args"]}
         assert found["data"] == {k: v for k, v in wanted["data"].items() if k != "init_args"}
 
 
 def test_recipes_that_a_preset_makes_the_same_are_named():
-    assert twin("trinet_vggm", "demo") == twin("trinet_vggm", "paper", "common") == "trinet"
-    assert twin("kim_vggvox", "demo") == "kim"
+    assert equivalent_recipe("trinet_vggm", "demo") == equivalent_recipe("trinet_vggm", "paper", "common") == "trinet"
+    assert equivalent_recipe("kim_vggvox", "demo") == "kim"
     for recipe, preset in (("trinet_vggm", "paper"), ("trinet_s1", "demo"), ("trinet", "demo"), ("dimnet_i", "demo")):
-        assert twin(recipe, preset) is None
+        assert equivalent_recipe(recipe, preset) is None
 
 
 def test_a_base_is_no_recipe_and_presets_are_none():

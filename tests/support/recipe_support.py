@@ -49,7 +49,7 @@ def build(recipe: str, preset: str = "demo", encoders: str = "paper", **changes:
 def met(recipe: str, **changes: Any) -> Method:
     """The demo preset's method, which has met the eight people."""
     method = build(recipe, **changes)
-    method.meet(PEOPLE)
+    method.build_training_heads(PEOPLE)
     return method
 
 

@@ -15,7 +15,7 @@ from tests_support import server, tone_corpus
 
 from voiceface.training.checkpointing import DurableCheckpointIO
 from voiceface.training.resume import FIXED, refuse_other, settings
-from voiceface.training.run_folder import drop_rows, first_process, leave_nothing, let_go, resume_from, run_folder
+from voiceface.training.run_folder import discard_if_empty, drop_rows, is_rank_zero, release, resume_from, run_folder
 from voiceface.utils.errors import UserError
 from voiceface.utils.files import write_atomic
 
@@ -187,14 +187,14 @@ def test_a_run_at_work_holds_its_folder_until_it_is_killed(tmp_path: Path, monke
         run_folder(chosen, None)
         assert {file.name for file in (tmp_path / "run").iterdir()} == {".lock", "mine.tmp"}
     finally:
-        let_go()
+        release()
     assert not (tmp_path / "run/.lock").exists()
 
 
 def test_a_refused_run_gives_its_folder_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv("VOICEFACE_RUN_FOLDER", raising=False)
     run_folder({"out": str(tmp_path / "run"), "recipe": ""}, None)
-    leave_nothing()
+    discard_if_empty()
     assert not (tmp_path / "run").exists()
 
 
@@ -214,7 +214,7 @@ def test_one_process_of_a_run_writes(environment: dict[str, str], first: bool, m
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    assert first_process() is first
+    assert is_rank_zero() is first
 
 
 def test_rows_after_the_state_are_dropped(tmp_path: Path):
@@ -248,7 +248,7 @@ def test_a_lock_whose_file_was_removed_meanwhile_is_none(tmp_path: Path, monkeyp
         run_folder({"out": str(out), "recipe": ""}, None)
         assert (out / ".lock").exists()
     finally:
-        let_go()
+        release()
 
 
 def test_a_refused_run_leaves_the_folder_of_an_earlier_one_in_this_process(
@@ -257,6 +257,6 @@ def test_a_refused_run_leaves_the_folder_of_an_earlier_one_in_this_process(
     monkeypatch.delenv("VOICEFACE_RUN_FOLDER", raising=False)
     for name in ("first", "second"):
         run_folder({"out": str(tmp_path / name), "recipe": ""}, None)
-        (let_go if name == "first" else leave_nothing)()
+        (release if name == "first" else discard_if_empty)()
         monkeypatch.delenv("VOICEFACE_RUN_FOLDER", raising=False)
     assert [path.name for path in tmp_path.iterdir()] == ["first"]

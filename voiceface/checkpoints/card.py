@@ -14,7 +14,7 @@ from voiceface.checkpoints.card_scores import code, scores_text
 from voiceface.checkpoints.config import SCHEMA, read_config
 from voiceface.evaluation.results import read_results
 from voiceface.methods.papers import UNVERIFIED, Fact, read_facts, read_paper
-from voiceface.methods.recipes import METHODS, list_methods, list_recipes, merged, title
+from voiceface.methods.recipes import METHODS, list_methods, list_recipes, load_recipe, title
 from voiceface.utils.errors import UserError
 from voiceface.utils.source import constructor
 
@@ -199,7 +199,7 @@ def _use(config: Mapping[str, Any]) -> str:
 def _preset(config: Mapping[str, Any]) -> dict[str, Any]:
     """The model's settings in the paper preset; empty where there is no such recipe of this method's class."""
     recipe = config["recipe"]
-    found = merged(recipe, "paper").get("model", {}) if recipe in list_recipes() else {}
+    found = load_recipe(recipe, "paper").get("model", {}) if recipe in list_recipes() else {}
     ours = found.get("class_path") == f"voiceface.methods.{config['method']}.{config['class']}"
     return found if ours else {}
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from voiceface.checkpoints.build import build_method, method_class
 from voiceface.checkpoints.weights import save_checkpoint
 from voiceface.encoders.weights import misfit
-from voiceface.methods.recipes import list_recipes, merged, nearest
+from voiceface.methods.recipes import list_recipes, load_recipe, nearest
 from voiceface.utils.errors import UserError
 
 PACKAGE = "voiceface.methods."
@@ -42,7 +42,7 @@ def convert(ckpt: Path, out: Path, model: str | None = None, dtype: str = "float
         raise UserError(f"{out}: is there already; name another folder, or delete it")
     state = _read(ckpt)
     recipe = model if model in list_recipes() else ""
-    path = merged(recipe, "paper")["model"]["class_path"] if recipe else model or _class_path(ckpt)
+    path = load_recipe(recipe, "paper")["model"]["class_path"] if recipe else model or _class_path(ckpt)
     module, _, name = str(path).removeprefix(PACKAGE).rpartition(".")
     if not str(path).startswith(PACKAGE):
         near = nearest(str(path), list_recipes())

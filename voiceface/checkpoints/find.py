@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from voiceface.checkpoints.config import FILES, GROUP, HUB, REQUIRED, canonical, check_version, read_config, read_json
-from voiceface.methods.recipes import list_recipes, nearest, twin
+from voiceface.methods.recipes import equivalent_recipe, list_recipes, nearest
 from voiceface.utils.errors import UserError
 
 
@@ -85,7 +85,7 @@ def find_checkpoint(name: str | Path) -> Path:
     known = sorted(_claims())
     there = f"installed: {', '.join(known)}" if known else "none is; `voiceface pack` makes a wheel of a run's"
     recipe, _, corpus = text.rpartition("-")
-    same = twin(recipe, "demo", "paper") if recipe in list_recipes() and corpus == "synthetic" else None
+    same = equivalent_recipe(recipe, "demo", "paper") if recipe in list_recipes() and corpus == "synthetic" else None
     if same is not None:
         there = f"with the small networks of the zoo {recipe} is {same}: give {same}-synthetic"
     raise UserError(

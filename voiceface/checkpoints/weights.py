@@ -17,7 +17,7 @@ from voiceface.checkpoints.config import CONFIG, DTYPES, SCHEMA, check_version
 from voiceface.checkpoints.config import read_config as read_config
 from voiceface.data.corpus.leaks import IDENTITIES, read_training_identities
 from voiceface.encoders.weights import _fill
-from voiceface.evaluation.results import effects_content, read_results, seal
+from voiceface.evaluation.results import content_hash, effects_content, read_results
 from voiceface.utils.errors import UserError, reason
 from voiceface.utils.files import write_for_user
 
@@ -103,7 +103,7 @@ def add_results(folder: Path, results: Path) -> None:
         write_for_user(folder / EFFECTS, effects)
         content["effects"] = {**content["effects"], "file": EFFECTS}
     if content["schema"] > 1:
-        content["sha256"] = seal(content)
+        content["sha256"] = content_hash(content)
     write_for_user(folder / RESULTS, json.dumps(content, indent=1, allow_nan=False).encode())
     measured = content.get("calibration") or {}
     if config["calibration"] and measured:

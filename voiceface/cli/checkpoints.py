@@ -4,7 +4,7 @@ import argparse
 from argparse import Namespace
 from pathlib import Path
 
-from voiceface.cli.parser import Parser, add_command, add_path, given
+from voiceface.cli.parser import Parser, add_command, add_path, non_empty
 from voiceface.utils.errors import UserError
 
 PACK_EXAMPLES = """examples:
@@ -41,7 +41,7 @@ def _add_convert(commands: "argparse._SubParsersAction[Parser]") -> None:
     parser.add_argument(
         "--model",
         metavar="NAME",
-        type=given,
+        type=non_empty,
         help="recipe, or class path in voiceface.methods; without it config.yaml beside the file says the class",
     )
     parser.add_argument("--half", action="store_true", help="write the weights in half precision")
@@ -52,10 +52,10 @@ def _add_pack(commands: "argparse._SubParsersAction[Parser]") -> None:
     add_path(pack, "checkpoint", "CHECKPOINT", "checkpoint folder, or the name of an installed one")
     pack.add_argument(
         "--name",
-        type=given,
+        type=non_empty,
         help="what `voiceface.load` shall take (default: what config.json says, else RECIPE-CORPUS)",
     )
-    pack.add_argument("--version", type=given, help="of the wheel (default: that of the voiceface that trained it)")
+    pack.add_argument("--version", type=non_empty, help="of the wheel (default: that of the voiceface that trained it)")
     where = pack.add_mutually_exclusive_group()
     add_path(where, "--out", "DIR", "folder of the wheel (default: dist)", default="dist")
     add_path(where, "--source", "DIR", "write the project of the wheel, as a folder in this one, and build nothing")
@@ -69,7 +69,7 @@ def _add_push(commands: "argparse._SubParsersAction[Parser]") -> None:
         "voiceface push runs/trinet/checkpoint owner/trinet --private",
     )
     add_path(push, "checkpoint", "CHECKPOINT", "checkpoint folder, or the name of an installed one")
-    push.add_argument("repository", metavar="OWNER/NAME", type=given, help="made if it is not there")
+    push.add_argument("repository", metavar="OWNER/NAME", type=non_empty, help="made if it is not there")
     push.add_argument("--private", action="store_true", help="make it a private one")
 
 

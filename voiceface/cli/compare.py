@@ -3,7 +3,7 @@
 import argparse
 from argparse import Namespace
 
-from voiceface.cli.parser import Parser, add_command, add_path, given
+from voiceface.cli.parser import Parser, add_command, add_path, non_empty
 from voiceface.compare.render import FORMATS
 from voiceface.methods.recipes import list_recipes
 from voiceface.training.arguments import ENCODERS
@@ -37,14 +37,14 @@ def add_parsers(commands: "argparse._SubParsersAction[Parser]") -> None:
     )
     compare.add_argument(
         "--tasks",
-        type=given,
+        type=non_empty,
         metavar="LIST",
         help="columns, such as AUC,1:2/G,1:10/v2f,mAP: a task (1:N, AUC, EER, mAP, R@K, median_rank), among whom, and "
         "in which direction",
     )
     compare.add_argument(
         "--protocol",
-        type=given,
+        type=non_empty,
         metavar="LIST",
         help="how trials came to be (default: exact,sampled); also trinet, kim, drl, pins, same_video, cross_video, "
         "clip_weighted or the name of a trial list, where the results have it",
@@ -62,11 +62,11 @@ def add_parsers(commands: "argparse._SubParsersAction[Parser]") -> None:
         help="default: what --out ends in, else table; html is a page on its own, svg a picture",
     )
     add_path(compare, "--out", "FILE", "file to write (default: the terminal)")
-    compare.add_argument("--wandb", type=given, metavar="PROJECT", help="log tables and plots to this project too")
+    compare.add_argument("--wandb", type=non_empty, metavar="PROJECT", help="log tables and plots to this project too")
     add_path(compare, "--tensorboard", "DIR", "log them to this folder of TensorBoard's too")
     train = compare.add_argument_group("to train first")
     train.add_argument(
-        "--models", type=given, metavar="A,B,...", help=f"recipes to train and test: {', '.join(list_recipes())}"
+        "--models", type=non_empty, metavar="A,B,...", help=f"recipes to train and test: {', '.join(list_recipes())}"
     )
     train.add_argument("--study", choices=STUDIES, metavar="NAME", help="experiment of a paper: " + ", ".join(STUDIES))
     add_path(train, "--data", "DIR", "corpus; without it the built-in synthetic one")

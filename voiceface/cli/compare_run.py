@@ -15,7 +15,7 @@ from voiceface.compare.render import FORMATS
 from voiceface.compare.scored import EXACT, SAMPLED
 from voiceface.compare.table import Comparison, columns_of
 from voiceface.evaluation.results import read_results
-from voiceface.methods.recipes import list_recipes, twin
+from voiceface.methods.recipes import equivalent_recipe, list_recipes
 from voiceface.utils.errors import UserError
 from voiceface.utils.files import check_writable, write_for_user
 
@@ -120,7 +120,7 @@ def _same_training(found: Sequence[Found]) -> list[str]:
     shown = {one.results["model"]["recipe"] for one in found}
     same: dict[str, list[str]] = {}
     for name in list_recipes():
-        if (other := twin(name, "demo", "paper")) in shown:
+        if (other := equivalent_recipe(name, "demo", "paper")) in shown:
             same.setdefault(str(other), []).append(name)
     return [
         f"With the small networks {', '.join(others)} {'is' if len(others) == 1 else 'are'} the same training as {one}."

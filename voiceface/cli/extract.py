@@ -5,7 +5,7 @@ from argparse import Namespace
 from pathlib import Path
 
 from voiceface.cli.common import check_gpus, print_splits
-from voiceface.cli.parser import Parser, add_command, add_path, given
+from voiceface.cli.parser import Parser, add_command, add_path, non_empty
 from voiceface.encoders import list_encoders
 from voiceface.utils.errors import UserError
 
@@ -32,7 +32,7 @@ def add_parsers(commands: "argparse._SubParsersAction[Parser]") -> None:
         known = [name for name in names if name != f"{kind}_features"]
         extract.add_argument(
             f"--{kind}-encoder",
-            type=given,
+            type=non_empty,
             metavar="NAME",
             help=f"{kind} network (default: what the weights' file says): " + ", ".join(known),
         )

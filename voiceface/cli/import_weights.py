@@ -5,7 +5,7 @@ import json
 from argparse import Namespace
 from pathlib import Path
 
-from voiceface.cli.parser import Parser, add_command, add_path, given
+from voiceface.cli.parser import Parser, add_command, add_path, non_empty
 from voiceface.encoders import list_encoders
 from voiceface.encoders.pretrained import list_importers
 from voiceface.methods.recipes import list_recipes
@@ -34,7 +34,7 @@ def add_parsers(commands: "argparse._SubParsersAction[Parser]") -> None:
     add_path(weights, "source", "FILE", "the public file: PyTorch, safetensors, Keras .h5, MatConvNet .mat, .npy, .npz")
     add_path(weights, "out", "OUTPUT", "safetensors file to write")
     weights.add_argument(
-        "--options", type=given, metavar="JSON", default="{}", help="encoder options to import for (default: none)"
+        "--options", type=non_empty, metavar="JSON", default="{}", help="encoder options to import for (default: none)"
     )
 
 

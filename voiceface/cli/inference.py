@@ -3,7 +3,7 @@
 import argparse
 from argparse import Namespace
 
-from voiceface.cli.parser import Parser, add_command, add_path, given
+from voiceface.cli.parser import Parser, add_command, add_path, non_empty
 
 MATCH = """examples:
   voiceface match trinet-synthetic voice.wav a.jpg b.jpg         which face is the speaker's
@@ -64,7 +64,7 @@ def add_parsers(commands: "argparse._SubParsersAction[Parser]") -> None:
         command.add_argument("--json", action="store_true", help="print JSON")
     for command in (match, retrieve, index):
         add_faces(command)
-        command.add_argument("--device", default="cpu", type=given, help="cpu, cuda, cuda:1 (default: cpu)")
+        command.add_argument("--device", default="cpu", type=non_empty, help="cpu, cuda, cuda:1 (default: cpu)")
 
 
 def add_faces(command: Parser) -> None:

@@ -38,7 +38,7 @@ class Parser(argparse.ArgumentParser):
         return [str(c) for action in self._actions if action.choices for c in action.choices]
 
 
-def given(value: str) -> str:
+def non_empty(value: str) -> str:
     """A word that must not be empty, as an unset variable leaves it."""
     if not value:
         raise argparse.ArgumentTypeError("the value is empty (an unset variable?)")
@@ -47,7 +47,7 @@ def given(value: str) -> str:
 
 def add_path(parser: argparse._ActionsContainer, name: str, metavar: str, help: str, **options: Any) -> None:
     """Add an argument that the shell completes with files, or with folders."""
-    action = parser.add_argument(name, metavar=metavar, help=help, type=given, **options)
+    action = parser.add_argument(name, metavar=metavar, help=help, type=non_empty, **options)
     action.complete = shtab.DIRECTORY if metavar in FOLDERS else shtab.FILE  # type: ignore[attr-defined]
 
 

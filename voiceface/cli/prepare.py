@@ -4,7 +4,7 @@ import argparse
 from argparse import Namespace
 from typing import Any
 
-from voiceface.cli.parser import Parser, add_command, add_path, given
+from voiceface.cli.parser import Parser, add_command, add_path, non_empty
 from voiceface.utils.errors import UserError
 
 
@@ -46,7 +46,7 @@ def _add_folder(kinds: "argparse._SubParsersAction[Parser]") -> None:
     )
     folder.add_argument(
         "source",
-        type=given,
+        type=non_empty,
         metavar="SRC",
         help="folder of IDENTITY/{voice,face}/* with an optional identities.csv, or a CSV with identity, path, kind",
     )
@@ -65,7 +65,7 @@ def _add_videos(kinds: "argparse._SubParsersAction[Parser]") -> None:
     )
     videos.add_argument(
         "source",
-        type=given,
+        type=non_empty,
         metavar="SRC",
         help="folder of IDENTITY/*.mp4 or IDENTITY/VIDEO/*.mp4 with an optional identities.csv, or a CSV with identity,"
         " path and, if you like, video, split and attributes",
@@ -98,7 +98,10 @@ def _add_voxceleb(kinds: "argparse._SubParsersAction[Parser]") -> None:
     for number in (1, 2):
         add_path(voxceleb, f"--meta{number}", "CSV", f"vox{number}_meta.csv (default: in or beside the folders)")
     voxceleb.add_argument(
-        "--split", required=True, type=given, help="pins, svhf, trinet, kim, or a CSV with the columns identity, split"
+        "--split",
+        required=True,
+        type=non_empty,
+        help="pins, svhf, trinet, kim, or a CSV with the columns identity, split",
     )
     add_path(voxceleb, "--split-file", "FILE", "identity_splits.txt of pins (default: in or beside the folders)")
     voxceleb.add_argument(
@@ -154,7 +157,7 @@ def add_reading(kind: Parser, faces: str, vad: str) -> None:
         metavar="T",
         help="confidences of the detector's three stages (default: 0.6 0.7 0.7)",
     )
-    kind.add_argument("--device", default="cpu", type=given, help="device of the detector (default: cpu)")
+    kind.add_argument("--device", default="cpu", type=non_empty, help="device of the detector (default: cpu)")
     kind.add_argument(
         "--vad",
         default=vad,
@@ -193,7 +196,7 @@ def _add_building(kind: Parser) -> None:
         help="local: processes of this machine; ray: a Ray cluster whose nodes all see OUT (default: local)",
     )
     kind.add_argument(
-        "--address", default="auto", type=given, help="of the Ray cluster (default: that of this machine)"
+        "--address", default="auto", type=non_empty, help="of the Ray cluster (default: that of this machine)"
     )
     kind.add_argument(
         "--bundle",

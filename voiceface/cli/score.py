@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from voiceface.cli.common import note
-from voiceface.cli.parser import Parser, add_command, add_path, given
+from voiceface.cli.parser import Parser, add_command, add_path, non_empty
 from voiceface.utils.errors import UserError
 from voiceface.utils.files import check_writable
 
@@ -41,7 +41,7 @@ def add_parsers(commands: "argparse._SubParsersAction[Parser]") -> None:
         )
         command.add_argument(
             "--similarity",
-            type=given,
+            type=non_empty,
             metavar="cosine|euclidean|FILE.npy",
             help="how they compare (default: what EMB says, else cosine); a file holds a matrix, voices by faces",
         )
@@ -55,11 +55,11 @@ def add_parsers(commands: "argparse._SubParsersAction[Parser]") -> None:
         help="protocols of papers to run beside the exact scores: trinet, kim, drl, pins",
     )
     score.add_argument(
-        "--strata", type=given, metavar="U,G,...", help="who competes (default: all that --identities allows)"
+        "--strata", type=non_empty, metavar="U,G,...", help="who competes (default: all that --identities allows)"
     )
     score.add_argument("--level", type=float, default=0.95, help="confidence level (default: 0.95)")
     score.add_argument("--seed", type=int, default=0, help="seed of what is drawn: protocols, galleries, joint scores")
-    score.add_argument("--name", type=given, help="name of the model (default: what EMB says, else its file name)")
+    score.add_argument("--name", type=non_empty, help="name of the model (default: what EMB says, else its file name)")
     add_path(score, "--out", "FILE", "result file (default: results.json)", default="results.json")
     score.add_argument("--all", action="store_true", help="print every score, not the headline alone")
     add_path(analyze, "--out", "DIR", "folder to write", required=True)

@@ -286,7 +286,7 @@ class VoxVGGDataModule(pl.LightningDataModule):
 
     def _give(self, kinds: Sequence[str]) -> None:
         for kind in self._frozen_kinds():
-            encoder_of(self.trainer.lightning_module, kind).given = kind in kinds  # type: ignore[arg-type, union-attr]
+            encoder_of(self.trainer.lightning_module, kind).precomputed = kind in kinds  # type: ignore[arg-type, union-attr]
 
     def val_dataloader(self) -> Loader:
         """Every clip of the val split once."""

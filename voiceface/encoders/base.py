@@ -15,18 +15,18 @@ class FaceEncoder(nn.Module, ABC):
         margin: The face box it wants, as a multiple of the detected box; 1.0 is the detected box itself.
         dim: Length of an embedding.
         built: Name and options that it was built from.
-        given: What comes in are this network's outputs, computed before (`--cache-frozen`): they are handed through.
+        precomputed: The input is this network's output, computed before (`--cache-frozen`), and is handed through.
     """
 
     size: int
     margin: float = 1.0
     dim: int
     built: tuple[str, dict[str, Any]] = ("", {})
-    given: bool = False
+    precomputed: bool = False
 
     def __call__(self, faces: Tensor) -> Tensor:
         """Embeds faces, or hands through what was computed before."""
-        return _checked(faces, self.dim) if self.given else super().__call__(faces)
+        return _checked(faces, self.dim) if self.precomputed else super().__call__(faces)
 
     @abstractmethod
     def forward(self, faces: Tensor) -> Tensor:
@@ -61,18 +61,18 @@ class VoiceEncoder(nn.Module, ABC):
         dim: Length of an embedding.
         crops: The waveforms are the crops of training, not whole utterances; None: in training mode they are.
         built: Name and options that it was built from.
-        given: What comes in are this network's outputs, computed before (`--cache-frozen`): they are handed through.
+        precomputed: The input is this network's output, computed before (`--cache-frozen`), and is handed through.
     """
 
     sample_rate: int = 16_000
     dim: int
     crops: bool | None = None
     built: tuple[str, dict[str, Any]] = ("", {})
-    given: bool = False
+    precomputed: bool = False
 
     def __call__(self, waveforms: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Embeds utterances, or hands through what was computed before."""
-        return _checked(waveforms, self.dim) if self.given else super().__call__(waveforms, lengths)
+        return _checked(waveforms, self.dim) if self.precomputed else super().__call__(waveforms, lengths)
 
     @property
     def whole(self) -> bool:

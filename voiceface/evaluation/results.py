@@ -121,11 +121,11 @@ def write_results(path: Path, results: Mapping[str, Any]) -> None:
     else:
         write_for_user(beside, effects)
         sealed["effects"] = {"file": beside.name, "sha256": hashlib.sha256(effects).hexdigest()}
-    sealed["sha256"] = seal(sealed)
+    sealed["sha256"] = content_hash(sealed)
     write_for_user(path, json.dumps(sealed, indent=1, allow_nan=False).encode())
 
 
-def seal(results: Mapping[str, Any]) -> str:
+def content_hash(results: Mapping[str, Any]) -> str:
     """The sha256 of a result's content without its seal, however it is spaced and its keys are ordered."""
     content = {key: value for key, value in results.items() if key != "sha256"}
     return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
@@ -143,7 +143,7 @@ def read_results(path: Path) -> dict[str, Any]:
     """
     results = parse_results(path, read_content(path))
     check(path, results)
-    if results["schema"] > 1 and results.get("sha256") != seal(results):
+    if results["schema"] > 1 and results.get("sha256") != content_hash(results):
         raise UserError(f"{path}: changed after it was written (its sha256 is not that of its content); make it anew")
     return results
 

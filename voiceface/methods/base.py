@@ -41,16 +41,16 @@ class Method(pl.LightningModule, ABC):
     method is evaluated in no other."""
     gallery_sizes: tuple[int, ...] = (2,)
     """Numbers of candidates that a relative method is evaluated with."""
-    starts_whole: bool = False
+    loads_whole_method: bool = False
     """All weights come from one file, so that frozen encoders need none of their own."""
     training_only: tuple[str, ...] = ()
     """Beginnings of the names of weights that only training needs, such as classifiers of the training people; the
     checkpoint folder leaves them out."""
     negatives: Literal["batch", "rank"] = "batch"
     """Of several processes, a loss compares the clips of the whole batch, or each its own."""
-    random_state: Tensor | None = None
+    rng_state: Tensor | None = None
     """State of torch's generator once the networks stood. Lightning seeds several processes anew after that: without it
-    what `meet` draws would not be what one process draws."""
+    what `build_training_heads` draws would not be what one process draws."""
     fall_steps: int | None = None
     """Length of a schedule over the whole training, once it is known."""
     checkpoint_hash: str | None = None
@@ -62,7 +62,7 @@ class Method(pl.LightningModule, ABC):
     calibration: Mapping[str, Mapping[str, Any]] | None = None
     """Of 1:2 matching (`voiceface.evaluation.calibration.fit_calibration`), once it is fitted."""
 
-    _starts: Sequence[tuple[str, nn.Module, str | None, bool]] = ()
+    _pretrained: Sequence[tuple[str, nn.Module, str | None, bool]] = ()
 
     @abstractmethod
     def embed_voice(self, waveforms: Tensor, lengths: Tensor | None = None) -> Tensor:
@@ -169,15 +169,15 @@ class Method(pl.LightningModule, ABC):
         self.face_encoder = face_encoder(face, **(face_options or {}))
         self.voice_encoder = voice_encoder(voice, **(voice_options or {}))
         self.face_encoder.margin = face_margin
-        self._starts = [
+        self._pretrained = [
             ("face", self.face_encoder, face_weights, freeze_face),
             ("voice", self.voice_encoder, voice_weights, freeze_voice),
         ]
-        for _, encoder, _, frozen in self._starts:
+        for _, encoder, _, frozen in self._pretrained:
             encoder.requires_grad_(not frozen)
             encoder.train(not frozen)
 
-    def meet(self, people: Sequence[Mapping[str, str]]) -> None:
+    def build_training_heads(self, people: Sequence[Mapping[str, str]]) -> None:
         """Build what only training needs, such as a classifier of the training people, before training starts.
 
         Args:
@@ -187,7 +187,7 @@ class Method(pl.LightningModule, ABC):
             UserError: The method cannot train on these people.
         """
 
-    def rate_groups(self, rates: Mapping[str, tuple[nn.Module, float]]) -> list[dict[str, Any]]:
+    def param_groups(self, rates: Mapping[str, tuple[nn.Module, float]]) -> list[dict[str, Any]]:
         """Optimiser groups, one per part of the network that is trained.
 
         Args:
@@ -203,7 +203,7 @@ class Method(pl.LightningModule, ABC):
                 groups.append({"name": name, "params": trainable, "lr": rate})
         return groups
 
-    def scheduled(
+    def with_schedule(
         self, optimizer: torch.optim.Optimizer, factor: Callable[[int], float], constant: Sequence[str] = ()
     ) -> dict[str, Any]:
         """An optimiser with a learning rate schedule over steps, as `configure_optimizers` returns it.
@@ -217,7 +217,7 @@ class Method(pl.LightningModule, ABC):
         schedule = LambdaLR(optimizer, factors)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
-    def logarithmic_fall(self, first: float, last: float, stages: int) -> Callable[[int], float]:
+    def exponential_decay(self, first: float, last: float, stages: int) -> Callable[[int], float]:
         """A rate that falls from `first` to `last` in equal ratios, over as many equal stages of the whole training.
 
         Args:
@@ -244,31 +244,31 @@ class Method(pl.LightningModule, ABC):
         checkpoint["fall_steps"] = self.fall_steps
 
     def setup(self, stage: str) -> None:
-        """Before training, read pretrained weights and meet the training people.
+        """Before training, read pretrained weights and build the heads for the training people.
 
         Raises:
-            UserError: The file is missing or does not fit, or an encoder is frozen and has none; or what `meet`
+            UserError: The file is missing or does not fit, or an encoder is frozen and has none; or what `build_training_heads`
                 raises.
         """
         if stage != "fit":
             return
-        for part, encoder, weights, frozen in self._starts:
+        for part, encoder, weights, frozen in self._pretrained:
             if weights is not None:
                 load_into(encoder, Path(weights), f"--model.{part}_weights")
-            elif frozen and not self.starts_whole:
+            elif frozen and not self.loads_whole_method:
                 raise UserError(
                     f"--model.{part}_weights: the {part} network is frozen and has no pretrained weights; "
                     f"give a safetensors file, or train it: --model.freeze_{part} false"
                 )
-        if self.random_state is not None:
-            torch.set_rng_state(self.random_state)
-        self.meet(self.trainer.datamodule.training_people())  # type: ignore[attr-defined]
+        if self.rng_state is not None:
+            torch.set_rng_state(self.rng_state)
+        self.build_training_heads(self.trainer.datamodule.training_people())  # type: ignore[attr-defined]
 
     def train(self, mode: bool = True) -> "Method":
         """Set training mode; frozen encoders stay in eval mode, but are given the crops of training."""
         super().train(mode)
         self.voice_encoder.crops = mode
-        for _, encoder, _, frozen in self._starts:
+        for _, encoder, _, frozen in self._pretrained:
             if frozen:
                 encoder.eval()
         return self

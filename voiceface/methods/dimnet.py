@@ -99,8 +99,8 @@ class DIMNet(Method):
         self.classifiers = nn.ModuleList()
         self.rate, self.milestones, self.momentum, self.weight_decay = rate, milestones, momentum, weight_decay
 
-    def meet(self, people: Sequence[Mapping[str, str]]) -> None:
-        """Build a classifier for each covariate; see `Method.meet`."""
+    def build_training_heads(self, people: Sequence[Mapping[str, str]]) -> None:
+        """Build a classifier for each covariate; see `Method.build_training_heads`."""
         labels = []
         for name in self.covariates:
             values = [str(i) for i in range(len(people))] if name == "identity" else [p.get(name, "") for p in people]
@@ -134,7 +134,7 @@ class DIMNet(Method):
             RuntimeError: The method has not met the training people.
         """
         if not self.classifiers:
-            raise RuntimeError("call meet(people) before the loss")
+            raise RuntimeError("call build_training_heads(people) before the loss")
         losses = []
         with torch.autocast(voices.device.type, enabled=False):
             for classifier, labels in zip(self.classifiers, self.labels, strict=True):
@@ -153,6 +153,6 @@ class DIMNet(Method):
         """SGD with momentum; the rate falls to a tenth at each milestone."""
         rest = nn.ModuleList([self.face_fc, self.voice_fc, self.classifiers])
         modules = {"classifiers": rest, "face": self.face_encoder, "voice": self.voice_encoder}
-        groups = self.rate_groups({name: (module, self.rate) for name, module in modules.items()})
+        groups = self.param_groups({name: (module, self.rate) for name, module in modules.items()})
         optimizer = torch.optim.SGD(groups, momentum=self.momentum, weight_decay=self.weight_decay)
-        return self.scheduled(optimizer, lambda step: 0.1 ** sum(step >= m for m in self.milestones))
+        return self.with_schedule(optimizer, lambda step: 0.1 ** sum(step >= m for m in self.milestones))

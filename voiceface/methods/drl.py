@@ -127,8 +127,8 @@ class DRL(Method):
         self.rates, self.centre_rate, self.stages = (rate, last_rate), centre_rate, stages
         self.momentum, self.weight_decay = momentum, weight_decay
 
-    def meet(self, people: Sequence[Mapping[str, str]]) -> None:
-        """Build the identity classifier and the centres; see `Method.meet`."""
+    def build_training_heads(self, people: Sequence[Mapping[str, str]]) -> None:
+        """Build the identity classifier and the centres; see `Method.build_training_heads`."""
         self.classifier = nn.Linear(self.dim, len(people), device=self.device)
         self.centres = nn.Parameter(torch.randn(len(people), self.dim, device=self.device))
 
@@ -152,7 +152,7 @@ class DRL(Method):
             RuntimeError: The method has not met the training people.
         """
         if self.classifier is None or self.centres is None:
-            raise RuntimeError("call meet(people) before the loss")
+            raise RuntimeError("call build_training_heads(people) before the loss")
         with torch.autocast(voices.device.type, enabled=False):
             unit_voices, unit_faces = F.normalize(voices.float(), dim=1), F.normalize(faces.float(), dim=1)
             ranking, terms = ranking_loss(
@@ -179,10 +179,10 @@ class DRL(Method):
         """SGD with momentum; the rate falls in equal ratios; the centres have a constant rate without momentum."""
         rest = nn.ModuleList([m for m in (self.face_in, self.voice_in, self.fc, self.voice_fc, self.classifier) if m])
         modules = {"fc": rest, "face": self.face_encoder, "voice": self.voice_encoder}
-        groups = self.rate_groups({name: (module, self.rates[0]) for name, module in modules.items()})
+        groups = self.param_groups({name: (module, self.rates[0]) for name, module in modules.items()})
         if self.centres is not None:
             still = {"name": "centres", "lr": self.centre_rate, "momentum": 0.0, "weight_decay": 0.0}
             groups.append({"params": [self.centres], **still})
         optimizer = torch.optim.SGD(groups, momentum=self.momentum, weight_decay=self.weight_decay)
-        fall = self.logarithmic_fall(*self.rates, self.stages)
-        return self.scheduled(optimizer, fall, constant=("centres",))
+        fall = self.exponential_decay(*self.rates, self.stages)
+        return self.with_schedule(optimizer, fall, constant=("centres",))

@@ -113,7 +113,7 @@ class Horiguchi(Method):
 
     def configure_optimizers(self) -> Any:
         """Adam, constant rates."""
-        groups = self.rate_groups(
+        groups = self.param_groups(
             {
                 "projections": (
                     nn.ModuleList([self.face_projection, self.voice_projection]),

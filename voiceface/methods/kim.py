@@ -101,7 +101,7 @@ class Kim(Method):
             face_margin,
         )
         self.directions = ("v2f",) if anchor == "voice" else ("f2v",)
-        self.starts_whole = weights is not None
+        self.loads_whole_method = weights is not None
         self.space = "pairwise" if loss == "classifier" else "euclidean"
         self.classifier: nn.Sequential | None = None
         if loss == "classifier":
@@ -199,14 +199,14 @@ class Kim(Method):
     def configure_optimizers(self) -> Any:
         """Adam; every rate falls to a tenth after each `fall_every` steps."""
         heads = [self.face_head, self.voice_head] if self.classifier is None else [self.classifier]
-        groups = self.rate_groups(
+        groups = self.param_groups(
             {
                 "fc": (nn.ModuleList(heads), self.rates["fc"]),
                 "face": (self.face_encoder, self.rates["encoders"]),
                 "voice": (self.voice_encoder, self.rates["encoders"]),
             }
         )
-        return self.scheduled(torch.optim.Adam(groups), lambda step: 0.1 ** (step // self.fall_every))
+        return self.with_schedule(torch.optim.Adam(groups), lambda step: 0.1 ** (step // self.fall_every))
 
 
 def two_layers(inputs: int, width: int) -> nn.Sequential:

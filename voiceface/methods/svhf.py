@@ -185,6 +185,6 @@ class SVHF(Method):
         """SGD with momentum; the rate falls in equal ratios from the first to the last."""
         rest = nn.ModuleList([self.face_fc, self.voice_fc, self.fusion])
         modules = {"fusion": rest, "face": self.face_encoder, "voice": self.voice_encoder}
-        groups = self.rate_groups({name: (module, self.rates[0]) for name, module in modules.items()})
+        groups = self.param_groups({name: (module, self.rates[0]) for name, module in modules.items()})
         optimizer = torch.optim.SGD(groups, momentum=self.momentum, weight_decay=self.weight_decay)
-        return self.scheduled(optimizer, self.logarithmic_fall(*self.rates, self.stages))
+        return self.with_schedule(optimizer, self.exponential_decay(*self.rates, self.stages))

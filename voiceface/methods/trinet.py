@@ -120,7 +120,7 @@ class TriNet(Method):
     def configure_optimizers(self) -> Any:
         """Adam; the last layers' rate falls at the milestones, the networks' rates are constant."""
         fc = nn.ModuleList([self.face_fc, self.voice_fc])
-        groups = self.rate_groups(
+        groups = self.param_groups(
             {
                 "fc": (fc, self.rates["fc"]),
                 "face": (self.face_encoder, self.rates["face"]),
@@ -131,7 +131,7 @@ class TriNet(Method):
         def fall(step: int) -> float:
             return float(0.1 ** sum(step >= m for m in self.milestones))
 
-        return self.scheduled(torch.optim.Adam(groups), fall, constant=("face", "voice"))
+        return self.with_schedule(torch.optim.Adam(groups), fall, constant=("face", "voice"))
 
 
 def middle(waveforms: Tensor, lengths: Tensor | None, samples: int) -> tuple[Tensor, Tensor]:

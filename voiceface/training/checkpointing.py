@@ -13,7 +13,7 @@ from pytorch_lightning.trainer.states import TrainerFn
 
 from voiceface.training.preemption import Preemption
 from voiceface.training.resume import refuse_other
-from voiceface.utils.errors import UserError
+from voiceface.utils.errors import UserError, reason
 from voiceface.utils.files import atomic
 
 
@@ -53,9 +53,7 @@ class DurableCheckpointIO(TorchCheckpointIO):
             if not isinstance(cause, OSError):
                 raise
             then = "go on with --ckpt_path last" if (path.parent / "last.ckpt").exists() else "start again"
-            raise UserError(
-                f"{path}: cannot be written ({reason(cause)}); make room, then {then}"
-            ) from None
+            raise UserError(f"{path}: cannot be written ({reason(cause)}); make room, then {then}") from None
 
 
 class LastCheckpoint(Checkpoint):

@@ -25,7 +25,7 @@ from voiceface.evaluation.callback import CrossModalMetrics
 from voiceface.evaluation.results import write_results
 from voiceface.evaluation.tables import print_table
 from voiceface.methods.base import Method
-from voiceface.methods.recipes import twin
+from voiceface.methods.recipes import equivalent_recipe
 from voiceface.training.acceleration import check_precision, compile_encoders, keep_channels_last
 from voiceface.training.arguments import expand
 from voiceface.training.checkpointing import LastCheckpoint
@@ -38,7 +38,7 @@ from voiceface.training.non_finite import NonFinite
 from voiceface.training.preemption import Preemption
 from voiceface.training.progress_bar import RunBar
 from voiceface.training.resume import of_training, settings
-from voiceface.training.run_folder import LAUNCHED, leave_nothing, let_go, resume_from, run_folder
+from voiceface.training.run_folder import LAUNCHED, discard_if_empty, release, resume_from, run_folder
 from voiceface.training.sync_batchnorm import BatchNormSync
 from voiceface.utils.errors import UserError
 
@@ -180,7 +180,7 @@ class FitCLI(LightningCLI):
 
     def before_fit(self) -> None:
         """Look at all splits before the hours of work, not after."""
-        self.model.negatives, self.model.random_state = self._get(self.config, "negatives"), torch.get_rng_state()
+        self.model.negatives, self.model.rng_state = self._get(self.config, "negatives"), torch.get_rng_state()
         if self._get(self.config, "channels_last"):
             keep_channels_last(self.model)
         if self._get(self.config, "compile"):
@@ -199,7 +199,7 @@ class FitCLI(LightningCLI):
             )
             if self.note:
                 print(self.note, file=sys.stderr)
-            same = twin(self.chosen["recipe"], self.chosen["preset"], self.chosen["encoders"])
+            same = equivalent_recipe(self.chosen["recipe"], self.chosen["preset"], self.chosen["encoders"])
             if same is not None:
                 print(
                     f"with these networks the settings of {self.chosen['recipe']} are those of {same}", file=sys.stderr
@@ -306,10 +306,10 @@ def fit(args: Sequence[str]) -> None:
         mistake = users_mistake(error)
         if mistake is None:
             raise
-        leave_nothing()
+        discard_if_empty()
         raise UserError(mistake) from None
     finally:
-        let_go()
+        release()
 
 
 def users_mistake(error: BaseException) -> str | None:

@@ -34,7 +34,7 @@ LEFT_OVER = (
 )
 
 
-def first_process() -> bool:
+def is_rank_zero() -> bool:
     """Whether this process is the one of its run that writes; known before there is a process group."""
     if "RANK" in os.environ:
         return os.environ["RANK"] == "0"
@@ -61,7 +61,7 @@ def check_readable(path: Path) -> int:
 
 
 def run_folder(chosen: dict[str, str], resumed: str | None) -> Path:
-    """`--out`, or the next free `runs/RECIPE`; held until `let_go`. All processes of a run use the same.
+    """`--out`, or the next free `runs/RECIPE`; held until `release`. All processes of a run use the same.
 
     Args:
         chosen: From `voiceface.training.arguments.expand`.
@@ -72,7 +72,7 @@ def run_folder(chosen: dict[str, str], resumed: str | None) -> Path:
     """
     if LAUNCHED:
         return Path(os.environ[RUN_FOLDER])
-    first = first_process()
+    first = is_rank_zero()
     if chosen["out"]:
         out = Path(chosen["out"])
     elif resumed and resumed != "last":
@@ -89,7 +89,7 @@ def run_folder(chosen: dict[str, str], resumed: str | None) -> Path:
     except OSError as error:
         raise UserError(f"--out {out}: cannot be written ({reason(error)}); choose another folder") from None
     if first:
-        _hold(out)
+        _lock(out)
         if any((out / name).exists() for name in KEPT) and not resumed:
             what = "a finished run" if (out / "results.json").exists() else "a run"
             raise UserError(f"--out {out}: holds {what}; go on with it by --ckpt_path last, or choose another folder")
@@ -111,7 +111,7 @@ def _next(name: str, resumed: str | None) -> Path:
     return next(n for n in names if not n.exists() or not any(n.iterdir()))
 
 
-def _hold(out: Path, again: int = 3) -> None:
+def _lock(out: Path, again: int = 3) -> None:
     """Lock the folder. The kernel drops the lock when this process ends, however it ends; workers do not inherit it."""
     lock = (out / LOCK).open("wb")
     try:
@@ -124,11 +124,11 @@ def _hold(out: Path, again: int = 3) -> None:
     if again and not os.fstat(lock.fileno()).st_nlink:
         # The run that held it has just ended and removed the file: a third one would lock another.
         lock.close()
-        return _hold(out, again - 1)
+        return _lock(out, again - 1)
     held.append(lock)
 
 
-def let_go() -> None:
+def release() -> None:
     """Give the run folder free, at the end of the run."""
     while held:
         lock = held.pop()
@@ -175,21 +175,21 @@ def resume_from(resumed: str | None, out: Path) -> str | None:
     path = out / "last.ckpt" if resumed == "last" else Path(resumed) if resumed else None
     nothing = resumed == "last" and not (out / "last.ckpt").exists() and (out / "config.yaml").exists()
     if path is None or nothing:
-        if first_process():
+        if is_rank_zero():
             if nothing:
                 print(f"--ckpt_path last: nothing saved in {out} yet; starting from the beginning", file=sys.stderr)
             drop_rows(out / "metrics.csv", 0)  # of a run that ended before it saved anything
         return None
     step = check_readable(path)
-    if first_process() and path.parent.resolve() == out.resolve():
+    if is_rank_zero() and path.parent.resolve() == out.resolve():
         drop_rows(out / "metrics.csv", step)
     return str(path)
 
 
-def leave_nothing() -> None:
+def discard_if_empty() -> None:
     """After a refusal, remove the run folder that this process made, unless training left something in it."""
     folders = list(made)
-    let_go()
+    release()
     for folder in folders:
         if folder.exists() and {path.name for path in folder.iterdir()} <= {"config.yaml", "tensorboard", "wandb"}:
             shutil.rmtree(folder, ignore_errors=True)

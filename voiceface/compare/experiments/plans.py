@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from voiceface.evaluation.results import read_effects, read_results
-from voiceface.methods.recipes import merged
+from voiceface.methods.recipes import load_recipe
 from voiceface.training.arguments import expand
 from voiceface.utils.errors import UserError
 from voiceface.utils.files import write_for_user
@@ -146,7 +146,7 @@ def alike(plan: Plan) -> dict[Run, Run]:
     found = {}
     for run in plan.runs:
         chosen = expand(plan.fit_words(run))[1]
-        settings = merged(run.model, chosen["preset"], chosen["encoders"])
+        settings = load_recipe(run.model, chosen["preset"], chosen["encoders"])
         key = json.dumps([settings, run.words, run.seed], sort_keys=True, default=str)
         found[run] = first.setdefault(key, run)
     return found

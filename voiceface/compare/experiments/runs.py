@@ -98,7 +98,7 @@ def run_plan(plan: Plan, note: Callable[[str], None] = to_stderr) -> list[Path]:
     check(plan)
     if launcher := started_by():
         raise UserError(f"--models: {launcher} starts several processes; start one, it gives the GPUs to each run")
-    with _hold(plan.out) as lock:
+    with _lock(plan.out) as lock:
         for line in (*keep(plan), *remarks(plan)):
             note(line)
         runs = list(dict.fromkeys(alike(plan).values()))
@@ -205,7 +205,7 @@ class _Listener:
 
 
 @contextlib.contextmanager
-def _hold(out: Path) -> Iterator[int]:
+def _lock(out: Path) -> Iterator[int]:
     """Make the folder and lock it. A run inherits the lock: one that outlives a killed comparison still holds it.
 
     Yields:

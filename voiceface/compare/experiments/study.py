@@ -18,7 +18,7 @@ from voiceface.compare.experiments.runs import free_folder
 from voiceface.compare.published import column
 from voiceface.compare.table import Column, columns_of
 from voiceface.encoders.pretrained.header import Pretrained, read_header
-from voiceface.methods.recipes import merged, nearest
+from voiceface.methods.recipes import load_recipe, nearest
 from voiceface.training.arguments import expand, source_of, split_words
 from voiceface.utils.errors import UserError
 from voiceface.utils.source import constructor
@@ -259,7 +259,7 @@ def _without_pretrained(words: Sequence[str]) -> tuple[str, ...]:
 
 def _is_for(about: Pretrained, run: StudyRun, chosen: Mapping[str, str]) -> bool:
     """Whether weights are for the networks of a run, which starts from such."""
-    used = merged(run.model, chosen["preset"], chosen["encoders"])["model"]
+    used = load_recipe(run.model, chosen["preset"], chosen["encoders"])["model"]
     used |= dict(word.removeprefix("--model.").split("=", 1) for word in run.words)
     if about.method:
         found = source_of("model", run.model)

@@ -25,7 +25,7 @@ from voiceface.data.stream.cached_rows import FeatureRows, chunk_path, is_whole,
 from voiceface.data.stream.loader import Loader
 from voiceface.data.stream.reading import Reading
 from voiceface.encoders.base import FaceEncoder, VoiceEncoder
-from voiceface.encoders.pretrained.frozen import Embedding, Frozen, not_finite, weights_hash
+from voiceface.encoders.pretrained.frozen import FeatureExtractor, Frozen, not_finite, weights_hash
 from voiceface.utils.errors import UserError, reason
 from voiceface.utils.files import write_atomic
 from voiceface.utils.progress import progress
@@ -45,7 +45,7 @@ def frozen_kinds(method: "Method") -> tuple[str, ...]:
     Raises:
         UserError: Neither.
     """
-    kinds = tuple(f"{part}s" for part, _, _, frozen in method._starts if frozen)
+    kinds = tuple(f"{part}s" for part, _, _, frozen in method._pretrained if frozen)
     if not kinds:
         raise UserError(
             "--cache-frozen: no network of this run is frozen; leave it out, or freeze one with pretrained weights: "
@@ -150,7 +150,7 @@ class _Stream:
         self.encoder = encoder_of(method, kind)
         self.dim = self.encoder.dim
         networks = Frozen(method.voice_encoder, method.face_encoder, {})
-        self.embed = Embedding(networks, "float32", CLIPS, str(method.device))
+        self.embed = FeatureExtractor(networks, "float32", CLIPS, str(method.device))
 
     def clips(self) -> NDArray[np.int64]:
         """Clips of each bundle."""
@@ -192,14 +192,14 @@ class _Stream:
     def computing(self) -> Iterator[None]:
         """Have the network compute, on training crops or on whole utterances, and leave it as it was."""
         encoder = self.encoder
-        given, encoder.given = encoder.given, False
+        given, encoder.precomputed = encoder.precomputed, False
         crops = getattr(encoder, "crops", None)
         if isinstance(encoder, VoiceEncoder):
             encoder.crops = self.crops
         try:
             yield
         finally:
-            encoder.given = given
+            encoder.precomputed = given
             if isinstance(encoder, VoiceEncoder):
                 encoder.crops = crops
 

@@ -22,7 +22,7 @@ from voiceface.data.prepare.engine.provenance import Plan
 from voiceface.data.stream.batches import EvaluationBatches
 from voiceface.data.stream.loader import Loader
 from voiceface.data.stream.sampling import Sampling
-from voiceface.encoders.pretrained.frozen import Embedding, Frozen
+from voiceface.encoders.pretrained.frozen import FeatureExtractor, Frozen
 from voiceface.utils.audio import SAMPLE_RATE
 from voiceface.utils.errors import UserError
 from voiceface.utils.files import write_atomic
@@ -84,7 +84,7 @@ def extract(
     }
     splits = [split for split in SPLITS if corpus.description["splits"].get(split, {}).get("shards")]
     sampling = Sampling(2, 1, 1, 1.0, size, margin, False, 0)
-    embed = Embedding(frozen, dtype, batch, device)
+    embed = FeatureExtractor(frozen, dtype, batch, device)
 
     def make(work: Path) -> None:
         for split in splits:
@@ -94,7 +94,9 @@ def extract(
     return make_once(out, plan, {}, PIECES, make)
 
 
-def _make_pieces(folder: Path, corpus: Corpus, split: str, sampling: Sampling, embed: Embedding, workers: int) -> None:
+def _make_pieces(
+    folder: Path, corpus: Corpus, split: str, sampling: Sampling, embed: FeatureExtractor, workers: int
+) -> None:
     """Write the features of every `PIECE` bundles as a tar, and after it what stands where in it as JSON."""
     folder.mkdir(parents=True, exist_ok=True)
     bundles = corpus.index(split)

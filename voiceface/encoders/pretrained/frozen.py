@@ -118,7 +118,7 @@ def weights_hash(encoder: nn.Module) -> str:
     return hashlib.sha256(save(tensors)).hexdigest()
 
 
-class Embedding:
+class FeatureExtractor:
     """Features of batches as the stream gives them; those of a clip do not depend on its neighbours.
 
     Args:

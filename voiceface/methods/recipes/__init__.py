@@ -63,7 +63,7 @@ def class_of(recipe: str) -> tuple[Path, str] | None:
     return (METHODS / f"{found[1]}.py", found[2]) if found else None
 
 
-def merged(name: str, preset: str, encoders: str = "paper") -> dict[str, dict[str, Any]]:
+def load_recipe(name: str, preset: str, encoders: str = "paper") -> dict[str, dict[str, Any]]:
     """The settings of a recipe under a preset: `model` (with `class_path`), `data`, `trainer`, by their names."""
     settings: dict[str, dict[str, Any]] = {}
     for file in recipe_files(name, preset, encoders):
@@ -73,12 +73,12 @@ def merged(name: str, preset: str, encoders: str = "paper") -> dict[str, dict[st
     return settings
 
 
-def twin(name: str, preset: str, encoders: str = "paper") -> str | None:
+def equivalent_recipe(name: str, preset: str, encoders: str = "paper") -> str | None:
     """The recipe on which this one stands, where preset and encoders leave no difference between the two."""
     first = name.split("_")[0]
     if first == name or first not in list_recipes():
         return None
-    return first if merged(name, preset, encoders) == merged(first, preset, encoders) else None
+    return first if load_recipe(name, preset, encoders) == load_recipe(first, preset, encoders) else None
 
 
 def title(name: str) -> str:
