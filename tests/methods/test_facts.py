@@ -63,7 +63,7 @@ def test_facts_are_of_options_that_exist_and_of_all_of_them(method: str):
     unsaid = set(known["model"]) - said
     assert unsaid <= FREE, f"facts/{method}.yaml: nothing is said of {sorted(unsaid - FREE)}"
     assert unsaid == EXCEPTIONS.get(method, unsaid), f"facts/{method}.yaml lacks options, or EXCEPTIONS is old"
-    given = {f"{group}.{name}" for group in ("data", "trainer") for name in DOCS["load_recipe"](recipe(method))[group]}
+    given = {f"{group}.{name}" for group in ("data", "trainer") for name in DOCS["merged"](recipe(method))[group]}
     when = {"trainer.val_check_interval", "trainer.check_val_every_n_epoch"}  # when to validate is ours
     assert given - when <= set(names), f"facts/{method}.yaml: nothing is said of {given - when - set(names)}"
 

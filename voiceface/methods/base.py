@@ -247,8 +247,8 @@ class Method(pl.LightningModule, ABC):
         """Before training, read pretrained weights and build the heads for the training people.
 
         Raises:
-            UserError: The file is missing or does not fit, or an encoder is frozen and has none; or what `build_training_heads`
-                raises.
+            UserError: The file is missing or does not fit, or an encoder is frozen and has none; or what
+                `build_training_heads` raises.
         """
         if stage != "fit":
             return
