@@ -1,4 +1,4 @@
-"""What a checkpoint's `config.json` says of a method, and the method that is built from it."""
+"""Building a method from a checkpoint's `config.json`, and the reverse."""
 
 import importlib
 from collections.abc import Mapping

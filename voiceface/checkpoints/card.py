@@ -1,4 +1,4 @@
-"""The model card that lies in each checkpoint folder, and what is known of each method's settings."""
+"""The model card in each checkpoint folder."""
 
 import ast
 import contextlib

@@ -1,4 +1,4 @@
-"""The run behind `voiceface check`: what is looked at, and the tables that say what was found."""
+"""The checks of `voiceface check CORPUS`, and the tables of their findings."""
 
 from argparse import Namespace
 from pathlib import Path

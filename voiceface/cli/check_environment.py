@@ -1,4 +1,4 @@
-"""What `voiceface check` says of the environment. Imports no library but those that print, for any may be broken."""
+"""The environment report of `voiceface check`. Imports only what prints, for any library may be broken."""
 
 import platform
 

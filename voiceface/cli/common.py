@@ -1,4 +1,4 @@
-"""What several commands print and check."""
+"""Output and checks that several commands share."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""The words of `voiceface compare`."""
+"""`voiceface compare`: its arguments."""
 
 import argparse
 from argparse import Namespace
@@ -16,7 +16,7 @@ EXAMPLES = """examples:
   voiceface compare runs/* --tasks AUC,1:2/G,mAP/v2f         the columns that you want
   voiceface compare runs/* --out page.html                   a page with curves; also .md .tex .csv .json .svg
   voiceface compare runs/trinet --against paper              ours beside the paper's own numbers
-  voiceface compare --models trinet,drl,pins --seeds 3       train and test each the same way; stopped, it goes on
+  voiceface compare --models trinet,drl,pins --seeds 3       train and test each the same way; resumes when run again
   voiceface compare --models trinet,kim --data CORPUS --encoders common --gpus 4 --steps 20000
   voiceface compare --models trinet,kim -- --data.people 16  words after -- go to every `voiceface fit`
   voiceface compare --study trinet-ablation                  a paper's experiment, the paper's numbers beside"""

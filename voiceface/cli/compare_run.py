@@ -1,4 +1,4 @@
-"""The run behind `voiceface compare`."""
+"""`voiceface compare`: its work."""
 
 import codecs
 import io

@@ -14,7 +14,7 @@ EXAMPLES = """examples:
   voiceface extract FEATURES --checkpoint runs/trinet/checkpoint
   voiceface fit --model trinet --data FEATURES                     heads alone
 
-It can be killed and goes on where it was. Weights: docs/weights.md"""
+Run it again after a stop: it resumes. Weights: docs/weights.md"""
 
 
 def add_parsers(commands: "argparse._SubParsersAction[Parser]") -> None:

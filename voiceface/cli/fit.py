@@ -1,4 +1,4 @@
-"""`voiceface fit`: its help, and its own words."""
+"""`voiceface fit`: its help, and the arguments that are not LightningCLI's."""
 
 import argparse
 from pathlib import Path
@@ -13,7 +13,7 @@ EXAMPLES = """examples:
                                                         the paper's settings on your own corpus
   voiceface fit --model drl --data CORPUS --encoders common            the encoders that all methods are compared on
   voiceface fit --model trinet --model.margin 0.5 --trainer.max_steps 2000 --out runs/wide
-  voiceface fit --model trinet --out runs/wide --ckpt_path last        go on after a stop
+  voiceface fit --model trinet --out runs/wide --ckpt_path last        resume after a stop
   WANDB_MODE=offline voiceface fit --model trinet --wandb PROJECT      log there too; upload later by `wandb sync`
 
 Every option of the method (--model.*), the data (--data.*) and Lightning's Trainer (--trainer.*) can be given:
@@ -54,7 +54,7 @@ def add_parsers(commands: "argparse._SubParsersAction[Parser]") -> None:
         metavar="PROJECT",
         help="log to this Weights & Biases project too (metrics.csv always, TensorBoard where it is installed)",
     )
-    fit.add_argument("--ckpt_path", metavar="FILE", help="go on from this last.ckpt; `last`: that of --out")
+    fit.add_argument("--ckpt_path", metavar="FILE", help="resume from this last.ckpt; `last`: that of --out")
     fit.add_argument("--help_all", action="store_true", help="explain every option")
 
 

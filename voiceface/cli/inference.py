@@ -1,4 +1,4 @@
-"""The words of `voiceface match`, `retrieve` and `index`, and those of `embed` that name files."""
+"""`voiceface match`, `retrieve` and `index`: their arguments, and those of `embed` that name files."""
 
 import argparse
 from argparse import Namespace

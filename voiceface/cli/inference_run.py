@@ -1,4 +1,4 @@
-"""What the commands `match`, `retrieve`, `index` and `embed` do with files."""
+"""`voiceface match`, `retrieve`, `index` and `embed` on files: their work."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""What `voiceface list` prints: methods with their papers, recipes, installed checkpoints, encoders; without torch."""
+"""The listing of `voiceface list`: methods with papers, recipes, installed checkpoints, encoders; without torch."""
 
 import textwrap
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""The words of `voiceface prepare`, one function per kind; imports nothing heavy."""
+"""`voiceface prepare`: its arguments, one function per kind; imports nothing heavy."""
 
 import argparse
 from argparse import Namespace

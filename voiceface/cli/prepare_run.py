@@ -1,4 +1,4 @@
-"""What `voiceface prepare` does, one function per kind, and the summary at its end."""
+"""`voiceface prepare`: its work, one function per kind, and the summary at the end."""
 
 from argparse import Namespace
 from importlib.util import find_spec

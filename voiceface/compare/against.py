@@ -1,4 +1,4 @@
-"""Ours beside the papers' own numbers, and whether the two may be compared."""
+"""Our scores beside the papers' own numbers, and whether the two are comparable."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Result files to a leaderboard: what may be ranked together, what is the best, and by how much."""
+"""Grouping of result files: what may be ranked together, what is best, and by how much."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence

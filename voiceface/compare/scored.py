@@ -1,4 +1,4 @@
-"""A result's scores by column, and the runs of one model together: a row before anything is compared."""
+"""A leaderboard row before comparison: a result's scores by column, the runs of one model together."""
 
 import json
 import statistics

@@ -1,4 +1,4 @@
-"""Which differences to the best of a column are real: paired tests on the same clips, corrected for their number."""
+"""Significance of the differences to a column's best: paired tests on the same clips, corrected for their number."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""The one data module: every method trains and is evaluated on the same stream."""
+"""VoxVGGDataModule, the one data module: every method trains and is evaluated on the same stream."""
 
 import os
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What a model's embeddings know of people: linear probes, distance against agreement, and t-SNE pictures."""
+"""Analysis of embeddings: linear probes, distance against agreement, t-SNE."""
 
 import json
 import os

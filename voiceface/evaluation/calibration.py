@@ -167,7 +167,7 @@ def differences(
         matrix = similarity_matrix(method, rows["voice"], rows["face"])
         table = matrix if direction == "v2f" else matrix.T
         return table[query, right].astype(np.float64) - table[query, wrong]
-    # Where the right one stands must not tell.
+    # The position must not reveal the answer.
     turned = np.random.default_rng(seed + 1).random(len(query)) < 0.5
     galleries = np.where(turned[:, None], np.stack([wrong, right], 1), np.stack([right, wrong], 1))
     found = []

@@ -1,4 +1,4 @@
-"""Score records in words: finding one, and writing it into a cell of a table."""
+"""Score records as table cells."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""Embeddings from files, anybody's: read and checked, so that no score rests on a broken row."""
+"""Embeddings from files, read and checked row by row."""
 
 import json
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Ranked examples: a few queries, the same for every model on the same clips, and what each model puts first."""
+"""Ranked examples: a few queries and each model's best candidates for them."""
 
 import hashlib
 from collections.abc import Mapping, Sequence

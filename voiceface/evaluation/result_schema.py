@@ -1,4 +1,4 @@
-"""What a result file must hold, in this schema and the ones before."""
+"""The schema of a result file, and of the earlier ones that can be read."""
 
 import sys
 from collections.abc import Mapping

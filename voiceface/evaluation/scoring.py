@@ -1,4 +1,4 @@
-"""The run behind `voiceface score`: every score of somebody's embeddings, with what they are scores of."""
+"""All scores of a file of embeddings, as `voiceface score` writes them."""
 
 import re
 from collections import Counter

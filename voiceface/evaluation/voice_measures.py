@@ -1,4 +1,4 @@
-"""What a voice clip sounds like in two numbers: its pitch and its loudness."""
+"""Pitch and loudness of a voice clip."""
 
 import math
 from typing import Any

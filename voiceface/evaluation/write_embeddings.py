@@ -1,4 +1,4 @@
-"""What `voiceface embed` writes: embeddings of both modalities, and all that `score` and `analyze` ask of them."""
+"""The output of `voiceface embed`: embeddings of both modalities with all that `score` and `analyze` need."""
 
 import io
 import json
@@ -33,7 +33,7 @@ class VoiceMeasures(pl.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Measure the batch's voices, each without its padding; features sound like nothing."""
+        """Measure each voice of the batch without its padding; stored features have no waveform."""
         if batch["voices"].is_floating_point():
             return
         for key, wave, length in zip(

@@ -128,7 +128,7 @@ class DIMNet(Method):
     def loss(
         self, voices: Tensor, faces: Tensor, voice_identity: Tensor, face_identity: Tensor
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Each covariate's cross entropy over voices plus that over faces, by one classifier; unknown labels count not.
+        """Cross entropy of each covariate over voices plus over faces, by one classifier; unknown labels are ignored.
 
         Raises:
             RuntimeError: The method has not met the training people.

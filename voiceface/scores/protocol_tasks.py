@@ -1,4 +1,4 @@
-"""What the protocols of the papers are made of: one sampled value, and the exact value that it estimates."""
+"""The parts of the papers' protocols: a sampled value, and the exact value that it estimates."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

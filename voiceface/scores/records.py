@@ -1,4 +1,4 @@
-"""One score with everything that says what it is: the row that every task gives."""
+"""A score record: one score with all that says what it is."""
 
 from typing import Any
 

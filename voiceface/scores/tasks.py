@@ -1,4 +1,4 @@
-"""The records of each task, from the passes over the similarities."""
+"""The records of each task."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

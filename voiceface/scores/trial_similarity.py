@@ -1,4 +1,4 @@
-"""The similarities that a trial list needs, and no others."""
+"""The similarities of a trial list's pairs, and no others."""
 
 from collections.abc import Sequence
 from typing import Any, Literal

@@ -1,4 +1,4 @@
-"""What makes training faster on a GPU and leaves its results alone: precision, memory format, compilation."""
+"""Faster training with the same results: precision, memory format, compilation."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""The words of `voiceface fit`, checked before torch is imported, so that a typing error is answered at once."""
+"""The arguments of `voiceface fit`, checked before torch is imported."""
 
 import ast
 import contextlib

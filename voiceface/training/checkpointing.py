@@ -1,4 +1,4 @@
-"""What a run keeps to go on from."""
+"""The checkpoints of a run: `last.ckpt` and `best.ckpt`, written atomically."""
 
 import os
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""The picture of a run: where its test voices and faces lie, drawn once at the end."""
+"""The embedding plot of a run: its test voices and faces, drawn once at the end."""
 
 import io
 import logging

@@ -1,4 +1,4 @@
-"""What a corpus of features changes in the words of `voiceface fit`; imports no torch for a corpus in a folder."""
+"""The arguments of `voiceface fit` for a corpus of features; imports no torch for a corpus in a folder."""
 
 import json
 from collections.abc import Sequence

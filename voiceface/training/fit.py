@@ -313,7 +313,7 @@ def fit(args: Sequence[str]) -> None:
 
 
 def users_mistake(error: BaseException) -> str | None:
-    """Find what the user can mend in what the libraries made of it.
+    """Translate an error of a library into a one-line error of the user.
 
     Args:
         error: Anything that came out of LightningCLI.

@@ -1,4 +1,4 @@
-"""Processes of one run: who started them, and that they end with it."""
+"""The processes of one run: who started them, and how they end together."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Watch: what a run costs, logged as it goes on and summed up for the result file."""
+"""Watch: what a run costs (time, waiting for data, memory), logged and summarised in the result file."""
 
 import os
 import platform

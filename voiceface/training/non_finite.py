@@ -1,4 +1,4 @@
-"""A step whose loss or gradient is not finite: named, and stopped at or left out."""
+"""Detection of non-finite losses and gradients: reports them, then stops or skips the step."""
 
 import json
 import logging

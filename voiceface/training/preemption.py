@@ -1,4 +1,4 @@
-"""Leaving in good order when the system asks: a scheduler takes the machine back, or it is shut down."""
+"""Preemption: a run saves and exits when the scheduler or the system asks it to."""
 
 import contextlib
 import os
@@ -30,8 +30,8 @@ class Preempted(SystemExit):
 class Preemption:
     """SIGTERM, and under SLURM the signal before a requeue: save between two steps and leave.
 
-    In validation and test there is nothing to save, and the run leaves at once. Told is the run by a signal to any of
-    its processes.
+    In validation and test there is nothing to save, and the run leaves at once. A signal to any of its processes is
+    enough.
 
     Args:
         out: Run folder.

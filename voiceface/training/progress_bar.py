@@ -1,4 +1,4 @@
-"""One progress bar for a whole run: steps of training, then batches of testing; silent where nobody looks."""
+"""One progress bar for a whole run: training steps, then test batches; shown only on a terminal."""
 
 from typing import Any
 

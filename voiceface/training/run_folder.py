@@ -1,4 +1,4 @@
-"""The folder of a run: chosen, checked, held while the run lasts, and left alone where it holds another run."""
+"""The run folder: chosen, checked, locked while the run lasts, never shared with another run."""
 
 import csv
 import fcntl
@@ -129,7 +129,7 @@ def _lock(out: Path, again: int = 3) -> None:
 
 
 def release() -> None:
-    """Give the run folder free, at the end of the run."""
+    """Release the run folder's lock, at the end of the run."""
     while held:
         lock = held.pop()
         Path(lock.name).unlink(missing_ok=True)

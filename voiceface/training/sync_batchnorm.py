@@ -1,4 +1,4 @@
-"""Batch norm over the clips of all processes, also where there is no GPU."""
+"""Batch norm over the clips of all processes, on CPUs as well as GPUs."""
 
 from typing import cast
 

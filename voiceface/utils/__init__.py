@@ -1,1 +1,1 @@
-"""What every room uses and what knows none of them."""
+"""Helpers that every room uses: errors, files, processes, progress, seeds, text."""

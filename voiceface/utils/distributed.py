@@ -1,4 +1,4 @@
-"""The clips of all processes in one batch, with gradients."""
+"""Gathering of tensors over all processes, with gradients."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The installed libraries: which are there, and one line that says how to mend one that does not load."""
+"""The installed libraries: their versions, and a one-line repair for one that does not load."""
 
 import importlib
 import re

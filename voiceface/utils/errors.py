@@ -1,4 +1,4 @@
-"""The exception for a user's mistake, and the words of the system's errors."""
+"""The exception for a user's mistake, and the text of system errors."""
 
 
 class UserError(ValueError):

@@ -1,4 +1,4 @@
-"""Writing files so that a kill or a full disk leaves the old one or the new one, never half of one."""
+"""Atomic file writing: after a kill or on a full disk, a file is the old one or the new one."""
 
 import os
 from collections.abc import Iterator

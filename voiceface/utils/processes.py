@@ -1,4 +1,4 @@
-"""Worker processes that do not outlive the process they work for."""
+"""Worker processes, which end with the process that started them."""
 
 import multiprocessing
 import os

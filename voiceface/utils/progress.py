@@ -1,4 +1,4 @@
-"""A progress bar that is quiet when nobody looks."""
+"""A progress bar, shown only on a terminal."""
 
 import os
 import sys

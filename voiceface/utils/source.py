@@ -1,4 +1,4 @@
-"""What a Python file says, read without importing it."""
+"""Constructor arguments, read from a Python file without importing it."""
 
 import ast
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Texts of others, made fit to be printed."""
+"""Foreign text, made safe for a terminal."""
 
 
 def clean(text: str) -> str:

@@ -1,4 +1,4 @@
-"""A leaderboard's group as blocks of words: what the terminal, Markdown and LaTeX show alike."""
+"""A leaderboard group as blocks of text: the common content of the terminal, Markdown and LaTeX."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace

@@ -1,4 +1,4 @@
-"""Any text, such as a model's name, as text in a Markdown table, in LaTeX, and in a spreadsheet."""
+"""Escaping of any text, such as a model's name, for Markdown, LaTeX and spreadsheets."""
 
 import re
 import unicodedata

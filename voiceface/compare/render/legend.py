@@ -1,4 +1,4 @@
-"""What the signs of a leaderboard mean: only what occurs in it."""
+"""The legend of a leaderboard: the signs that occur in it."""
 
 from collections.abc import Iterable
 

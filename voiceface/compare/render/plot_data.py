@@ -1,4 +1,4 @@
-"""What the plots of a leaderboard show, as numbers: which models, which scores, with their intervals."""
+"""The data of a leaderboard's plots: models, scores and intervals."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass

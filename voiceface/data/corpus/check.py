@@ -1,4 +1,4 @@
-"""Prove that a corpus is whole: hashes, counts, headers, decodable members, and nothing of one split in another."""
+"""Corpus verification: hashes, counts, headers, decodable members, no overlap of splits."""
 
 import hashlib
 from collections import Counter

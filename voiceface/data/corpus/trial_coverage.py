@@ -1,4 +1,4 @@
-"""Whether the clips that trial lists name are in a corpus."""
+"""Coverage of trial lists by a corpus: which of their clips it holds."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

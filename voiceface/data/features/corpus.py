@@ -1,4 +1,4 @@
-"""What a corpus of features (`voiceface extract`) asks of the method and the options of a run."""
+"""The requirements of a corpus of features (`voiceface extract`) on a run's method and options."""
 
 from collections.abc import Mapping
 from typing import Any

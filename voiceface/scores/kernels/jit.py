@@ -1,4 +1,4 @@
-"""How the kernels of the scores are compiled."""
+"""Compilation of the scores' kernels by numba."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""Places on the scale of similarities: the positives cut it, and everything lies at a cut or between two."""
+"""Thresholds on the similarity scale: the positives cut it, and every similarity lies at a cut or between two."""
 
 import math
 from typing import Any, no_type_check

@@ -1,4 +1,4 @@
-"""Where people are made: in processes on this machine, or as tasks on a Ray cluster; the same work on both."""
+"""Executors: people are made in processes on this machine, or as tasks on a Ray cluster."""
 
 import importlib
 import logging

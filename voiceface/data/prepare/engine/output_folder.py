@@ -1,4 +1,4 @@
-"""One corpus folder made once: resumed after a kill, by one run at a time, and never seen half written."""
+"""The output folder of a preparation: resumed after a kill, used by one run at a time, never seen half written."""
 
 import fcntl
 import json

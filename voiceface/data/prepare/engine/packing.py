@@ -1,4 +1,4 @@
-"""Packing: the people's bundles, shuffled, copied into shards, and the files that describe them."""
+"""Packing of people's bundles into shuffled shards, and the files that describe them."""
 
 import csv
 import hashlib

@@ -1,4 +1,4 @@
-"""What an unfinished or finished corpus is made of and how, so that only the same command goes on with it."""
+"""Provenance of a corpus: what it is made of and how, so that only the same command continues it."""
 
 import hashlib
 import json

@@ -1,4 +1,4 @@
-"""How long a sound file says that it is: the evidence for a truncated one, and for one that is too long to read."""
+"""The declared length of a sound file: evidence of a truncated one, and of one too long to read."""
 
 from pathlib import Path
 

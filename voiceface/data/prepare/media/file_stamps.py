@@ -1,4 +1,4 @@
-"""Size and time of change of the files that were read, by which a file that changes meanwhile is noticed."""
+"""File stamps: size and modification time of the files that were read, to notice one that changes meanwhile."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Why one input is left out, and the watch over a file while it is read."""
+"""Rejected inputs with their reasons, and the watch over a file while it is read."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

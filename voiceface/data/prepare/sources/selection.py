@@ -1,4 +1,4 @@
-"""Which people of a large collection are prepared: named ones, or the first few of each split."""
+"""Selection of people from a large collection: named ones, or the first few of each split."""
 
 from collections import defaultdict
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What collecting people from folders and manifests has in common: walking, keys, splits."""
+"""Collecting people from folders and manifests: walking, keys, splits."""
 
 import os
 import re
