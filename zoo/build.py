@@ -2,7 +2,7 @@
 
 python zoo/build.py --runs runs/zoo                        all, about two hours on two cores; stopped, it goes on
 python zoo/build.py --runs runs/zoo --models trinet,drl    these
-python benchmarks/leaderboard.py                           then: the results that voiceface itself carries
+python -m benchmarks.docs.leaderboard                           then: the results that voiceface itself carries
 
 Recipes that differ in their networks alone are one with the small networks; their checkpoint is that one.
 """

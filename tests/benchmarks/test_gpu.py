@@ -14,15 +14,14 @@ import pytest
 
 from voiceface.methods.recipes import list_recipes
 
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+ROOT = Path(__file__).parents[2]
 # The machine that it is meant for may lack these.
 ABSENT = ("numba", "sklearn", "jsonargparse", "shtab", "av", "wandb", "tensorboard")
 
 
 @pytest.fixture
-def gpu(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(BENCHMARKS))
-    return importlib.import_module("gpu")
+def gpu() -> ModuleType:
+    return importlib.import_module("benchmarks.training.gpu")
 
 
 @pytest.fixture(scope="module")
@@ -33,8 +32,8 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], str, 
     words += ["--seconds", "0.02", "--workers", "0", "--no-compile", "--out", str(out)]
     code = (
         f"import sys, runpy; sys.modules.update(dict.fromkeys({ABSENT}))\n"
-        f"sys.argv = {words!r}; sys.path.insert(0, {str(BENCHMARKS)!r})\n"
-        f"runpy.run_path({str(BENCHMARKS / 'gpu.py')!r}, run_name='__main__')"
+        f"sys.argv = {words!r}; sys.path.insert(0, {str(ROOT)!r})\n"
+        "runpy.run_module('benchmarks.training.gpu', run_name='__main__')"
     )
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environment)

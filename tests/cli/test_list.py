@@ -14,7 +14,7 @@ from voiceface.encoders import list_encoders
 from voiceface.methods.papers import Paper, Parameters, paper_of, read_paper, read_parameters, recipes_of
 from voiceface.methods.recipes import FOLDER, METHODS, list_methods, list_recipes
 
-COMMAND = "benchmarks/recipes_docs.py"
+COMMAND = "benchmarks/docs/recipes_docs.py"
 DOCS = runpy.run_path(str(Path(__file__).parents[2] / COMMAND))
 
 

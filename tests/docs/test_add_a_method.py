@@ -83,7 +83,7 @@ def test_the_tests_of_every_recipe_run_on_it_or_say_what_to_add(copy: Path):
 
 @ANEW
 def test_its_settings_stand_on_the_page_of_settings(copy: Path):
-    code = "import runpy; print(runpy.run_path('benchmarks/recipes_docs.py')['of_method']('x'))"
+    code = "import runpy; print(runpy.run_path('benchmarks/docs/recipes_docs.py')['of_method']('x'))"
     done = python(copy, "-c", code)
     assert done.returncode == 0, done.stderr
     assert "| `model.temperature` | `0.07` | 0.07 | equation 3 | paper |" in done.stdout
@@ -95,7 +95,7 @@ def test_a_docstring_without_a_paper_is_told_in_one_line(copy: Path):
     text = file.read_text()
     try:
         file.write_text(text.replace('"Title of the paper"', "A paper"))
-        helped, done = (python(copy, "benchmarks/recipes_docs.py", *words) for words in (["--help"], []))
+        helped, done = (python(copy, "benchmarks/docs/recipes_docs.py", *words) for words in (["--help"], []))
     finally:
         file.write_text(text)
     assert (helped.returncode, helped.stderr) == (0, "")

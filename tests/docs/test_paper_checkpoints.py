@@ -122,14 +122,13 @@ def test_public_files_are_those_of_the_page_on_weights():
 
 
 @pytest.fixture
-def hours(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    return importlib.import_module("paper_hours")
+def hours() -> ModuleType:
+    return importlib.import_module("benchmarks.training.paper_hours")
 
 
 def test_the_tables_are_those_of_the_result_file_and_of_the_recipes(hours: ModuleType):
     result = json.loads(hours.RESULT.read_text())
-    assert hours.with_tables(PAGE, result) == PAGE, "run: python benchmarks/paper_hours.py --table"
+    assert hours.with_tables(PAGE, result) == PAGE, "run: python -m benchmarks.training.paper_hours --table"
     rows = result["recipes"]
     assert sorted(name for first, row in rows.items() for name in (first, *row["same"])) == list_recipes()
     for name, row in rows.items():

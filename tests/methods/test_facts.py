@@ -17,7 +17,7 @@ from voiceface.training.arguments import expand, source_of
 from voiceface.utils.source import constructor
 
 ROOT = Path(__file__).parents[2]
-COMMAND = "benchmarks/recipes_docs.py"
+COMMAND = "benchmarks/docs/recipes_docs.py"
 DOCS = runpy.run_path(str(ROOT / COMMAND))
 
 # Options of which no paper speaks, as far as is known; they exist because every method has them.

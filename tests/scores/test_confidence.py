@@ -84,7 +84,7 @@ def test_binomial_interval():
     ],
 )
 def test_the_identity_interval_covers_the_population_and_the_binomial_does_not(draws: int, low: float, high: float):
-    """People drawn from a population of known accuracy; see benchmarks/interval_coverage.py for the same at full size.
+    """People drawn from a population of known accuracy; benchmarks/scores/interval_coverage.py is the full size.
 
     The share of draws at a true coverage of 0.95 stays within the bounds with probability 0.999.
     """

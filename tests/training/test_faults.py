@@ -1,4 +1,4 @@
-"""Runs that are brought down: a short form of `benchmarks/faults.py`, and what each part of it rests on."""
+"""Runs that are brought down: a short form of `benchmarks/training/faults.py`, and what each part of it rests on."""
 
 import csv
 import fcntl
@@ -13,14 +13,12 @@ import torch
 from killer import SLURM, Runs, differences, state_of
 from tests_support import server, tone_corpus
 
+from benchmarks.training.faults import SHORT, run_cells
 from voiceface.training.checkpointing import DurableCheckpointIO
 from voiceface.training.resume import FIXED, refuse_other, settings
 from voiceface.training.run_folder import discard_if_empty, drop_rows, is_rank_zero, release, resume_from, run_folder
 from voiceface.utils.errors import UserError
 from voiceface.utils.files import write_atomic
-
-sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
-from faults import SHORT, run_cells
 
 SMALL = ["--model", "trinet", "--preset", "demo", "--data.people", 4, "--data.workers", 0, "--trainer.max_steps", 3]
 

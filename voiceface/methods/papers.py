@@ -61,7 +61,7 @@ def recipes_of(method: str) -> list[str]:
 
 
 def read_parameters(recipe: str) -> Parameters | None:
-    """The second line of a recipe's file, which `benchmarks/recipes_docs.py` writes; None where there is none."""
+    """The second line of a recipe's file, which `benchmarks/docs/recipes_docs.py` writes; None where there is none."""
     found = PARAMETERS.match("".join((FOLDER / f"{recipe}.yaml").read_text().splitlines()[1:2]))
     return Parameters(*(int(number.replace(",", "")) for number in found.groups())) if found else None
 

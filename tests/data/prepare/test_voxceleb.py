@@ -1,15 +1,14 @@
 """The official folders, laid out small with all their quirks, become a corpus; the official lists fit it."""
 
 import csv
-import importlib.util
 import os
 import re
-import sys
 from collections import defaultdict
 from pathlib import Path
 
 import pytest
 
+import benchmarks.data.voxceleb_tree as TREE
 from voiceface.cli import main
 from voiceface.data.corpus.check import corpus_problems
 from voiceface.data.corpus.shards import Corpus
@@ -25,19 +24,6 @@ from voiceface.utils.errors import UserError
 DATA = os.environ.get("VOICEFACE_TEST_DATA")
 real = pytest.mark.skipif(not DATA, reason="VOICEFACE_TEST_DATA is not set")
 ASIS = Reading(face=FaceOptions(margin=1.3, minimum_side=16, size=32))
-
-
-def generator():
-    spec = importlib.util.spec_from_file_location(
-        "voxceleb_tree", Path(__file__).parents[3] / "benchmarks" / "voxceleb_tree.py"
-    )
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["voxceleb_tree"] = module
-    spec.loader.exec_module(module)
-    return module
-
-
-TREE = generator()
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,38 @@
+"""Every recipe on the built-in corpus, side by side: the results that the package carries, and the page in docs.
+
+python zoo/build.py --runs runs/zoo          trains and tests all (about two hours on two cores; stopped, it goes on)
+python -m benchmarks.docs.leaderboard             from the zoo: voiceface/compare/reference, and the page
+voiceface compare --tasks 1:2,1:2/G,AUC,mAP --out docs/images/leaderboard.svg      draws the README's picture
+"""
+
+import gzip
+import re
+import shutil
+from pathlib import Path
+
+from voiceface.compare.grouping import compare_results
+from voiceface.compare.reading import REFERENCE, find_results
+from voiceface.compare.render.documents import to_markdown
+
+PAGE = Path(__file__).parents[2] / "docs/leaderboard.md"
+ZOO = Path(__file__).parents[2] / "zoo"
+
+
+def main() -> None:
+    found, left_out = find_results(sorted(ZOO.glob("*/src/*")))
+    for path, why in left_out:
+        print(f"left out: {path}: {why}")
+    shutil.rmtree(REFERENCE, ignore_errors=True)
+    for one in found:
+        (folder := REFERENCE / str(one.results["model"]["recipe"])).mkdir(parents=True)
+        (folder / "results.json.gz").write_bytes(gzip.compress(one.path.read_bytes(), mtime=0))
+        shutil.copy(one.path.with_name("results.effects.npz"), folder)
+    table = to_markdown(compare_results(found))
+    region = "<!-- leaderboard -->", "<!-- /leaderboard -->"
+    text = re.sub(f"{region[0]}.*{region[1]}", lambda _: f"\n\n{table}\n".join(region), PAGE.read_text(), flags=re.S)
+    PAGE.write_text(text)
+    print(f"{len(found)} results; {PAGE.name}")
+
+
+if __name__ == "__main__":
+    main()

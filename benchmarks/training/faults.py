@@ -1,0 +1,198 @@
+"""Does a run that is brought down at any moment go on as if nothing had happened?
+
+    python -m benchmarks.training.faults [--short]
+
+Every cell is a run of `voiceface fit` that a kill, a request to leave or a full disk brings down in a training step,
+in validation, while a checkpoint is written, or in the test at the end; with and without worker processes, in one
+process and in two. It is resumed by `--ckpt_path last`, and must then equal a run that nothing happened to, bit by bit:
+weights, optimiser, schedules, the best step, the exported weights, the scores. Exit status 1 where a cell fails.
+"""
+
+import argparse
+import itertools
+import json
+import os
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(HERE.parent / "tests/support"))
+
+from killer import STATUS, WORDS, Runs, differences, left_over, state_of  # noqa: E402
+from tests_support import tone_corpus  # noqa: E402
+
+STEPS = 14
+SMALL = ["--model", "trinet", "--preset", "demo", "--data.people", 6, "--data.flip", "true"]
+SMALL += ["--save_every", 3, "--trainer.max_steps", STEPS, "--trainer.val_check_interval", 5]
+# The dampers of exact resume: half steps, short epochs, validation in the middle of a half step, and after each epoch.
+SCHEDULES: dict[str, list[object]] = {
+    "plain": [],
+    "accumulate": ["--trainer.accumulate_grad_batches", 2, "--trainer.val_check_interval", 5],
+    "short": ["--trainer.limit_train_batches", 5, "--trainer.val_check_interval", 4],
+    "both": ["--trainer.limit_train_batches", 5, "--trainer.accumulate_grad_batches", 2],
+    "epochs": [
+        *("--trainer.limit_train_batches", 5, "--trainer.val_check_interval", 1.0),
+        *("--trainer.check_val_every_n_epoch", 1),
+    ],
+}
+TWO = ["--trainer.accelerator", "cpu", "--trainer.devices", 2, "--trainer.strategy", "ddp", "--data.people", 3]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run that is brought down.
+
+    Args:
+        kind: KILL, TERM or FULL.
+        moment: start, step, validation, writing or test.
+        workers: Worker processes.
+        processes: Training processes.
+        schedule: Which of `SCHEDULES`.
+        rank: The process that it happens to.
+        launcher: `fork` starts processes as torchrun does, `own` is the plain command, which starts the others itself.
+    """
+
+    kind: str
+    moment: str
+    workers: int = 0
+    processes: int = 1
+    schedule: str = "plain"
+    rank: int = 0
+    launcher: str = "fork"
+
+    def words(self, out: Path, corpus: Path) -> list[object]:
+        several = TWO if self.processes == 2 else []
+        words = [*SMALL, *SCHEDULES[self.schedule], *several, "--data", corpus, "--out", out]
+        return [*words, "--data.workers", self.workers]
+
+
+def matrix() -> Iterator[Cell]:
+    """Every signal at every moment, with 0 and 2 workers, in 1 and 2 processes; then the rest."""
+    for processes, workers in itertools.product((1, 2), (0, 2)):
+        for kind, moment in itertools.product(("KILL", "TERM", "FULL"), ("step", "validation", "writing", "test")):
+            yield Cell(kind, moment, workers, processes)
+    for schedule in list(SCHEDULES)[1:]:
+        for kind, moment in itertools.product(("KILL", "TERM"), ("step", "validation", "writing")):
+            yield Cell(kind, moment, schedule=schedule)
+    for rank, moment in ((0, "validation"), (0, "test"), (1, "step"), (1, "validation"), (1, "test")):
+        yield Cell("TERM", moment, processes=2, rank=rank, launcher="own")
+    for rank in (0, 1):
+        yield Cell("TERM", "step", processes=2, rank=rank, schedule="both")
+        yield Cell("KILL", "step", processes=2, rank=rank, launcher="own")
+    yield Cell("FULL", "writing", processes=2, launcher="own")
+    yield Cell("KILL", "start")
+    yield Cell("TERM", "start")
+    for rank in (0, 1):
+        yield Cell("TERM", "start", processes=2, rank=rank, launcher="own")
+
+
+def try_cell(cell: Cell, runs: Runs, corpus: Path, folder: Path, whole: dict[str, Any], step: int) -> str:
+    """Bring a run down and go on with it.
+
+    Args:
+        cell: What to try.
+        runs: Starts runs.
+        corpus: Corpus.
+        folder: Folder of its own.
+        whole: `state_of` the run that nothing happened to.
+        step: Step from which on it happens.
+
+    Returns:
+        What is wrong; empty: nothing.
+    """
+    folder.mkdir()
+    out, how = folder / "run", {"processes": cell.processes, "fresh": cell.launcher == "own"}
+    words = cell.words(out, corpus)
+    fault = ["--trainer.callbacks", "killer.Fault"]
+    for name, value in (("kind", cell.kind), ("moment", cell.moment), ("step", step), ("rank", cell.rank)):
+        fault += [f"--trainer.callbacks.{name}", value]
+    status, said = runs(*words, *fault, log=folder / "fault.txt", **how)
+    # Where another process is killed, the one that started it sees a lost connection, or is killed for it.
+    other = cell.kind == "KILL" and cell.rank > 0
+    if status == 0 if other else status != STATUS[cell.kind]:
+        return f"exit status {status}, not {STATUS[cell.kind]}: {said[-1500:]}"
+    if cell.kind != "KILL" and (WORDS[cell.kind] not in said.rpartition("voiceface: ")[2] or "Traceback" in said):
+        return f"said {said[-1500:]}"
+    resume = ["--ckpt_path", "last"]
+    status, said = runs(*words, *resume, log=folder / "resumed.txt", **how)
+    if status:
+        return f"resumed, exit status {status}: {said[-1500:]}"
+    wrong = differences(whole, state_of(out)) + left_over(out)
+    return f"differs in {', '.join(wrong[:5])}" if wrong else ""
+
+
+def run_cells(cells: Iterable[Cell], folder: Path, runs: Runs) -> list[dict[str, Any]]:
+    """Try cells.
+
+    Args:
+        cells: What to try.
+        folder: An empty folder.
+        runs: Starts runs.
+
+    Returns:
+        Each cell with its `step`, `seconds` and `wrong`.
+    """
+    people = [("train", 3, 4)] * 24 + [("val", 2, 3)] * 4 + [("test", 3, 4)] * 6
+    corpus = tone_corpus(folder / "corpus", people)
+    whole: dict[tuple[str, int], dict[str, Any]] = {}
+    rows: list[dict[str, Any]] = []
+    for number, cell in enumerate(cells):
+        start = time.perf_counter()
+        kind = (cell.schedule, cell.processes)
+        if kind not in whole:
+            out = folder / "-".join(map(str, kind))
+            out.mkdir()
+            words = cell.words(out / "run", corpus)
+            status, said = runs(*words, log=out / "log.txt", processes=cell.processes)
+            assert status == 0, said
+            whole[kind] = state_of(out / "run")
+        # Two processes see half as many identities in a batch, and as many steps.
+        step = random.Random(str(cell)).randrange(4, 10 if cell.moment in ("validation", "writing") else STEPS)
+        wrong = try_cell(cell, runs, corpus, folder / str(number), whole[kind], step)
+        rows.append({**asdict(cell), "step": step, "seconds": time.perf_counter() - start, "wrong": wrong})
+        print(
+            f"{cell.kind:5}{cell.moment:11}workers {cell.workers}  processes {cell.processes}  rank {cell.rank}  "
+            f"{cell.launcher:5}{cell.schedule:11}step {step:2}  {rows[-1]['seconds']:5.1f} s  {wrong or 'equal'}",
+            flush=True,
+        )
+    return rows
+
+
+SHORT = (
+    Cell("KILL", "writing"),
+    Cell("TERM", "step", workers=2, schedule="both"),
+    Cell("TERM", "validation"),
+    Cell("FULL", "validation"),
+)
+
+
+def main() -> int:
+    """Print the table, write results/faults.json."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--short", action="store_true", help="a few cells only, and no result file")
+    short = parser.parse_args().short
+    os.environ["OMP_NUM_THREADS"] = "1"
+    with tempfile.TemporaryDirectory() as folder:
+        runs = Runs()
+        try:
+            rows = run_cells(SHORT if short else matrix(), Path(folder), runs)
+        finally:
+            runs.close()
+    failed = sum(bool(row["wrong"]) for row in rows)
+    print(f"{len(rows) - failed} of {len(rows)} cells are bit-equal after resuming")
+    if not short:
+        from benchmarks.machine import describe
+
+        content = {"machine": describe(), "failed": failed, "cells": rows}
+        (HERE / "results/faults.json").write_text(json.dumps(content, indent=1) + "\n")
+    return int(failed > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,246 @@
+"""How long should the papers' trainings take on a GPU? Computed from the operations of a step; nothing is timed on one.
+
+    python -m benchmarks.training.paper_hours            counts; writes results/paper_hours.json and the page
+    python -m benchmarks.training.paper_hours --table    hours and docs/paper-checkpoints.md from that file
+
+For every recipe at paper size: the floating-point operations and the operators of one training step, forward and
+backward, and the operations of embedding its validation and test people. An hour is one of a GPU that does `SHARE` of
+its data sheet's peak, and no step is shorter than its operators at `LAUNCH` each: in small batches that is what takes
+the time. `python -m benchmarks.training.gpu` measures what is assumed here.
+
+Matrix products and convolutions are counted and not carried out, so that it takes minutes on one core; all else of a
+step runs. What is measured is the processor time in which one process reads and decodes a step's clips, from a corpus
+of the papers' clip sizes; over the expected time of a step that is the number of cores that keep the GPU busy, and over
+`CORES` the time that a step takes where decoding holds it up.
+"""
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map_only
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks.machine import describe
+from benchmarks.training.gpu import PEAKS, distinct
+from benchmarks.training.gpu_data import SECONDS, make_corpus
+from benchmarks.training.gpu_step import Flops, Mode, Recipe, quiet
+from benchmarks.training.paper_corpora import CORPORA, corpus_of
+from voiceface.methods.recipes import list_recipes, load_recipe
+from voiceface.training.fit import keep_memory
+from voiceface.utils.files import write_atomic
+
+RESULT = Path(__file__).parents[1] / "results" / "paper_hours.json"
+PAGE = Path(__file__).parents[2] / "docs" / "paper-checkpoints.md"
+SHARE = 0.3  # of the peak; assumed
+CORES = 16  # that decode for one GPU; assumed
+LAUNCH = 20e-6  # seconds of the processor to give one operator to the GPU; assumed
+GPUS = {"H100": "H100 80GB HBM3", "A100": "A100"}
+PRECISIONS = ("TF32", "bf16")  # in the order of PEAKS
+COUNT = Mode("count", "32-true", check=False)
+CLIPS = 4  # embedded to count the operations of one
+_aten = torch.ops.aten
+PRODUCTS = {
+    _aten.convolution.default,
+    _aten.convolution_backward.default,
+    _aten.mm.default,
+    _aten.addmm.default,
+    _aten.bmm.default,
+    _aten.baddbmm.default,
+}
+
+
+class Uncalculated(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Products and convolutions give zeros of the right shape, at no cost; operators that are no views are counted."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.operators = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.operators += not func.is_view
+        if func not in PRODUCTS:
+            return func(*args, **(kwargs or {}))
+        there = tree_map_only(torch.Tensor, lambda x: x.to("meta"), (args, kwargs or {}))
+        shapes = func(*there[0], **there[1])
+        return tree_map_only(torch.Tensor, lambda x: torch.zeros(x.shape, dtype=x.dtype), shapes)
+
+
+class Step(Flops):
+    """Count a step's operators too, without the optimiser's, which are few on a GPU."""
+
+    def __init__(self, mode: Uncalculated) -> None:
+        self.mode = mode
+
+    def on_train_batch_start(self, *args: Any, **kwargs: Any) -> None:
+        super().on_train_batch_start(*args, **kwargs)
+        self.before = self.mode.operators
+
+    def on_before_optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        self.operators = self.mode.operators - self.before
+
+
+@contextmanager
+def counted() -> Iterator[FlopCounterMode]:
+    with Uncalculated(), FlopCounterMode(display=False) as counter:
+        yield counter
+
+
+def count_step(recipe: Recipe, steps: int) -> dict[str, Any]:
+    """Operations of one step of so many."""
+    with Uncalculated() as mode:
+        step = Step(mode)
+        recipe._fit(COUNT, recipe.memory, step, 1)
+    return {"steps": steps, **step.clips, "teraflop": step.flops / 1e12, "operators": step.operators}
+
+
+def count_phases(recipe: Recipe) -> list[dict[str, Any]]:
+    """Steps of each kind: Kim's second half takes more triplets than its first."""
+    hard = getattr(recipe.built, "hard_after", None)
+    if hard is None:
+        return [count_step(recipe, recipe.max_steps)]
+    first = count_step(recipe, hard)
+    recipe.built.hard_after = 0  # type: ignore[assignment]
+    second = count_step(recipe, recipe.max_steps - hard)
+    recipe.built.hard_after = hard
+    return [first, second]
+
+
+def count_clip(recipe: Recipe) -> dict[str, float]:
+    """1e12 operations of embedding one whole voice and one face in evaluation."""
+    method, size = recipe.built.eval(), int(recipe.built.face_encoder.size)
+    samples = round(SECONDS * 16_000)
+    voices = torch.randint(-9000, 9000, (CLIPS, samples), dtype=torch.int16)
+    faces = torch.randint(0, 256, (CLIPS, 3, size, size), dtype=torch.uint8)
+    found = {}
+    with torch.no_grad():
+        with counted() as counter:
+            method.embed_voice(voices, torch.full((CLIPS,), samples))
+        found["voice"] = counter.get_total_flops() / CLIPS / 1e12
+        with counted() as counter:
+            method.embed_face(faces)
+        found["face"] = counter.get_total_flops() / CLIPS / 1e12
+    method.train()
+    return found
+
+
+def decoding(recipe: Recipe, seconds: float) -> float:
+    """Seconds of one core to read and decode the clips of a step, measured for so long, in whole epochs."""
+    start, taken = time.process_time(), 0
+    while time.process_time() - start < seconds:
+        taken += sum(1 for _ in recipe.data.train_dataloader())
+    passed = time.process_time() - start
+    recipe.data.teardown("fit")
+    return passed / taken
+
+
+def expected(name: str, row: dict[str, Any]) -> None:
+    """Add what follows from a recipe's counts under the assumptions."""
+    row["evaluation"] = evaluation(name, row["teraflop_of"])
+    steps = sum(phase["steps"] for phase in row["phases"])
+    row["launch_hours"] = sum(p["steps"] * p["operators"] for p in row["phases"]) * LAUNCH / 3600
+    row["hours"], row["evaluation_hours"] = {}, {}
+    for gpu, full in GPUS.items():
+        for precision, peak in zip(PRECISIONS, PEAKS[full], strict=True):
+            rate = SHARE * peak
+            hours = sum(p["steps"] * max(p["teraflop"] / rate, p["operators"] * LAUNCH) for p in row["phases"]) / 3600
+            row["hours"][f"{gpu} {precision}"] = hours
+            if row["evaluation"]:
+                row["evaluation_hours"][f"{gpu} {precision}"] = row["evaluation"]["teraflop"] / rate / 3600
+    row["decoding_hours"] = steps * row["decoding_milliseconds"] / 1000 / CORES / 3600
+    row["cores"] = row["decoding_milliseconds"] / 1000 / (3600 * row["hours"]["H100 bf16"] / steps)
+
+
+def evaluation(recipe: str, each: dict[str, float]) -> dict[str, Any]:
+    """Clips that validation and the test at the end embed; nothing where the corpus's size is not known."""
+    corpus = CORPORA.get(corpus_of(recipe))
+    if corpus is None:
+        return {}
+    trainer = load_recipe(recipe, "paper")["trainer"]
+    times = int(trainer["max_steps"]) // int(trainer["val_check_interval"])
+    voices = times * corpus.val.voices + corpus.test.voices
+    faces = times * corpus.val.faces + corpus.test.faces
+    work = voices * each["voice"] + faces * each["face"]
+    return {"validations": times, "voices": voices, "faces": faces, "teraflop": work}
+
+
+def tables(result: dict[str, Any]) -> str:
+    """The page's tables, between its markers."""
+    lines = [
+        "| recipe, and those that take as long | steps | TFLOP, operators a step | H100 bf16 | H100 TF32 | A100 bf16 | "
+        f"A100 TF32 | decoding on {CORES} cores | validation and test, H100 bf16 | cores per H100, bf16 |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for name, row in result["recipes"].items():
+        names = ", ".join(f"`{n}`" for n in (name, *row["same"]))
+        steps = " + ".join(f"{p['steps']:,}" for p in row["phases"])
+        work = "; ".join(f"{p['teraflop']:.2f}, {p['operators']:,}" for p in row["phases"])
+        hours = " | ".join(f"{row['hours'][f'{g} {p}']:.2f}" for g in GPUS for p in reversed(PRECISIONS))
+        tested = row["evaluation_hours"].get("H100 bf16")
+        shown = "-" if tested is None else f"{tested:.2f}"
+        decoded = f"{row['decoding_hours']:.2f} | {shown} | {row['cores']:.0f}"
+        lines.append(f"| {names} | {steps} | {work} | {hours} | {decoded} |")
+    lines += ["", "| corpus | voices | faces | GB | prepare, hours of one core |", "|---|---|---|---|---|"]
+    for name, corpus in CORPORA.items():
+        lines.append(
+            f"| {name} | {corpus.voices:,} | {corpus.faces:,} | {corpus.gigabytes():.0f} | {corpus.core_hours():.1f} |"
+        )
+    return "\n".join(lines)
+
+
+def with_tables(page: str, result: dict[str, Any]) -> str:
+    """The page with its tables anew."""
+    first, rest = page.split("<!-- hours: ", 1)
+    mark, rest = rest.split("\n", 1)
+    return f"{first}<!-- hours: {mark}\n{tables(result)}\n<!-- /hours -->{rest.split('<!-- /hours -->', 1)[1]}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--table", action="store_true", help="count nothing: take the counts of the result file")
+    parser.add_argument("--seconds", type=float, default=4.0, help="processor time of measuring a recipe's decoding")
+    options = parser.parse_args()
+    result = json.loads(RESULT.read_text()) if options.table else measure(options.seconds)
+    for name, row in result["recipes"].items():
+        expected(name, row)
+    write_atomic(RESULT, json.dumps(result, indent=1).encode() + b"\n")
+    print(tables(result))
+    if PAGE.exists():
+        write_atomic(PAGE, with_tables(PAGE.read_text(), result).encode())
+
+
+def measure(seconds: float) -> dict[str, Any]:
+    """Everything that the result file holds."""
+    quiet()
+    keep_memory()
+    torch.set_num_threads(1)
+    rows: dict[str, dict[str, Any]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        corpus = make_corpus(Path(folder) / "corpus", 512, 1)
+        for name, same in distinct(list_recipes()).items():
+            recipe = Recipe(name, corpus, "cpu", False, 0)
+            row: dict[str, Any] = {"same": same, "phases": count_phases(recipe), "teraflop_of": count_clip(recipe)}
+            row["decoding_milliseconds"] = 1000 * decoding(recipe, seconds)
+            rows[name] = row
+            recipe.close()
+            print(f"{name}: {row}", flush=True)
+    return {
+        "question": "hours of the papers' trainings, computed from operations and assumptions; not measured on a GPU",
+        "assumed": {"share_of_peak": SHARE, "seconds_per_operator": LAUNCH, "decoding_cores": CORES},
+        "peak_teraflop_per_second": {
+            f"{gpu} {precision}": PEAKS[name][i] for gpu, name in GPUS.items() for i, precision in enumerate(PRECISIONS)
+        },
+        "recipes": rows,
+        "machine": describe(),
+    }
+
+
+if __name__ == "__main__":
+    main()
