@@ -72,8 +72,8 @@ def of_speed(matching: Result, retrieval: Result) -> str:
         prose(
             "Against what is usually done, on one thread: a list of sampled trials whose embeddings are gathered and",
             "compared in numpy (`benchmarks/scores/sampled_trials.py`), and `average_precision_score` of each query.",
-            f"The latter is timed on {retrieval['sklearn_sample']} queries, without the similarities that it needs, and",
-            "scaled to all; where nothing ties its values differ by at most",
+            f"The latter is timed on {retrieval['sklearn_sample']} queries, without the similarities that it needs,",
+            "and scaled to all; where nothing ties its values differ by at most",
             f"{retrieval['largest_difference']:.0e}.",
         )
         + "\n\n"

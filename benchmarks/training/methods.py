@@ -1,9 +1,9 @@
 """How well does each method learn? Every recipe on the built-in corpus in the demo preset, beside the ideal observer.
 
 `python -m benchmarks.training.methods` trains every recipe by `voiceface fit --model RECIPE`, as many at once as
-`--jobs` says, and writes benchmarks/results/methods.json and the table in docs/results-synthetic.md. What is finished in `--runs` is
-not run again, so the command can be stopped and given once more; recipes that the demo preset makes the same share a
-run. `--only a,b` trains some of them; `--table` writes the table alone.
+`--jobs` says, and writes benchmarks/results/methods.json and the table in docs/results-synthetic.md. What is finished
+in `--runs` is not run again, so the command can be stopped and given once more; recipes that the demo preset makes the
+same share a run. `--only a,b` trains some of them; `--table` writes the table alone.
 """
 
 import argparse
