@@ -12,12 +12,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from voiceface.utils.errors import UserError
 from voiceface.utils.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from voiceface.inference.model import Model
 
-__all__ = ["list_checkpoints", "list_recipes", "load"]
+__all__ = ["UserError", "list_checkpoints", "list_recipes", "load"]
 
 
 def load(name: str | Path, device: str = "cpu") -> Model:
@@ -28,7 +29,7 @@ def load(name: str | Path, device: str = "cpu") -> Model:
         device: `cpu`, `cuda`, `cuda:1`.
 
     Raises:
-        voiceface.utils.errors.UserError: There is none, it was damaged, or there is no such device; or an installed
+        UserError: There is none, it was damaged, or there is no such device; or an installed
             library does not load, such as a torchaudio of another release than torch.
     """
     from voiceface.checkpoints.find import find_checkpoint
@@ -40,7 +41,6 @@ def load(name: str | Path, device: str = "cpu") -> Model:
         return Model(folder, device)
     except Exception as error:
         from voiceface.utils.environment import load_problem
-        from voiceface.utils.errors import UserError
 
         if not isinstance(error, UserError) and (problem := load_problem(error)):
             raise UserError(problem) from None

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 from voiceface.utils.errors import UserError
+from voiceface.utils.lazy import lazy
 
 if TYPE_CHECKING:
     from voiceface.encoders.base import FaceEncoder, VoiceEncoder
@@ -88,8 +89,5 @@ def _build(kind: str, name: str, options: dict[str, Any]) -> Any:
     return built
 
 
-def __getattr__(name: str) -> Any:
-    # The base classes are torch modules: import them only when asked, so that listing stays quick.
-    if name in ("FaceEncoder", "VoiceEncoder"):
-        return getattr(import_module("voiceface.encoders.base"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+# Torch modules: imported only when asked for, so that listing stays quick.
+__getattr__ = lazy(__name__, {"FaceEncoder": "base", "VoiceEncoder": "base"})
