@@ -2,8 +2,6 @@
 
 import gc
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -16,7 +14,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 import numpy as np
 from hypothesis import settings
-from tests_support import ENVIRONMENT, Counts, tone_corpus
+from tests_support import Counts, server, tone_corpus
 
 # `tests_support.examples` reads which of the two is in force.
 settings.register_profile("quick", deadline=None)
@@ -25,11 +23,9 @@ settings.load_profile("quick")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Compile the loops of the scores once, while the test processes import: else each of them compiles all."""
+    """Start one fork server for all test processes, while they import."""
     if "PYTEST_XDIST_WORKER" not in os.environ and config.getoption("numprocesses", None):
-        command = [sys.executable, "-c", "from fork_server import compile_scores; compile_scores()"]
-        compiling = subprocess.Popen(command, env=os.environ | ENVIRONMENT)
-        config.add_cleanup(compiling.wait)
+        os.environ["FORK_SERVER"] = server().address
 
 
 def pytest_collection_finish() -> None:

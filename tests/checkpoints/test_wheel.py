@@ -133,6 +133,7 @@ def test_pip_installs_finds_and_removes_it(checkpoint: Path, environment: Path, 
     assert files(site(environment)) == before
 
 
+@pytest.mark.slow(reason="pip in an environment of its own")
 def test_pip_checks_the_versions_of_voiceface(checkpoint: Path, tmp_path: Path):
     environment = tmp_path / "bare"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", environment], check=True)
@@ -147,6 +148,7 @@ def test_pip_checks_the_versions_of_voiceface(checkpoint: Path, tmp_path: Path):
     assert "voiceface-trinet-synthetic 0.1.0 has requirement voiceface<0.2,>=0.1, but you have voiceface 0.2.0" in told
 
 
+@pytest.mark.slow(reason="pip builds it; the quick tests compare the wheel that hatchling builds")
 def test_a_project_of_the_zoo_is_what_pip_builds(checkpoint: Path, environment: Path, tmp_path: Path):
     """The wheel that pip builds of the project is the one that `pack` makes; an editable one is found as well."""
     write_zoo(tmp_path)

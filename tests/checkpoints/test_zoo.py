@@ -105,6 +105,7 @@ def key(record: dict[str, object]) -> tuple[object, ...]:
     return tuple(record[name] for name in ("protocol", "task", "direction", "stratum", "n", "metric"))
 
 
+@pytest.mark.slow(reason="a fresh process; test_inference.py and test_wheel.py do the same in parts")
 def test_the_five_lines_of_the_readme(tmp_path: Path):
     """An installed checkpoint is found by its name, listed, and matches."""
     install = [

@@ -332,6 +332,7 @@ def test_a_worker_that_cannot_fetch_stops_the_run_in_one_line(server):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow(reason="a server of its own, of a library that the quick tier does without")
 def test_an_s3_compatible_server(origin, tmp_path, monkeypatch):
     pytest.importorskip("s3fs")
     moto = pytest.importorskip("moto.server")

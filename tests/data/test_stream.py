@@ -108,7 +108,8 @@ IMPORTS = pytest.mark.slow(reason="its worker processes import torch anew")
 
 
 @pytest.mark.parametrize(
-    ("workers", "start_method"), [(3, "fork"), pytest.param(2, "spawn", marks=IMPORTS), (2, "forkserver")]
+    ("workers", "start_method"),
+    [(3, "fork"), pytest.param(2, "spawn", marks=IMPORTS), pytest.param(2, "forkserver", marks=IMPORTS)],
 )
 def test_workers_change_nothing(tones: Path, workers: int, start_method: str):
     alone = [digest(b) for b in Loader(training(tones))]

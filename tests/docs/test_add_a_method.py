@@ -47,6 +47,7 @@ def python(copy: Path, *words: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow(reason="a copy of the package, and a fresh process that trains")
 def test_the_demo_preset_trains_and_tests_it(copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("NUMBA_DISABLE_JIT", "1")  # compiling the copy's loops takes longer than these few scores
     corpus = tone_corpus(tmp_path / "tones", [("train", 2, 2)] * 6 + [("val", 2, 2)] * 3 + [("test", 2, 2)] * 3)

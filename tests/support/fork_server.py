@@ -11,29 +11,44 @@ import importlib
 import importlib.util
 import json
 import os
+import pkgutil
+import select
+import shutil
+import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-# Imported by most commands only when they come to need it, half of the time of a short run; some may be missing.
-LATE = ("voiceface.encoders.audio", "torch.utils.tensorboard", "s3fs", "sklearn.manifold")
+# What commands import when they come to need it, beside the package itself; some may be missing.
+LATE = ("torch.utils.tensorboard", "s3fs", "sklearn.manifold", "matplotlib.backends.backend_agg")
 
 
 class ForkServer:
-    """The server, started when it is first asked.
+    """A server that takes jobs from any number of processes, each through a connection to its socket.
 
     Args:
         environment: Of the server; libraries read it when they are imported.
+        address: Socket of a server that runs already; None: start one.
     """
 
-    def __init__(self, environment: dict[str, str]) -> None:
-        self.server = subprocess.Popen(
-            [sys.executable, __file__], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
+    def __init__(self, environment: dict[str, str], address: str | None = None) -> None:
+        self.server = None
+        self.address = address or str(Path(tempfile.mkdtemp(), "socket"))
+        if address is None:
+            with socket.socket(socket.AF_UNIX) as listening:
+                listening.bind(self.address)
+                listening.listen()
+                self.server = subprocess.Popen(
+                    [sys.executable, __file__, str(listening.fileno())],
+                    env=environment,
+                    stdin=subprocess.PIPE,
+                    pass_fds=[listening.fileno()],
+                )
 
     def run(self, jobs: list[dict[str, Any]]) -> int:
         """Run jobs side by side, as torchrun does: the first that fails ends the others.
@@ -44,18 +59,20 @@ class ForkServer:
         Returns:
             0, or the exit status of the first that failed, minus the signal's number where one ended it.
         """
-        assert self.server.stdin is not None
-        assert self.server.stdout is not None
-        print(json.dumps(jobs), file=self.server.stdin, flush=True)
-        answer = self.server.stdout.readline()
+        with socket.socket(socket.AF_UNIX) as connection, connection.makefile("rw") as lines:
+            connection.connect(self.address)
+            print(json.dumps(jobs), file=lines, flush=True)
+            answer = lines.readline()
         assert answer, "the fork server has ended; its standard error says why"
         return int(answer)
 
     def close(self) -> None:
-        """End the server."""
-        assert self.server.stdin is not None
-        self.server.stdin.close()
-        self.server.wait()
+        """End the server, if this started it."""
+        if self.server is not None:
+            assert self.server.stdin is not None
+            self.server.stdin.close()
+            self.server.wait()
+            shutil.rmtree(Path(self.address).parent, ignore_errors=True)
 
 
 def job(
@@ -89,42 +106,55 @@ def together(number: int) -> dict[str, str]:
     return {**shared, "WORLD_SIZE": str(number), "LOCAL_WORLD_SIZE": str(number), "TORCHELASTIC_RUN_ID": "forked"}
 
 
-def compile_scores() -> None:
-    """Compile the loops of the scores, or read them from disk."""
+def import_everything() -> None:
+    """Import all modules of the package, and compile the loops of the scores or read them from disk."""
     import numpy as np
 
+    import voiceface
     from voiceface.scores import score
 
-    rows, names = np.eye(6).repeat(2, axis=0), np.array([*"aabbccddeeff"])
-    score(rows, names, rows, names, {name: {"gender": "mf"[i % 2]} for i, name in enumerate("abcdef")})
+    names = [module.name for module in pkgutil.walk_packages(voiceface.__path__, "voiceface.")]
+    for name in (*names, *LATE):
+        if name != "voiceface.__main__":
+            with contextlib.suppress(ImportError):
+                importlib.import_module(name)
+    rows, people = np.eye(6).repeat(2, axis=0), np.array([*"aabbccddeeff"])
+    score(rows, people, rows, people, {name: {"gender": "mf"[i % 2]} for i, name in enumerate("abcdef")})
 
 
-def serve() -> None:
-    """Fork for each line of jobs, and answer with an exit status."""
-    import signal
-
-    for name in LATE:
-        with contextlib.suppress(ImportError):
-            importlib.import_module(name)
-    compile_scores()
+def serve(listening: socket.socket) -> None:
+    """Fork for each connection, until standard input ends."""
+    import_everything()
     gc.freeze()
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    while sys.stdin not in select.select([listening, sys.stdin], [], [])[0]:
+        connection, _ = listening.accept()
+        if os.fork() == 0:
+            listening.close()
+            _answer(connection)
+        connection.close()
 
-    for line in sys.stdin:
-        children = {}
-        for job in json.loads(line):
-            child = os.fork()
-            if child == 0:
-                _run(job)
-            children[child] = job
-        failed = 0
-        while children:
-            child, status = os.wait()
-            children.pop(child)
-            if status and not failed:
-                failed = os.waitstatus_to_exitcode(status)
-                for other in children:
-                    os.kill(other, signal.SIGTERM)
-        print(failed, flush=True)
+
+def _answer(connection: socket.socket) -> NoReturn:
+    """Fork for each job of the connection's line, answer with an exit status, and end."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    lines, children = connection.makefile("rw"), set()
+    for job in json.loads(lines.readline()):
+        child = os.fork()
+        if child == 0:
+            os.close(connection.detach())
+            _run(job)
+        children.add(child)
+    failed = 0
+    while children:
+        child, status = os.wait()
+        children.discard(child)
+        if status and not failed:
+            failed = os.waitstatus_to_exitcode(status)
+            for other in children:
+                os.kill(other, signal.SIGTERM)
+    print(failed, file=lines, flush=True)
+    os._exit(0)
 
 
 def _run(job: dict[str, Any]) -> NoReturn:
@@ -164,4 +194,4 @@ def _run(job: dict[str, Any]) -> NoReturn:
 
 
 if __name__ == "__main__":
-    serve()
+    serve(socket.socket(fileno=int(sys.argv[1])))

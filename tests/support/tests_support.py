@@ -75,8 +75,8 @@ def examples(most: int) -> int:
 
 @functools.cache
 def server() -> ForkServer:
-    """The one that commands and functions are forked from, started when it is first asked for."""
-    started = ForkServer(os.environ | ENVIRONMENT)
+    """The one that commands and functions are forked from: that of all test processes, or this one's own."""
+    started = ForkServer(os.environ | ENVIRONMENT, os.environ.get("FORK_SERVER"))
     atexit.register(started.close)
     return started
 

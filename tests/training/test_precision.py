@@ -168,6 +168,7 @@ def test_compiled_encoders_give_the_same_losses_embeddings_and_checkpoints(backe
     torch._dynamo.reset()
 
 
+@pytest.mark.slow(reason="a whole voice network is compiled")
 def test_the_features_break_the_graph_of_a_voice_network_once():
     """The networks after the features are one graph each; those without resampling have no break inside."""
     for name in ("voice_small", "voice_thin_resnet34"):

@@ -97,6 +97,7 @@ def late(begin: Callable[..., None] | None, number: int) -> None:
         begin(number)
 
 
+@pytest.mark.slow(reason="two processes that import torch")
 def test_a_worker_whose_parent_died_before_it_had_started_ends(tmp_path: Path):
     """Else it would wait for work for ever, and hold the run's output open."""
     (tmp_path / "orphan.py").write_text(ORPHAN)

@@ -110,6 +110,7 @@ def wandb_files(folder: Path, kind: str) -> list[Path]:
     return sorted(folder.glob(f"wandb/offline-run-*/files/media/{kind}/**/*.*"))
 
 
+@pytest.mark.slow(reason="Weights & Biases starts a server of its own")
 @needs_wandb
 def test_an_offline_run_at_wandb_holds_cells_pictures_and_page(
     comparison: Comparison, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wandb_anew: None
@@ -174,6 +175,7 @@ def test_a_package_that_is_missing_is_named_before_any_work(monkeypatch: pytest.
     check_loggers()
 
 
+@pytest.mark.slow(reason="a fresh process")
 @needs_tensorboard
 def test_logging_to_tensorboard_needs_no_torch(tmp_path: Path):
     golden = Path(__file__).parents[2] / "golden" / "results" / "schema2.json"

@@ -26,6 +26,7 @@ from voiceface.compare.table import Comparison
 from voiceface.evaluation.cells import percent
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+in_a_browser = pytest.mark.slow(reason="a Chromium and its driver, which the quick tier does without")
 FAST = settings(max_examples=examples(10), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 EVIL = "<script>alert(1)</script>"
 MODELS = 10
@@ -106,6 +107,7 @@ def values(scored: Comparison, number: int) -> list[float]:
     return [float(percent(r.cells[number].value)) for r in scored.groups[0].rows if r.kind == "model"]
 
 
+@in_a_browser
 def test_a_click_sorts_and_chance_stays_below(opened: Any, scored: Comparison):
     page = opened()
     assert numbers(column(page, 1))[:MODELS] == sorted(values(scored, 0), reverse=True)
@@ -122,6 +124,7 @@ def test_a_click_sorts_and_chance_stays_below(opened: Any, scored: Comparison):
     assert column(page, 0)[:MODELS] == sorted(column(page, 0)[:MODELS])
 
 
+@in_a_browser
 def test_rows_without_a_value_come_last_either_way(opened: Any):
     page = opened()
     group = measured(models=7)
@@ -133,6 +136,7 @@ def test_rows_without_a_value_come_last_either_way(opened: Any):
         assert column(page, 0, table=1)[7:] == [r.name for r in group.rows if r.kind != "model"]
 
 
+@in_a_browser
 def test_keys_alone_sort_and_filter(opened: Any):
     page = opened()
     page.keyboard.press("Tab")
@@ -156,6 +160,7 @@ def test_keys_alone_sort_and_filter(opened: Any):
     assert page.locator("table.board").first.locator("thead th").first.get_attribute("aria-sort") == "descending"
 
 
+@in_a_browser
 def test_columns_of_a_task_hide(opened: Any, scored: Comparison):
     page = opened()
     blocks = [c.what for c in scored.groups[0].columns]
@@ -168,6 +173,7 @@ def test_columns_of_a_task_hide(opened: Any, scored: Comparison):
     assert page.locator("table.board").first.locator("thead th:visible").count() == before
 
 
+@in_a_browser
 @pytest.mark.parametrize("width", [390, 320, 1400])
 def test_it_fits_a_phone_and_the_models_names_stay_in_sight(opened: Any, width: int):
     page = opened(viewport={"width": width, "height": 800})
@@ -181,6 +187,7 @@ def test_it_fits_a_phone_and_the_models_names_stay_in_sight(opened: Any, width: 
         assert plot.bounding_box()["width"] <= width
 
 
+@in_a_browser
 def test_light_and_dark_have_enough_contrast(opened: Any):
     contrast = """() => {
       const light = (css) => {
@@ -201,6 +208,7 @@ def test_light_and_dark_have_enough_contrast(opened: Any):
         assert names_of_lines >= 3.0  # and of what is drawn; these have a marker beside them and a table below
 
 
+@in_a_browser
 def test_a_screen_reader_finds_its_way(opened: Any):
     page = opened()
     levels = page.locator("h1, h2, h3, h4").evaluate_all("heads => heads.map(h => +h.tagName[1])")
@@ -223,6 +231,7 @@ def test_a_screen_reader_finds_its_way(opened: Any):
     assert page.locator("figcaption details table").count() >= 6
 
 
+@in_a_browser
 def test_examples_show_faces_of_synthetic_clips_alone(opened: Any, scored: Comparison):
     page = opened()
     assert page.locator(".example").count() == 12
@@ -285,6 +294,7 @@ def test_any_leaderboard_is_a_page_with_all_its_names(comparison: Comparison):
             assert " ".join(name.split()) in words
 
 
+@in_a_browser
 def test_every_value_best_and_mark_is_on_the_page(opened: Any):
     group = measured(models=7)
     page = opened()
