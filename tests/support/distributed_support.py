@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from recipe_support import DISTINCT, eight_people, met
+from recipe_support import eight_people, met
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
@@ -23,11 +23,6 @@ LAYERS: dict[str, tuple[Callable[[], _BatchNorm], tuple[int, ...]]] = {
     "plain": (lambda: nn.BatchNorm2d(3, affine=False, track_running_stats=False), (3, 2, 2)),
 }
 """How to make a batch norm, and the shape of one sample."""
-
-
-def recipes(world: int) -> list[str]:
-    """Recipes to compare with one process: all on two, on four one that mines, one that draws, one that sums."""
-    return DISTINCT if world == 2 else ["drl", "kim", "trinet"]
 
 
 def clips_of(kind: str, rank: int, step: int) -> Tensor:
@@ -81,8 +76,8 @@ def step(method: Method, batch: dict[str, Any]) -> tuple[Tensor, dict[str, Tenso
     return loss.detach(), {name: p.grad for name, p in method.named_parameters() if p.grad is not None}
 
 
-def process(rank: int, world: int, folder: str) -> None:
-    """One of `world` processes; writes what it found to a file of its own."""
+def process(rank: int, world: int, folder: str, recipes: str) -> None:
+    """One of `world` processes: train recipes, and write what it found to a file of its own."""
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=world)
     found: dict[str, Any] = {}
@@ -105,7 +100,7 @@ def process(rank: int, world: int, folder: str) -> None:
         found[kind] = outputs, gradients, layer.state_dict(), layer.eval()(clips_of(kind, rank, 3)).detach()
 
     batch = eight_people()
-    for recipe in recipes(world):
+    for recipe in recipes.split(","):
         found[recipe] = step(ready(recipe), share(batch, rank, world))
 
     frozen = ready("trinet", freeze_voice=True)

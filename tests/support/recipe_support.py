@@ -60,6 +60,8 @@ def twin(recipe: str) -> str:
 
 DISTINCT = sorted({twin(recipe) for recipe in list_recipes()})
 """One recipe for each different demo preset: TriNet's rows that differ in their encoders alone share one."""
+FIRST = sorted({settings(r, "demo")["model"]["class_path"]: r for r in reversed(DISTINCT)}.values())
+"""The first of them for each method."""
 
 
 def eight_people(

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 import torch
-from distributed_support import LAYERS, clips_of, process, recipes, share
+from distributed_support import LAYERS, clips_of, process, share
 from killer import Runs
-from recipe_support import eight_people, met
+from recipe_support import DISTINCT, FIRST, eight_people, met
 from tests_support import in_processes, server, voiceface
 
 from voiceface.evaluation.results import read_results
@@ -20,16 +20,25 @@ from voiceface.methods.base import Method
 from voiceface.training.launch import started_by
 
 STEPS = 50
+MINING = ["drl", "kim", "trinet"]
+"""One that mines, one that draws, one that sums."""
 
 
 @pytest.fixture(
-    scope="module", params=[2, pytest.param(4, marks=pytest.mark.slow(reason="four processes, each with all of torch"))]
+    scope="module",
+    params=[
+        (2, FIRST),
+        pytest.param((2, DISTINCT), marks=pytest.mark.slow(reason="23 recipes; the quick one has one of each method")),
+        pytest.param((4, MINING), marks=pytest.mark.slow(reason="four processes")),
+    ],
+    ids=lambda param: f"{param[0]} processes, {len(param[1])} recipes",
 )
 def found(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
-    """What each of several processes found."""
+    """What each of several processes found; `recipes` names those that it trained."""
+    world, recipes = request.param
     folder = tmp_path_factory.mktemp("processes")
-    in_processes(request.param, process, request.param, folder)
-    return [torch.load(folder / f"{rank}.pt") for rank in range(request.param)]
+    in_processes(world, process, world, folder, ",".join(recipes))
+    return [torch.load(folder / f"{rank}.pt") | {"recipes": recipes} for rank in range(world)]
 
 
 def test_gather_joins_by_rank_and_its_gradient_is_the_sum_over_all_processes(found: list[dict[str, Any]]):
@@ -64,7 +73,7 @@ def test_batch_norm_is_that_of_the_joined_batch(found: list[dict[str, Any]], kin
 
 
 def test_losses_and_gradients_are_those_of_one_process_with_the_whole_batch(found: list[dict[str, Any]]):
-    for recipe in recipes(len(found)):
+    for recipe in found[0]["recipes"]:
         alone = met(recipe).train()
         alone.on_train_batch_start(None, 0)
         loss = alone.training_step(eight_people(), 0)
@@ -96,13 +105,6 @@ def test_frozen_networks_stay_and_processes_share_out_what_a_batch_embeds(found:
     assert all(of_rank["frozen"] for of_rank in found)
     people = {2: 2, 4: 1}[len(found)]
     assert all(of_rank["keep"] == [2 * people] for of_rank in found)
-
-
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("distributed") / "corpus"
-    voiceface("prepare", "synthetic", out, "--identities", 40, "--voices", 2, "--faces", 2, status=0)
-    return out
 
 
 FIT = ["fit", "--model", "horiguchi", "--preset", "demo", "--data.workers", 0, "--trainer.accelerator", "cpu"]

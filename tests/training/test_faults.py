@@ -13,7 +13,7 @@ import torch
 from killer import SLURM, Runs, differences, state_of
 from tests_support import server, tone_corpus
 
-from benchmarks.training.faults import SHORT, run_cells
+from benchmarks.training.faults import SHORT, Cell, run_cells
 from voiceface.training.checkpointing import DurableCheckpointIO
 from voiceface.training.resume import FIXED, refuse_other, settings
 from voiceface.training.run_folder import discard_if_empty, drop_rows, is_rank_zero, release, resume_from, run_folder
@@ -31,12 +31,11 @@ def runs() -> Iterator[Runs]:
 
 
 @pytest.mark.parametrize(
-    "schedule",
-    ["plain", pytest.param("both", marks=pytest.mark.slow(reason="three more runs, with worker processes"))],
+    "cells",
+    [SHORT[:1], pytest.param(SHORT[1:], marks=pytest.mark.slow(reason="eight more runs, some with worker processes"))],
+    ids=["a kill", "others"],
 )
-def test_runs_that_were_brought_down_go_on_bit_by_bit(schedule: str, runs: Runs, tmp_path: Path):
-    cells = [cell for cell in SHORT if cell.schedule == schedule]
-    assert cells
+def test_runs_that_were_brought_down_go_on_bit_by_bit(cells: tuple[Cell, ...], runs: Runs, tmp_path: Path):
     assert [row for row in run_cells(cells, tmp_path, runs) if row["wrong"]] == []
 
 

@@ -36,13 +36,6 @@ def voiceface(*words: object, status: int | None = 0, fresh: bool = False) -> su
 
 
 @pytest.fixture(scope="session")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("fit") / "corpus"
-    voiceface("prepare", "synthetic", out, "--identities", 40, "--voices", 2, "--faces", 2)
-    return out
-
-
-@pytest.fixture(scope="session")
 def run(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An uninterrupted run without workers."""
     out = tmp_path_factory.mktemp("runs") / "whole"
