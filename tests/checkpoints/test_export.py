@@ -87,13 +87,14 @@ def furthest(run: Run, method: Method, part: str, batches: Sequence[tuple[int, i
     return worst
 
 
+@pytest.mark.slow(reason="the exporter traces a voice network; the quick tests export a face network")
 @exports_voice_small
 def test_onnxruntime_gives_the_embeddings_of_voices() -> None:
     method = made(TriNet, test_seconds=2.5)
     assert furthest(by_onnx(to_bytes(method, "voice", "onnx", {})), method, "voice") < 1e-4
 
 
-LARGE = pytest.mark.slow(reason="the exporter goes through a network of a paper's size; the quick one is voice_small")
+LARGE = pytest.mark.slow(reason="the exporter goes through a network of a paper's size")
 
 
 @pytest.mark.parametrize(

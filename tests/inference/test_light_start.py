@@ -15,6 +15,7 @@ def run(program: str) -> list[str]:
     return done.stdout.splitlines()
 
 
+@pytest.mark.slow(reason="a fresh process; test_cli.py looks at what the light commands import")
 def test_match_from_the_shell_imports_no_more_than_it_uses():
     words = ["match", CHECKPOINT, *(f"docs/example/{name}" for name in ("voice.flac", "a.jpg", "b.jpg")), "--asis"]
     *table, heavy, met, whole = run(

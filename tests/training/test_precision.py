@@ -128,6 +128,7 @@ def test_a_run_in_channels_last_goes_on_without(tmp_path: Path):
     assert found[0] == pytest.approx(found[1], rel=1e-3)
 
 
+@pytest.mark.slow(reason="networks are compiled")
 @pytest.mark.parametrize(
     "backend",
     [
