@@ -139,8 +139,9 @@ def test_what_is_fitted_is_what_match_compares(space: str):
     with torch.no_grad():
         table = method.similarity(*(torch.from_numpy(gathered[k]) for k in ("voices", "faces"))).double().numpy()
     same = gathered["voice_identity"][:, None] == gathered["face_identity"]
+    every = differences(method, gathered, ("v2f", "f2v"))
     for direction, scores in (("v2f", table), ("f2v", table.T)):
-        found = differences(method, gathered, direction)
+        found = every[direction]
         wanted = np.concatenate(
             [np.subtract.outer(row[own], row[~own]).ravel() for row, own in zip(scores, same, strict=True)]
         )
@@ -152,7 +153,7 @@ def test_a_method_that_chooses_is_calibrated_on_its_logits():
     torch.manual_seed(0)
     method = SVHF(**SMALL, width=8, hidden=(16, 8)).eval()
     gathered = embeddings(6, 3, 8)
-    found = differences(method, gathered, "v2f")
+    found = differences(method, gathered, ["v2f"])["v2f"]
     query, right, wrong = balanced_triplets(gathered["voice_identity"], gathered["face_identity"], len(found), 0)
     voices, faces = (torch.from_numpy(gathered[k]) for k in ("voices", "faces"))
     with torch.no_grad():

@@ -209,9 +209,6 @@ def process(rank: int, world: int, folder: str) -> None:
             values["AUC_U"].item(), next(r["value"] for r in found[size] if r["metric"] == "AUC"), rel_tol=1e-6
         )
         assert (len(metric.voice_embeddings), len(metric.face_index)) == kept  # its own again
-        everybody = metric.clips()
-        assert everybody["voice"].number.tolist() == list(range(VOICES))
-        assert everybody["face"].embeddings.shape == (FACES, 7)
         metric.reset()
         assert metric.voice_embeddings == []
     torch.save({size: [plain(r) for r in records] for size, records in found.items()}, Path(folder) / f"{rank}.pt")

@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from tests_support import server
 from tests_support import voiceface as run_voiceface
 
+from voiceface.checkpoints.card import card_of
 from voiceface.evaluation.results import read_results
 
 STEPS = 14
@@ -85,7 +86,9 @@ def test_a_run_leaves_all_its_files_and_prints_its_table(run: Path, corpus: Path
     assert calibration == results["calibration"]
     assert calibration.keys() == {"v2f", "f2v"}
     assert all(one["slope"] >= 0 and 0 <= one["error"] <= 1 for one in calibration.values())
-    assert "Expected calibration error on the test people" in (run / "checkpoint" / "README.md").read_text()
+    card = (run / "checkpoint" / "README.md").read_text()
+    assert card == card_of(run / "checkpoint")
+    assert "Expected calibration error on the test people" in card
     table = (run / "stdout.txt").read_text()
     for words in (
         "trinet on synthetic",

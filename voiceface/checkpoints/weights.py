@@ -12,12 +12,12 @@ from safetensors.torch import save
 from torch import Tensor
 
 from voiceface.checkpoints.build import build_method, config_of, method_class
-from voiceface.checkpoints.card import card, card_of, check_schema
+from voiceface.checkpoints.card import card, check_schema
 from voiceface.checkpoints.config import CONFIG, DTYPES, SCHEMA, check_version
 from voiceface.checkpoints.config import read_config as read_config
 from voiceface.data.corpus.leaks import IDENTITIES, read_training_identities
 from voiceface.encoders.weights import _fill
-from voiceface.evaluation.results import content_hash, effects_content, read_results
+from voiceface.evaluation.results import effects_content, read_results, write_results
 from voiceface.utils.errors import UserError, reason
 from voiceface.utils.files import write_for_user
 
@@ -82,34 +82,31 @@ def save_checkpoint(
     return str(config["sha256"])
 
 
-def add_results(folder: Path, results: Path) -> None:
+def add_results(folder: Path, results: Path | Mapping[str, Any]) -> None:
     """Put a test's result into a checkpoint folder and write its card anew, with the scores.
 
     Args:
         folder: Checkpoint folder of this version's schema.
-        results: What `voiceface fit` or `voiceface test` wrote of these weights; its effects lie beside it.
+        results: What `voiceface fit` or `voiceface test` wrote of these weights, with its effects beside it; or the
+            `results` of a `CrossModalMetrics` that has tested them.
 
     Raises:
         UserError: One of both is none, the folder is of schema 1, or the result is of other weights.
     """
-    config, content = read_config(folder), read_results(results)
+    config, effects, source = read_config(folder), None, "the result"
     check_schema(folder, config)
-    if content["model"]["checkpoint"] != config["sha256"]:
-        raise UserError(f"{results}: scores of other weights than those in {folder}; test this checkpoint")
-    effects = effects_content(results, content)
-    if effects is None:
-        _remove(folder / EFFECTS)
-    else:
-        write_for_user(folder / EFFECTS, effects)
-        content["effects"] = {**content["effects"], "file": EFFECTS}
-    if content["schema"] > 1:
-        content["sha256"] = content_hash(content)
-    write_for_user(folder / RESULTS, json.dumps(content, indent=1, allow_nan=False).encode())
-    measured = content.get("calibration") or {}
+    if isinstance(results, Path):
+        source, path, results = str(results), results, read_results(results)
+        effects = effects_content(path, results)
+    if results["model"]["checkpoint"] != config["sha256"]:
+        raise UserError(f"{source}: scores of other weights than those in {folder}; test this checkpoint")
+    write_results(folder / RESULTS, results, effects)
+    measured = results.get("calibration") or {}
     if config["calibration"] and measured:
         errors = {way: {**one, "error": measured.get(way, one)["error"]} for way, one in config["calibration"].items()}
-        _write_config(folder, {**config, "calibration": errors})
-    write_for_user(folder / CARD, card_of(folder).encode())
+        config = {**config, "calibration": errors}
+        _write_config(folder, config)
+    write_for_user(folder / CARD, card(config, results).encode())
 
 
 def halve(folder: Path, out: Path) -> None:

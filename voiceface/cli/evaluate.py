@@ -99,10 +99,8 @@ def run_embed(options: Namespace) -> int:
     metrics, measures = trainer.callbacks[0], VoiceMeasures()  # type: ignore[attr-defined]
     trainer.callbacks.append(measures)  # type: ignore[attr-defined]
     trainer.predict(method, datamodule=data, return_predictions=False)
-    names = trainer.predict_dataloaders.batches.names  # type: ignore[union-attr]
-    voices, faces, dimensions = write_embeddings(
-        Path(options.out), method, data.corpus, options.split, names, metrics, measures
-    )
+    out = Path(options.out)
+    voices, faces, dimensions = write_embeddings(out, method, data.corpus, options.split, metrics, measures)
     print(f"{options.out}: {voices} voices and {faces} faces, {dimensions} dimensions, compare by {method.space}")
     return 0
 
@@ -124,7 +122,7 @@ def _evaluate(options: Namespace) -> "tuple[Method, VoxVGGDataModule, pl.Trainer
     check_gpus(options.gpus)
     method = load_checkpoint(folder)
     data = VoxVGGDataModule(options.data, workers=options.workers, evaluation_on_error=options.on_error)
-    data.test_split = options.split
+    data.test_split = data.predict_split = options.split
     metrics = CrossModalMetrics(options.out if options.command == "test" else None, read_config(folder)["recipe"])
     if options.command == "test":
         metrics.training = read_training(folder)

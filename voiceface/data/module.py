@@ -70,6 +70,9 @@ class VoxVGGDataModule(pl.LightningDataModule):
             encoder wants; or holds features where the method takes voices and faces, or the reverse.
     """
 
+    test_split = predict_split = "test"
+    """The splits that `test_dataloader` and `predict_dataloader` read."""
+
     def __init__(
         self,
         root: str | None = None,
@@ -298,8 +301,6 @@ class VoxVGGDataModule(pl.LightningDataModule):
         """Every clip of the test split once."""
         return self._loader(self._evaluation(self.test_split))
 
-    test_split = "test"
-
     def predict_dataloader(self) -> Loader:
-        """The same as `test_dataloader`."""
-        return self.test_dataloader()
+        """Every clip of `predict_split` once."""
+        return self._loader(self._evaluation(self.predict_split))

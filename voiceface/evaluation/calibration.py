@@ -5,7 +5,7 @@ slope is that of most likelihood on validation triplets (logistic regression; Pl
 vector machines", 1999), each person asked as often as another.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -137,46 +137,63 @@ def _some(identity: NDArray[Any], most: int, seed: int) -> Places:
 
 
 def differences(
-    method: "Method", gathered: Mapping[str, NDArray[Any]], direction: "Direction", seed: int = 0
-) -> Floats:
+    method: "Method", gathered: Mapping[str, NDArray[Any]], directions: "Iterable[Direction]", seed: int = 0
+) -> "dict[Direction, Floats]":
     """Score of the right candidate minus that of the wrong one in 1:2 matching, for drawn triplets.
 
     Args:
         method: The method.
         gathered: `voices` and `faces` float32 (n, D), and `voice_identity` and `face_identity` int64 (n,).
-        direction: v2f or f2v.
+        directions: v2f, f2v or both.
         seed: Of the draw.
 
     Returns:
-        float64 of shape (n,); empty where there are no two people.
+        For each direction float64 of shape (n,); empty where there are no two people.
     """
-    import torch
-
-    from voiceface.evaluation.network_scores import CHOICES_AT_ONCE, similarity_matrix
+    from voiceface.evaluation.network_scores import similarity_matrix
 
     rows, identity = {}, {}
     for kind in ("voice", "face"):
         kept = _some(gathered[f"{kind}_identity"], CLIPS, seed)
         rows[kind], identity[kind] = gathered[f"{kind}s"][kept], gathered[f"{kind}_identity"][kept]
-    asking, asked = ("voice", "face") if direction == "v2f" else ("face", "voice")
     relative = method.space == "relative"
-    query, right, wrong = balanced_triplets(identity[asking], identity[asked], CHOICES if relative else TRIPLETS, seed)
-    if not len(query):
-        return np.empty(0)
-    if not relative:
-        matrix = similarity_matrix(method, rows["voice"], rows["face"])
-        table = matrix if direction == "v2f" else matrix.T
-        return table[query, right].astype(np.float64) - table[query, wrong]
+    matrix = None if relative else similarity_matrix(method, rows["voice"], rows["face"])
+    found: dict[Direction, Floats] = {}
+    for direction in directions:
+        asking, asked = ("voice", "face") if direction == "v2f" else ("face", "voice")
+        count = CHOICES if relative else TRIPLETS
+        query, right, wrong = balanced_triplets(identity[asking], identity[asked], count, seed)
+        if not len(query):
+            found[direction] = np.empty(0)
+        elif matrix is None:
+            found[direction] = _chosen(method, rows[asking][query], rows[asked], right, wrong, direction, seed)
+        else:
+            table = matrix if direction == "v2f" else matrix.T
+            found[direction] = table[query, right].astype(np.float64) - table[query, wrong]
+    return found
+
+
+def _chosen(
+    method: "Method",
+    queries: NDArray[Any],
+    candidates: NDArray[Any],
+    right: Places,
+    wrong: Places,
+    direction: "Direction",
+    seed: int,
+) -> Floats:
+    """`differences` of a method that chooses by a network."""
+    import torch
+
+    from voiceface.evaluation.network_scores import CHOICES_AT_ONCE
+
     # The position must not reveal the answer.
-    turned = np.random.default_rng(seed + 1).random(len(query)) < 0.5
+    turned = np.random.default_rng(seed + 1).random(len(queries)) < 0.5
     galleries = np.where(turned[:, None], np.stack([wrong, right], 1), np.stack([right, wrong], 1))
     found = []
-    for start in range(0, len(query), CHOICES_AT_ONCE // 2):
+    for start in range(0, len(queries), CHOICES_AT_ONCE // 2):
         part = slice(start, start + CHOICES_AT_ONCE // 2)
-        q, c = (
-            torch.from_numpy(table[places[part]]).to(method.device)
-            for table, places in ((rows[asking], query), (rows[asked], galleries))
-        )
+        q, c = (torch.from_numpy(rows).to(method.device) for rows in (queries[part], candidates[galleries[part]]))
         with torch.inference_mode():
             found.append(method.choose(q, c, direction).double().cpu().numpy())
     first = np.concatenate(found)
@@ -200,8 +217,8 @@ def fit_calibration(method: "Method", gathered: Mapping[str, NDArray[Any]]) -> d
     if method.space == "relative":
         directions = method.directions if 2 in method.gallery_sizes else ()
     found: dict[str, dict[str, Any]] = {}
-    for direction in directions:
-        slope = fit_slope(differences(method, gathered, direction))
+    for direction, apart in differences(method, gathered, directions).items():
+        slope = fit_slope(apart)
         if slope is not None:
             found[direction] = {"slope": slope, "intercept": 0.0, "error": None}
     return found or None
@@ -217,10 +234,10 @@ def measure_calibration(
         gathered: See `differences`.
         calibration: From `fit_calibration`.
     """
-    measured = {}
-    direction: Any
-    for direction, fitted in calibration.items():
-        found = differences(method, gathered, direction)
-        error = calibration_error(expit(fitted["slope"] * found)) if len(found) else None
+    measured: dict[str, dict[str, Any]] = {}
+    directions: Any = calibration.keys()
+    for direction, apart in differences(method, gathered, directions).items():
+        fitted = calibration[direction]
+        error = calibration_error(expit(fitted["slope"] * apart)) if len(apart) else None
         measured[direction] = {**fitted, "error": error}
     return measured

@@ -1,26 +1,22 @@
 """CrossModalMetrics, the one metrics callback.
 
-It keeps the embeddings of an evaluation in a `CrossModalScores`, logs its scores and writes the result file.
+It keeps the embeddings of an evaluation in an `EvaluationTable`, logs their scores and writes the result file.
 """
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import pytorch_lightning as pl
-import torch
-import torch.distributed as dist
 from numpy.typing import NDArray
 
 from voiceface.data.corpus.leaks import leaking_identities
 from voiceface.data.corpus.shards import Corpus
-from voiceface.data.stream.cached_rows import key_numbers
 from voiceface.data.synthetic import log_likelihood_ratio
 from voiceface.evaluation import results as result_file
 from voiceface.evaluation.calibration import measure_calibration
+from voiceface.evaluation.evaluation_table import KINDS, EvaluationTable
 from voiceface.evaluation.examples import method_examples
-from voiceface.evaluation.metric import CrossModalScores
 from voiceface.evaluation.network_scores import network_records
 from voiceface.methods.base import Method
 from voiceface.scores import score
@@ -32,70 +28,6 @@ LOGGED = {
     ("retrieval", "mAP", "whole_split"),
     ("retrieval", "R@10", "whole_split"),
 }
-
-
-class EmbeddingTable:
-    """The clips of one evaluation: embeddings in a metric, and beside it what only the end of a test asks for.
-
-    Args:
-        metric: Receives the embeddings. A clip's number there is a hash of its key, 63 bits long, so that every process
-            knows it without a word to the others.
-    """
-
-    def __init__(self, metric: CrossModalScores) -> None:
-        self.metric = metric
-        self._clips: dict[str, list[tuple[str, int, tuple[float, ...] | None]]] = {"voice": [], "face": []}
-        self._skipped = 0
-
-    def add(self, outputs: Mapping[str, torch.Tensor], batch: Mapping[str, Any]) -> None:
-        """Add a batch.
-
-        Args:
-            outputs: `voices` of shape (Nv, D) and `faces` of shape (Nf, D).
-            batch: The batch that they come from.
-        """
-        self.metric.update(
-            outputs["voices"],
-            batch["voice_identity"],
-            outputs["faces"],
-            batch["face_identity"],
-            torch.from_numpy(key_numbers(batch["voice_keys"])),
-            torch.from_numpy(key_numbers(batch["face_keys"])),
-        )
-        for kind, clips in self._clips.items():
-            identity = batch[f"{kind}_identity"].tolist()
-            clips += zip(batch[f"{kind}_keys"], identity, batch[f"{kind}_observed"], strict=True)
-        self._skipped += len(batch["skipped"])
-
-    def gather_clips(self) -> dict[str, NDArray[Any]]:
-        """All clips of all processes, without their embeddings, in the order of their keys.
-
-        Returns:
-            For `voice` and `face`: `_keys`, `_identity` int64 (n,) and, where every clip has it, `_observed` float64
-            (n, traits); and the number of clips that each process `skipped`.
-        """
-        tables: list[Any] = [(self._clips, self._skipped)]
-        if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
-            tables = [None] * dist.get_world_size()
-            dist.all_gather_object(tables, (self._clips, self._skipped))
-        joined: dict[str, NDArray[Any]] = {"skipped": np.array([skipped for _, skipped in tables])}
-        for kind in ("voice", "face"):
-            clips = {key: (number, seen) for table, _ in tables for key, number, seen in table[kind]}
-            keys = sorted(clips)
-            joined[f"{kind}_keys"] = np.array(keys, dtype=object)
-            joined[f"{kind}_identity"] = np.array([clips[key][0] for key in keys], np.int64)
-            observed = [clips[key][1] for key in keys]
-            if observed and None not in observed:
-                joined[f"{kind}_observed"] = np.array(observed)
-        return joined
-
-    def gather(self) -> dict[str, NDArray[Any]]:
-        """`gather_clips`, and the embeddings in the same order: `voices` and `faces`, float32 (n, D)."""
-        joined = self.gather_clips()
-        for kind, clips in self.metric.clips().items():
-            place = np.searchsorted(clips.number, key_numbers(joined[f"{kind}_keys"]))
-            joined[f"{kind}s"] = clips.embeddings[place]
-        return joined
 
 
 class CrossModalMetrics(pl.Callback):
@@ -110,7 +42,7 @@ class CrossModalMetrics(pl.Callback):
         validation_trials: The same in validation.
     """
 
-    table: EmbeddingTable
+    table: EvaluationTable
     """The clips of the evaluation that runs, or ran last."""
 
     def __init__(
@@ -131,24 +63,18 @@ class CrossModalMetrics(pl.Callback):
 
     def on_validation_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start an empty table."""
-        self._start(trainer, pl_module, trainer.val_dataloaders)
+        self._start(trainer.val_dataloaders)
 
     def on_test_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start an empty table."""
-        self._start(trainer, pl_module, trainer.test_dataloaders)
+        self._start(trainer.test_dataloaders)
 
     def on_predict_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start an empty table."""
-        self._start(trainer, pl_module, trainer.predict_dataloaders)
+        self._start(trainer.predict_dataloaders)
 
-    def _start(self, trainer: pl.Trainer, method: Any, loader: Any) -> None:
-        metric = CrossModalScores(
-            trainer.datamodule.corpus.identities,  # type: ignore[attr-defined]
-            loader.batches.names,
-            "euclidean" if method.space == "euclidean" else "cosine",
-            level=self.level,
-        )
-        self.table = EmbeddingTable(metric.to(method.device))
+    def _start(self, loader: Any) -> None:
+        self.table = EvaluationTable(loader.batches.names)
 
     def on_validation_batch_end(
         self,
@@ -173,40 +99,45 @@ class CrossModalMetrics(pl.Callback):
         """Score, log, write the result file."""
         assert isinstance(pl_module, Method)
         scores = self._score(trainer, pl_module, "test")
-        has_rows, calibration = pl_module.space != "relative", pl_module.calibration
-        # All processes take part.
-        gathered = self.table.gather() if has_rows or calibration else self.table.gather_clips()
+        gathered = self.table.gather()
         corpus: Corpus = trainer.datamodule.corpus  # type: ignore[attr-defined]
-        split = trainer.datamodule.test_split  # type: ignore[attr-defined]
-        self.results = describe(pl_module, self.recipe, corpus, split, gathered, scores, self.training)
+        self.results = {
+            "schema": result_file.SCHEMA,
+            "model": model_section(pl_module, self.recipe),
+            "data": data_section(pl_module, corpus, trainer.datamodule.test_split, gathered),  # type: ignore[attr-defined]
+            **({} if self.training is None else {"training": dict(self.training)}),
+            "environment": result_file.environment(),
+            "scores": scores,
+        }
         if curves := result_file.roc_curves(scores):
             self.results["roc"] = curves
-        names = np.array(trainer.test_dataloaders.batches.names)  # type: ignore[union-attr]
-        voice_people, face_people = (names[gathered[f"{kind}_identity"]].tolist() for kind in ("voice", "face"))
-        self.results["data"]["people_sha256"] = result_file.people_hash(
-            gathered["voice_keys"], voice_people, gathered["face_keys"], face_people
-        )
-        if calibration:
-            self.results["calibration"] = measure_calibration(pl_module, gathered, calibration)
-        if has_rows:
-            self.results["examples"] = method_examples(pl_module, gathered, names)
-        ideal = ideal_observer(corpus, gathered, names, self.level)
+        if pl_module.calibration:
+            self.results["calibration"] = measure_calibration(pl_module, gathered, pl_module.calibration)
+        if pl_module.space != "relative":
+            self.results["examples"] = method_examples(pl_module, gathered)
+        ideal = ideal_observer(corpus, gathered, self.level)
         if ideal is not None:
             self.results["ideal_observer"] = ideal
         if trainer.is_global_zero and self.out is not None:
             result_file.write_results(Path(self.out), self.results)
 
     def _score(self, trainer: pl.Trainer, method: Any, stage: Literal["val", "test"]) -> list[dict[str, Any]]:
+        identities = trainer.datamodule.corpus.identities  # type: ignore[attr-defined]
+        gathered, records = self.table.gather(), []
         if method.space in ("cosine", "euclidean"):
-            records = self.table.metric.records()
+            records = score(
+                gathered["voices"],
+                gathered["voice_people"].tolist(),
+                gathered["faces"],
+                gathered["face_people"].tolist(),
+                identities=identities,
+                similarity=method.space,
+                level=self.level,
+            )
         else:
-            loader: Any = trainer.val_dataloaders if stage == "val" else trainer.test_dataloaders
-            corpus: Corpus = trainer.datamodule.corpus  # type: ignore[attr-defined]
-            trials = self.validation_trials if stage == "val" else self.trials
-            names = np.array(loader.batches.names)
-            gathered, records = self.table.gather(), []
             if trainer.is_global_zero:
-                records = network_records(method, gathered, names, corpus.identities, trials, self.level)
+                trials = self.validation_trials if stage == "val" else self.trials
+                records = network_records(method, gathered, identities, trials, self.level)
             records = trainer.strategy.broadcast(records)
         logged = {
             f"{record['metric']}_{record['direction']}_{record['stratum']}": float(record["value"])
@@ -222,14 +153,13 @@ class CrossModalMetrics(pl.Callback):
 
 
 def ideal_observer(
-    corpus: Corpus, gathered: Mapping[str, NDArray[Any]], names: NDArray[Any], level: float = 0.95
+    corpus: Corpus, gathered: Mapping[str, NDArray[Any]], level: float = 0.95
 ) -> list[dict[str, Any]] | None:
     """The best possible scores on a synthetic corpus.
 
     Args:
         corpus: The corpus.
-        gathered: What `EmbeddingTable.gather_clips` gives.
-        names: Identity names by number.
+        gathered: What `EvaluationTable.gather` gives.
         level: Confidence level.
 
     Returns:
@@ -241,53 +171,44 @@ def ideal_observer(
     ratio = log_likelihood_ratio(gathered["voice_observed"], gathered["face_observed"], float(made["strength"]))
     return score(
         None,
-        names[gathered["voice_identity"]].tolist(),
+        gathered["voice_people"].tolist(),
         None,
-        names[gathered["face_identity"]].tolist(),
+        gathered["face_people"].tolist(),
         identities=corpus.identities,
         similarity=ratio,
         level=level,
     )
 
 
-def describe(
-    method: pl.LightningModule,
-    recipe: str,
-    corpus: Corpus,
-    split: str,
-    gathered: Mapping[str, NDArray[Any]],
-    scores: list[dict[str, Any]],
-    training: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
-    """Put scores and what they are scores of into the result file's schema; `training`: what that took, if known."""
-    assert isinstance(method, Method)
-    leaking = leaking_identities(method.training_identities, corpus, split)
-    people = {int(i) for kind in ("voice", "face") for i in gathered[f"{kind}_identity"]}
+def model_section(method: Method, recipe: str) -> dict[str, Any]:
+    """What the result file says of the model."""
     return {
-        "schema": result_file.SCHEMA,
-        "model": {
-            "recipe": recipe,
-            "method": type(method).__name__,
-            "arguments": dict(method.hparams),
-            "parameters": method.count_parameters(),
-            "directions": list(method.directions),
-            "checkpoint": method.checkpoint_hash,
-            "training_data": method.training_data,
-        },
-        "data": {
-            "corpus": corpus.name,
-            "version": corpus.version,
-            "synthetic": "synthetic" in corpus.description["plan"]["made_by"],
-            "clips_sha256": result_file.data_hash([*gathered["voice_keys"], *gathered["face_keys"]]),
-            "split": split,
-            "identities": len(people),
-            "voices": len(gathered["voice_keys"]),
-            "faces": len(gathered["face_keys"]),
-            "skipped": int(gathered["skipped"].sum()),
-            # People of this split whom the model was trained on; null where it is not known who they were.
-            "leaking_identities": None if leaking is None else len(leaking),
-        },
-        **({} if training is None else {"training": dict(training)}),
-        "environment": result_file.environment(),
-        "scores": scores,
+        "recipe": recipe,
+        "method": type(method).__name__,
+        "arguments": dict(method.hparams),
+        "parameters": method.count_parameters(),
+        "directions": list(method.directions),
+        "checkpoint": method.checkpoint_hash,
+        "training_data": method.training_data,
+    }
+
+
+def data_section(method: Method, corpus: Corpus, split: str, gathered: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
+    """What the result file says of the data: of which clips and people, and who of them the method was trained on."""
+    leaking = leaking_identities(method.training_identities, corpus, split)
+    voice_keys, face_keys = gathered["voice_keys"], gathered["face_keys"]
+    voice_people, face_people = (gathered[f"{kind}_people"].tolist() for kind in KINDS)
+    return {
+        "corpus": corpus.name,
+        "version": corpus.version,
+        "synthetic": "synthetic" in corpus.description["plan"]["made_by"],
+        "clips_sha256": result_file.data_hash([*voice_keys, *face_keys]),
+        "split": split,
+        "identities": len({*voice_people, *face_people}),
+        "voices": len(voice_keys),
+        "faces": len(face_keys),
+        "skipped": int(gathered["skipped"].sum()),
+        # People of this split whom the model was trained on; null where it is not known who they were.
+        "leaking_identities": None if leaking is None else len(leaking),
+        "people_sha256": result_file.people_hash(voice_keys, voice_people, face_keys, face_people),
     }

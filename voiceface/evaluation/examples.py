@@ -111,15 +111,12 @@ def matrix_rows(matrix: NDArray[Any]) -> dict[str, "Rows"]:
     return {"v2f": lambda voices: np.asarray(matrix[voices]), "f2v": lambda faces: np.asarray(matrix[:, faces]).T}
 
 
-def method_examples(
-    method: "Method", gathered: Mapping[str, NDArray[Any]], names: NDArray[Any]
-) -> list[dict[str, Any]]:
+def method_examples(method: "Method", gathered: Mapping[str, NDArray[Any]]) -> list[dict[str, Any]]:
     """`ranked_examples` of a method that was just evaluated.
 
     Args:
         method: Any but a relative one, which gives no similarities.
-        gathered: What `EmbeddingTable.gather` gives.
-        names: Identity names by number.
+        gathered: What `EvaluationTable.gather` gives.
     """
     voices, faces = gathered["voices"], gathered["faces"]
     if method.space == "pairwise":
@@ -131,6 +128,5 @@ def method_examples(
         }
     else:
         rows = embedding_rows(voices, faces, method.space)
-    kinds = ("voice", "face")
-    people = {kind: names[gathered[f"{kind}_identity"]].tolist() for kind in kinds}
-    return ranked_examples(rows, {kind: gathered[f"{kind}_keys"].tolist() for kind in kinds}, people)
+    keys, people = ({kind: gathered[f"{kind}_{of}"].tolist() for kind in SIDES["v2f"]} for of in ("keys", "people"))
+    return ranked_examples(rows, keys, people)

@@ -1,7 +1,7 @@
 """CrossModalScores: the scores of voice-face association as a torchmetrics metric, for any training loop."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -16,20 +16,6 @@ from voiceface.scores.matching_n import CANDIDATES
 from voiceface.utils.errors import UserError
 
 UNKNOWN = -1  # number of a clip that came without one
-
-
-class Clips(NamedTuple):
-    """All clips of one modality, each once, in the order of their numbers; those without a number come last.
-
-    Attributes:
-        embeddings: float32 (n, D).
-        identity: int64 (n,): number of each clip's identity.
-        number: int64 (n,): each clip's own number, -1 where it has none.
-    """
-
-    embeddings: NDArray[np.float32]
-    identity: NDArray[np.int64]
-    number: NDArray[np.int64]
 
 
 class CrossModalScores(Metric):
@@ -137,12 +123,9 @@ class CrossModalScores(Metric):
             UserError: Fewer than two identities have both modalities, an embedding is not finite, or whatever else
                 `voiceface.scores.score` refuses.
         """
-        voices, faces = (self._clips(kind) for kind in ("voice", "face"))
         self._records = score(
-            voices.embeddings,
-            self._named(voices.identity, "voice"),
-            faces.embeddings,
-            self._named(faces.identity, "face"),
+            *self._clips("voice"),
+            *self._clips("face"),
             identities=self.identities,
             similarity=self.similarity,
             strata=self.strata,
@@ -160,17 +143,13 @@ class CrossModalScores(Metric):
         self.compute()
         return self._records
 
-    def clips(self) -> dict[str, Clips]:
-        """The clips of all processes, which must all call this: `voice` and `face`."""
-        with self.sync_context(dist_sync_fn=self.dist_sync_fn, should_sync=self._to_sync):
-            return {kind: self._clips(kind) for kind in ("voice", "face")}
-
-    def _clips(self, kind: str) -> Clips:
+    def _clips(self, kind: str) -> tuple[NDArray[np.float32], list[str]]:
+        """Embeddings and names of people: each number once, in their order; those without a number come last."""
         number = self._joined(f"{kind}_index")
         numbered = np.flatnonzero(number != UNKNOWN)
         first = numbered[np.unique(number[numbered], return_index=True)[1]]
         kept = np.concatenate([first, np.flatnonzero(number == UNKNOWN)])
-        return Clips(self._joined(f"{kind}_embeddings")[kept], self._joined(f"{kind}_identity")[kept], number[kept])
+        return self._joined(f"{kind}_embeddings")[kept], self._named(self._joined(f"{kind}_identity")[kept], kind)
 
     def _joined(self, state: str) -> NDArray[Any]:
         parts = getattr(self, state)  # one tensor once the processes are gathered

@@ -56,7 +56,6 @@ def similarity_matrix(method: Method, voices: NDArray[np.float32], faces: NDArra
 def network_records(
     method: Method,
     gathered: Mapping[str, NDArray[Any]],
-    names: NDArray[Any],
     identities: Mapping[str, Mapping[str, str]],
     trials: int,
     level: float,
@@ -65,8 +64,7 @@ def network_records(
 
     Args:
         method: Its `space` is `pairwise` or `relative`.
-        gathered: What `EmbeddingTable.gather` gives.
-        names: Identity names by number.
+        gathered: What `EvaluationTable.gather` gives.
         identities: Attributes of each identity.
         trials: Trials per direction, stratum and number of candidates of a relative method.
         level: Confidence level.
@@ -74,7 +72,7 @@ def network_records(
     Returns:
         Records as of `voiceface.scores.score` or `voiceface.scores.relative.relative_records`.
     """
-    voice_names, face_names = (names[gathered[f"{kind}_identity"]].tolist() for kind in ("voice", "face"))
+    voice_names, face_names = (gathered[f"{kind}_people"].tolist() for kind in ("voice", "face"))
     if method.space == "pairwise":
         matrix = similarity_matrix(method, gathered["voices"], gathered["faces"])
         return score(None, voice_names, None, face_names, identities=identities, similarity=matrix, level=level)

@@ -99,7 +99,7 @@ def roc_curves(records: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
     }
 
 
-def write_results(path: Path, results: Mapping[str, Any]) -> None:
+def write_results(path: Path, results: Mapping[str, Any], effects: bytes | None = None) -> None:
     """Check a result and write it with its effects file, each whole or not at all.
 
     Args:
@@ -107,15 +107,16 @@ def write_results(path: Path, results: Mapping[str, Any]) -> None:
         results: Sections schema, model, data, environment, scores; optionally `training`, what the training took,
             `ideal_observer`, the best possible scores, `roc` (`roc_curves`) and `examples`. Where the scores come from
             `voiceface.scores.score`, they carry the effects of people.
+        effects: Content of the effects file, where the result was read from files; None: packed from the scores.
 
     Raises:
         UserError: The result is not of this schema, or a file cannot be written.
     """
-    sealed = dict(results)
-    check(path, sealed)
-    if sealed["schema"] != SCHEMA:
-        raise UserError(f"{path}: results are written in schema {SCHEMA}, not {sealed['schema']}")
-    beside, effects = path.with_name(f"{path.stem}.effects.npz"), _packed(results["scores"])
+    check(path, dict(results))
+    if results["schema"] != SCHEMA:
+        raise UserError(f"{path}: results are written in schema {SCHEMA}, not {results['schema']}")
+    sealed = {key: value for key, value in results.items() if key not in ("effects", "sha256")}
+    beside, effects = path.with_name(f"{path.stem}.effects.npz"), effects or _packed(results["scores"])
     if effects is None:
         beside.unlink(missing_ok=True)
     else:

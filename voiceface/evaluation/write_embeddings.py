@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import pytorch_lightning as pl
 from numpy.typing import NDArray
 
 from voiceface.data.corpus.shards import Corpus, DamagedError
-from voiceface.evaluation.callback import CrossModalMetrics, describe
+from voiceface.evaluation.callback import CrossModalMetrics, data_section, model_section
 from voiceface.evaluation.network_scores import similarity_matrix
 from voiceface.evaluation.voice_measures import voice_measures
 from voiceface.methods.base import Method
@@ -47,7 +47,6 @@ def write_embeddings(
     method: Method,
     corpus: Corpus,
     split: str,
-    names: Sequence[str],
     metrics: CrossModalMetrics,
     measures: VoiceMeasures,
 ) -> tuple[int, int, int]:
@@ -58,7 +57,6 @@ def write_embeddings(
         method: The method that embedded.
         corpus: The corpus.
         split: Its split.
-        names: Identity names by number.
         metrics: Holds the embeddings.
         measures: Holds the measures.
 
@@ -69,9 +67,11 @@ def write_embeddings(
         UserError: The file cannot be written.
     """
     table = metrics.table.gather()
-    described = describe(method, metrics.recipe, corpus, split, table, [])
-    about = {part: described[part] for part in ("model", "data")}
-    about["identities"] = {name: corpus.identities.get(name, {}) for name in names}
+    about = {
+        "model": model_section(method, metrics.recipe),
+        "data": data_section(method, corpus, split, table),
+        "identities": {name: corpus.identities.get(name, {}) for name in metrics.table.names.tolist()},
+    }
     if method.space == "pairwise":
         similarity: NDArray[Any] = similarity_matrix(method, table["voices"], table["faces"])
     else:
@@ -80,7 +80,7 @@ def write_embeddings(
     for kind, videos in zip(("voice", "face"), videos_of(corpus, split), strict=True):
         keys = table[f"{kind}_keys"].tolist()
         arrays[f"{kind}s"] = table[f"{kind}s"]
-        arrays[f"{kind}_identity"] = np.array(names)[table[f"{kind}_identity"]]
+        arrays[f"{kind}_identity"] = table[f"{kind}_people"]
         arrays[f"{kind}_key"] = np.array(keys)
         if any(videos.values()):
             arrays[f"{kind}_video"] = np.array([videos[key] for key in keys])

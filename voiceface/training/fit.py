@@ -22,7 +22,6 @@ from voiceface.data.corpus.leaks import identities_of
 from voiceface.data.module import VoxVGGDataModule
 from voiceface.evaluation.calibration import fit_calibration
 from voiceface.evaluation.callback import CrossModalMetrics
-from voiceface.evaluation.results import write_results
 from voiceface.evaluation.tables import print_table
 from voiceface.methods.base import Method
 from voiceface.methods.recipes import equivalent_recipe
@@ -234,20 +233,17 @@ class FitCLI(LightningCLI):
                 self.model.calibration,
             )
         self.trainer.test(self.model, datamodule=self.datamodule, verbose=False)
-        picture(self.trainer, self.model, self.metrics.table.metric, self.loggers, self.out, self.chosen["recipe"])
+        picture(self.trainer, self.model, self.metrics.table, self.loggers, self.out, self.chosen["recipe"])
         if self.trainer.is_global_zero:
             if self.metrics.results is not None:
-                result = self.out / "checkpoint" / "results.json"
-                write_results(result, self.metrics.results)
-                add_results(result.parent, result)
+                add_results(self.out / "checkpoint", self.metrics.results)
                 print_table(self.metrics.results)
             print(f"scores: {self.out / 'results.json'}   checkpoint: {self.out / 'checkpoint'}")
 
     def _calibration(self) -> dict[str, dict[str, Any]] | None:
         """Embed the validation people once more, with the weights that are kept, and fit the calibration on them."""
-        self.datamodule.test_split, tested = "val", self.datamodule.test_split
+        self.datamodule.predict_split = "val"
         self.trainer.predict(self.model, datamodule=self.datamodule, return_predictions=False)
-        self.datamodule.test_split = tested
         return fit_calibration(self.model, self.metrics.table.gather())
 
 
