@@ -17,6 +17,7 @@ from voiceface.encoders.weights import load_into, misfit
 from voiceface.methods.losses import pairwise_distances
 from voiceface.utils.distributed import gather, processes
 from voiceface.utils.errors import UserError
+from voiceface.utils.lightning_private import logs_this_step, trainer_of
 from voiceface.utils.seeds import seeded
 
 Direction = Literal["v2f", "f2v"]
@@ -302,7 +303,7 @@ class Method(pl.LightningModule, ABC):
             self._seed(batch_idx, 0)  # all processes, and one alone, draw the same triplets
         loss, logs = self.loss(voices, faces, voice_identity, face_identity)
         # Lightning keeps every value of every step, and throws all but those of logging steps away.
-        if self._trainer is None or self._trainer._logger_connector.should_update_logs:
+        if logs_this_step(trainer_of(self)):
             self.log_dict({f"train/{name}": value for name, value in logs.items()}, batch_size=len(voices))
         return loss
 

@@ -15,6 +15,7 @@ from voiceface.training.preemption import Preemption
 from voiceface.training.resume import refuse_other
 from voiceface.utils.errors import UserError, reason
 from voiceface.utils.files import atomic
+from voiceface.utils.lightning_private import accumulates
 
 
 class DurableCheckpointIO(TorchCheckpointIO):
@@ -121,7 +122,7 @@ class LastCheckpoint(Checkpoint):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Save where it is due; leave where the run was told to."""
-        if trainer.fit_loop.epoch_loop._should_accumulate():
+        if accumulates(trainer):
             return
         leave = self.preemption.agreed()
         if validates(trainer):
@@ -138,7 +139,7 @@ class LastCheckpoint(Checkpoint):
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Save after a validation, with what it found."""
         fitting = trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking
-        if fitting and not trainer.fit_loop.epoch_loop._should_accumulate():
+        if fitting and not accumulates(trainer):
             self.save(trainer)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

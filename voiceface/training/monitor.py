@@ -13,6 +13,8 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.trainer.states import TrainerFn
 
+from voiceface.utils.lightning_private import logs_this_step
+
 
 class Watch(pl.Callback):
     """Log rates, gradient norm, speed, waiting and memory on logging steps; keep totals, also over a resume.
@@ -78,8 +80,7 @@ class Watch(pl.Callback):
 
     def on_before_optimizer_step(self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Any) -> None:
         """On a logging step, take the rates and the gradient that this step uses."""
-        # Lightning's own LearningRateMonitor asks the same; the public step count differs where steps are skipped.
-        if not trainer._logger_connector.should_update_logs:
+        if not logs_this_step(trainer):
             return
         groups = optimizer.param_groups
         self._values = {f"lr/{group.get('name', number)}": group["lr"] for number, group in enumerate(groups)}

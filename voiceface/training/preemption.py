@@ -18,6 +18,7 @@ from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 
 from voiceface.training.launch import LAUNCHER
 from voiceface.utils.errors import UserError
+from voiceface.utils.lightning_private import cluster_environment, ignore_sigterm
 
 STATUS = 128 + signal.SIGTERM  # what a shell says of a process that SIGTERM ended
 PATIENCE = 5.0  # seconds that processes of a run that ends have for ending
@@ -87,15 +88,12 @@ class Preemption:
         """
         self._trainer = trainer
         signals: list[int] = [signal.SIGTERM]
-        environment = trainer._accelerator_connector.cluster_environment
+        environment = cluster_environment(trainer)
         if isinstance(environment, SLURMEnvironment) and environment.auto_requeue:
             # Lightning would save in the middle of a step, to a file that is not the run's.
             environment.auto_requeue = False
             signals.append(environment.requeue_signal or signal.SIGUSR1)
-        # Lightning's handler waits for the other processes inside the handler; and before every step it asks the first
-        # process, and waits for the GPU, whether there was a signal.
-        trainer._signal_connector._sigterm_notifier_fn = lambda *_: None  # type: ignore[method-assign]
-        trainer.fit_loop.epoch_loop._broadcast_sigterm_tensor = lambda: None  # type: ignore[method-assign]
+        ignore_sigterm(trainer)
         main = threading.current_thread() is threading.main_thread()
         before = {number: signal.signal(number, self._told) for number in signals} if main else {}
         try:
