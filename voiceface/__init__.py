@@ -4,58 +4,15 @@
     model = voiceface.load("trinet-synthetic")
     model.match("voice.wav", ["a.jpg", "b.jpg"])
 
-Importing the package imports neither torch nor Lightning; `load` does.
+Importing the package imports neither torch nor Lightning; the functions do.
 """
 
-from __future__ import annotations
-
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
+from voiceface.api import evaluate, fit, list_checkpoints, list_recipes, load, score
 from voiceface.utils.errors import UserError
 from voiceface.utils.version import __version__ as __version__
 
-if TYPE_CHECKING:
-    from voiceface.inference.model import Model
-
-__all__ = ["UserError", "list_checkpoints", "list_recipes", "load"]
+__all__ = ["UserError", "evaluate", "fit", "list_checkpoints", "list_recipes", "load", "score"]
 
 
-def load(name: str | Path, device: str = "cpu") -> Model:
-    """Load a checkpoint to embed, match and retrieve with. No code of the checkpoint runs.
-
-    Args:
-        name: An installed checkpoint (see `list_checkpoints`), a checkpoint folder, or `hf://owner/name[@revision]`.
-        device: `cpu`, `cuda`, `cuda:1`.
-
-    Raises:
-        UserError: There is none, it was damaged, or there is no such device; or an installed
-            library does not load, such as a torchaudio of another release than torch.
-    """
-    from voiceface.checkpoints.find import find_checkpoint
-
-    folder = find_checkpoint(name)
-    try:
-        from voiceface.inference.model import Model
-
-        return Model(folder, device)
-    except Exception as error:
-        from voiceface.utils.environment import load_problem
-
-        if not isinstance(error, UserError) and (problem := load_problem(error)):
-            raise UserError(problem) from None
-        raise
-
-
-def list_checkpoints() -> list[Any]:
-    """The checkpoints that are installed; see `voiceface.checkpoints.find.list_checkpoints`."""
-    from voiceface.checkpoints.find import list_checkpoints
-
-    return list(list_checkpoints())
-
-
-def list_recipes() -> list[str]:
-    """Names that `voiceface fit --model` takes."""
-    from voiceface.methods.recipes import list_recipes
-
-    return list_recipes()
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -69,6 +69,7 @@ def test_a_run_leaves_all_its_files_and_prints_its_table(run: Path, corpus: Path
         "results.json",
         "results.effects.npz",
         "embeddings.png",
+        "learning_curve.png",
         "checkpoint",
     }
     assert {p.name for p in (run / "checkpoint").iterdir()} == {

@@ -76,7 +76,7 @@ def read_embeddings(path: Path, faces: Path | None = None, similarity: str | Non
     raw = read_raw(path, faces)
     if similarity is not None:
         raw["similarity"] = similarity if similarity in SPACES else _matrix_of_option(similarity)
-    return _checked(raw, str(path) if faces is None else f"{path}, {faces}")
+    return checked(raw, str(path) if faces is None else f"{path}, {faces}")
 
 
 def _matrix_of_option(similarity: str) -> NDArray[Any]:
@@ -139,7 +139,16 @@ def people_aliases(*paths: Path) -> dict[str, str]:
     return aliases
 
 
-def _checked(raw: dict[str, Any], source: str) -> Embeddings:
+def checked(raw: dict[str, Any], source: str) -> Embeddings:
+    """Check embeddings that were read, or that a program has made.
+
+    Args:
+        raw: Arrays by the names that `read_embeddings` explains.
+        source: Where they come from, for messages.
+
+    Raises:
+        UserError: As `read_embeddings`.
+    """
     similarity = raw.get("similarity")
     if isinstance(similarity, np.ndarray) and similarity.dtype.kind in "US" and similarity.size == 1:
         similarity = str(_text(similarity.reshape(1), "similarity", source)[0])

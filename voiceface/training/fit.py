@@ -7,6 +7,7 @@ import re
 import sys
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import pytorch_lightning as pl
@@ -37,6 +38,7 @@ from voiceface.training.non_finite import NonFinite
 from voiceface.training.preemption import Preemption
 from voiceface.training.progress_bar import RunBar
 from voiceface.training.resume import of_training, settings
+from voiceface.training.run import write_learning_curve
 from voiceface.training.run_folder import LAUNCHED, discard_if_empty, release, resume_from, run_folder
 from voiceface.training.sync_batchnorm import BatchNormSync
 from voiceface.utils.errors import UserError
@@ -235,6 +237,8 @@ class FitCLI(LightningCLI):
         self.trainer.test(self.model, datamodule=self.datamodule, verbose=False)
         picture(self.trainer, self.model, self.metrics.table, self.loggers, self.out, self.chosen["recipe"])
         if self.trainer.is_global_zero:
+            title = f"{self.chosen['recipe'] or type(self.model).__name__} on {corpus.name}"
+            write_learning_curve(self.out, title, chosen["step"])
             if self.metrics.results is not None:
                 add_results(self.out / "checkpoint", self.metrics.results)
                 print_table(self.metrics.results)
@@ -276,11 +280,14 @@ def keep_memory() -> None:
         mallopt(mmap_threshold, 2**30)
 
 
-def fit(args: Sequence[str]) -> None:
+def fit(args: Sequence[str]) -> Path:
     """Train, validate, test, write the run folder, print the table.
 
     Args:
         args: Words after `voiceface fit`.
+
+    Returns:
+        The run folder.
 
     Raises:
         UserError: Anything that the user can mend.
@@ -293,7 +300,7 @@ def fit(args: Sequence[str]) -> None:
         # Half of the cores compute, the rest read data; a fixed number: results must not depend on --data.workers.
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // 2))
     try:
-        FitCLI(words, chosen)
+        return FitCLI(words, chosen).out
     except SystemExit as stop:
         if isinstance(stop.__context__, KeyboardInterrupt):
             raise KeyboardInterrupt("go on with the same command, --out of this run, and --ckpt_path last") from None
