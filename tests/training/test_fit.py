@@ -4,6 +4,7 @@ kill."""
 import csv
 import json
 import random
+import re
 import signal
 import subprocess
 from pathlib import Path
@@ -42,6 +43,7 @@ def run(corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("runs") / "whole"
     done = voiceface("fit", "--model", "trinet", "--data", corpus, "--out", out, "--data.workers", 0, *SMALL)
     (out / "stdout.txt").write_text(done.stdout)
+    (out / "stderr.txt").write_text(done.stderr)
     assert "Traceback" not in done.stderr
     return out
 
@@ -59,7 +61,7 @@ def assert_bit_equal(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor])
 
 
 def test_a_run_leaves_all_its_files_and_prints_its_table(run: Path, corpus: Path):
-    left = {p.name for p in run.iterdir()} - {"stdout.txt"}
+    left = {p.name for p in run.iterdir()} - {"stdout.txt", "stderr.txt"}
     assert left == {
         "config.yaml",
         "metrics.csv",
@@ -221,6 +223,19 @@ def test_resume_refuses_another_model_and_other_settings(run: Path, corpus: Path
     assert "holds a finished run" in taken.stderr
     for done in (other, batch, torn, taken):
         assert len(done.stderr.strip().splitlines()) <= 2
+
+
+def test_each_validation_leaves_a_line_with_its_accuracy_and_the_best(run: Path):
+    told = (run / "stderr.txt").read_text()
+    said = re.findall(r"^step (\d+)/14  [\d.]+ steps/s .*val 1:2 ([\d.]+) % \((best(?: [\d.]+ %)?)\)", told, re.M)
+    with (run / "metrics.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["val/accuracy"]]
+    values = [100 * float(row["val/accuracy"]) for row in rows]
+    assert [int(step) for step, _, _ in said] == [int(row["step"]) + 1 for row in rows] == [5, 10]
+    assert [float(value) for _, value, _ in said] == [round(value, 1) for value in values]
+    best = [max(values[: i + 1]) for i in range(2)]
+    wanted = ["best" if value >= top else f"best {top:.1f} %" for value, top in zip(values, best, strict=True)]
+    assert [text for _, _, text in said] == wanted
 
 
 def test_test_and_embed_give_what_fit_gave(run: Path, corpus: Path, tmp_path: Path):
