@@ -156,7 +156,7 @@ def test_the_ideal_observer_and_the_share_of_its_excess():
         share = f"{100 * (mine - 0.5) / (best - 0.5):.0f}"
         cells += [shown(find(scores, **accuracy, direction=direction)), percent(best), share]
     assert row(lines, "1:2 matching", "same gender")[1:7] == cells
-    assert "share: of the ideal observer's excess over chance." in lines
+    assert "share: how much of the best possible (ideal) score above chance the model reaches." in lines
     wide = "\n".join(printed(result(scores, ideal_observer=ideal), width=80))
     assert "share" in wide
     assert "ideal share" not in wide

@@ -35,6 +35,13 @@ class Scores:
         """A record, or None; `n` is asked for in matching alone."""
         return self._by_name.get((task, metric, direction, stratum, protocol, n))
 
+    def matching(self, direction: str, stratum: str = "U", n: int = 2) -> Record | None:
+        """1:N accuracy: exact, or sampled where the method only compares candidates with each other."""
+        found = (
+            self.find("matching", "accuracy", direction, stratum, protocol, n) for protocol in ("exact", "sampled")
+        )
+        return next((record for record in found if record is not None), None)
+
     def different(self, key: str, **wanted: Any) -> list[Any]:
         """The different values of a key, in their order, among the records that have the wanted values."""
         return list(dict.fromkeys(r[key] for r in self.records if all(r[k] == v for k, v in wanted.items())))
@@ -70,6 +77,12 @@ def cell(record: Record | None) -> str:
 def percent(value: float | None) -> str:
     """A fraction in per cent; `-` where there is none."""
     return "-" if value is None else f"{100 * value:.{2 if 0 < value < 0.01 else 1}f}"
+
+
+def percents(record: Record) -> str:
+    """A cell with its unit, such as `79.7 % ± 2.5`."""
+    value, _, rest = cell(record).partition(" ")
+    return f"{value} % {rest}".rstrip()
 
 
 def plain(value: float | None) -> str:

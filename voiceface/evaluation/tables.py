@@ -18,16 +18,19 @@ from voiceface.evaluation.cells import (
     heads,
     new_table,
     percent,
+    percents,
     stratum_name,
 )
 from voiceface.evaluation.detail_tables import gallery_table, joint_table, list_table, protocol_table
 
-__all__ = ["print_table", "results_table"]
+__all__ = ["print_table", "results_table", "summary"]
 
 STRATA_METRICS = ("mAP", "R@1", "R@10", "median_rank")
 HEADLINE_N = (3, 5, 10)  # of 1:N, and the largest
 MORE_N = (20, 50)
 WIDTH = 96
+ASKED = {"v2f": "A voice finds its face", "f2v": "A face finds its voice"}
+LETTERS = {"G": "same gender", "N": "nationality", "A": "age", "E": "ethnicity", "F": "first language"}
 COMPARED = {"cosine": "cosine", "euclidean": "Euclidean distance", "matrix": "the matrix given"}
 
 
@@ -37,6 +40,23 @@ def print_table(results: Mapping[str, Any], everything: bool = False) -> None:
     if not console.is_terminal:
         console.width = 160
     console.print(results_table(results, everything, console.width))
+    console.print(f"\n{summary(results)}", style="bold", highlight=False)
+
+
+def summary(results: Mapping[str, Any]) -> str:
+    """What a result says, in a sentence per direction.
+
+    Args:
+        results: Content of a result file.
+    """
+    scores, ideal = Scores(results["scores"]), Scores(results.get("ideal_observer") or [])
+    lines = []
+    for direction, asked in ASKED.items():
+        record, best = scores.matching(direction), ideal.matching(direction)
+        if record is not None and record["value"] is not None:
+            known = "" if best is None else f", the best possible {percent(best['value'])}"
+            lines.append(f"{asked} among two {percents(record)} of the time; chance is 50{known}.")
+    return "\n".join(lines)
 
 
 def results_table(results: Mapping[str, Any], everything: bool = False, width: int = WIDTH) -> Group:
@@ -94,7 +114,7 @@ def _caption(results: Mapping[str, Any]) -> str:
     if level is not None:
         lines.append(f"± is half the {100 * level:g} % interval; people are the sampling unit.")
     if results.get("ideal_observer"):
-        lines.append("share: of the ideal observer's excess over chance.")
+        lines.append("share: how much of the best possible (ideal) score above chance the model reaches.")
     sampled = [r for r in scores if r["protocol"] == "sampled" and r["value"] is not None]
     if sampled and len(sampled) == len([r for r in scores if r["value"] is not None]):
         error = 100 * max(r["error_bound"] for r in sampled)
@@ -102,6 +122,9 @@ def _caption(results: Mapping[str, Any]) -> str:
             f"Candidates are compared with each other: {sampled[0]['trials']:,} seeded trials a number, which alone "
             f"move it by {error:.2f} at most; no verification or retrieval."
         )
+    named = {letter for r in scores if r["stratum"] != "U" for letter in r["stratum"] if letter in LETTERS}
+    if named:
+        lines.append(f"{', '.join(f'{c}: {LETTERS[c]}' for c in LETTERS if c in named)}; probe: who is asked about.")
     bound = max((r["error_bound"] for r in scores if r["task"] == "verification"), default=0.0)
     if bound >= 0.0005:
         lines.append(f"AUC and EER are exact to within {100 * bound:.2f}.")

@@ -7,15 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from voiceface.evaluation.cells import DIRECTIONS, Record, Scores, cell, percent
+from voiceface.evaluation.cells import DIRECTIONS, Record, Scores, percents
 from voiceface.evaluation.results import read_results, write_results
-from voiceface.evaluation.tables import results_table
+from voiceface.evaluation.tables import results_table, summary
 from voiceface.utils.errors import UserError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-ASKED = {"v2f": "A voice finds its face", "f2v": "A face finds its voice"}
 
 
 class Results(Mapping[str, Any]):
@@ -79,24 +77,14 @@ class Results(Mapping[str, Any]):
         """
         scores = Scores(self["scores"])
         if metric == "accuracy":
-            exact = scores.find("matching", metric, direction, stratum, "exact", n)
-            return exact or scores.find("matching", metric, direction, stratum, "sampled", n)
+            return scores.matching(direction, stratum, n)
         if metric in ("AUC", "EER"):
             return scores.find("verification", metric, "both", stratum)
         return scores.find("retrieval", metric, direction, stratum, "whole_split")
 
     def summary(self) -> str:
         """What the result says, in a sentence per direction."""
-        ideal = Scores(self.get("ideal_observer") or [])
-        lines = []
-        for direction, asked in ASKED.items():
-            record = self.find(direction=direction)
-            if record is None or record["value"] is None:
-                continue
-            best = ideal.find("matching", "accuracy", direction, "U", "exact", 2)
-            known = "" if best is None else f", the best possible {percent(best['value'])}"
-            lines.append(f"{asked} among two {_percents(record)} of the time; chance is 50{known}.")
-        return "\n".join(lines)
+        return summary(self._content)
 
     def table(self, everything: bool = False, width: int = 100) -> str:
         """The tables that `voiceface test` prints.
@@ -148,16 +136,10 @@ class Results(Mapping[str, Any]):
 
     def __repr__(self) -> str:
         found = {words: self.find(direction=way) for way, words in DIRECTIONS.items()}
-        said = ", ".join(f"{words} {_percents(r)}" for words, r in found.items() if r is not None)
+        said = ", ".join(f"{words} {percents(r)}" for words, r in found.items() if r is not None)
         return f"Results({self.name} on {self['data']['corpus'] or 'embeddings'}: 1:2 {said or 'not scored'})"
 
     def _repr_html_(self) -> str:
         console = Console(file=io.StringIO(), width=100, record=True, force_terminal=True)
         console.print(results_table(self._content))
         return console.export_html(inline_styles=True, code_format="<pre style='line-height:1.25'>{code}</pre>")
-
-
-def _percents(record: Record) -> str:
-    """Like `79.7 % ± 2.5`."""
-    value, _, rest = cell(record).partition(" ")
-    return f"{value} % {rest}".rstrip()
