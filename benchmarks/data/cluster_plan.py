@@ -27,7 +27,6 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-
 from benchmarks.machine import describe
 
 SHARDS, WORLD, WORKERS, PEOPLE = 10_000, 64, 8, 32

@@ -17,9 +17,9 @@ from statistics import median
 from tempfile import TemporaryDirectory
 
 import numpy as np
+from benchmarks.machine import describe
 from PIL import Image
 
-from benchmarks.machine import describe
 from voiceface.data.corpus.bundles import JPEG_QUALITY, encode_jpeg
 from voiceface.data.prepare.media.detector import shared_detector
 from voiceface.data.prepare.media.faces import Face, FaceOptions, read_faces

@@ -19,9 +19,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import av
 import numpy as np
+from benchmarks.machine import describe
 from PIL import Image
 
-from benchmarks.machine import describe
 from voiceface.data.corpus.bundles import Person
 from voiceface.data.prepare.engine.build import CorpusOptions, build
 from voiceface.data.prepare.engine.executors import run_local

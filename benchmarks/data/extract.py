@@ -19,9 +19,9 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from benchmarks.machine import describe
 from safetensors.torch import save_file
 
-from benchmarks.machine import describe
 from voiceface.data.builtin import builtin_corpus
 from voiceface.data.corpus.clips import cut_face, cut_voice
 from voiceface.data.corpus.shards import SPLITS, Corpus

@@ -20,10 +20,10 @@ import av
 import numpy as np
 import soundfile
 import torch
+from benchmarks.machine import describe
 from numpy.typing import NDArray
 from scipy.signal import resample_poly
 
-from benchmarks.machine import describe
 from voiceface.data.corpus.bundles import encode_flac
 from voiceface.data.prepare.media.speech import read_voice
 from voiceface.data.prepare.media.vad import speech_spans

@@ -17,8 +17,8 @@ from pathlib import Path
 from statistics import median
 
 import numpy as np
-
 from benchmarks.machine import describe
+
 from voiceface.data.corpus.clips import cut_face, cut_voice
 from voiceface.data.module import VoxVGGDataModule
 from voiceface.training.fit import keep_memory

@@ -10,6 +10,7 @@ from time import process_time
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from benchmarks.machine import describe
+
 from voiceface.data.synthetic import SyntheticOptions, SyntheticPerson, person
 from voiceface.data.synthetic.face import face_clip
 from voiceface.data.synthetic.voice import voice_clip

@@ -19,8 +19,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.data.voxceleb_tree import PEOPLE, lay_out
 from benchmarks.machine import describe
+
+from benchmarks.data.voxceleb_tree import PEOPLE, lay_out
 
 TREES = ("voxceleb1", "voxceleb2", "vggface1", "vggface2")
 

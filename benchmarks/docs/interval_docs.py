@@ -6,11 +6,11 @@ Run `python -m benchmarks.scores.interval_coverage --table`.
 import json
 import textwrap
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[2]
-PATH = ROOT / "benchmarks" / "results" / "interval_coverage.json"
+from benchmarks.common import RESULTS, ROOT, replace_section, table
+
+PATH = RESULTS / "interval_coverage.json"
 WRITTEN = "written by `python -m benchmarks.scores.interval_coverage --table`"
 PEOPLE = (20, 60, 189)
 STRATA = ("U", "G")
@@ -31,15 +31,9 @@ def main() -> None:
         "why-not-binomial.md": {"coverage": of_binomial},
     }
     for name, sections in tables.items():
-        page = ROOT / "docs" / name
-        text = page.read_text()
-        for section, table in sections.items():
-            start, end = f"<!-- {section}: {WRITTEN} -->", f"<!-- /{section} -->"
-            if text.count(start) != 1 or text.count(end) != 1:
-                raise SystemExit(f"{name}: needs one section from {start!r} to {end!r}")
-            before, after = text[: text.index(start)], text[text.index(end) :]
-            text = f"{before}{start}\n{table(parts)}\n{after}"
-        page.write_text(text)
+        for section, made in sections.items():
+            marks = f"<!-- {section}: {WRITTEN} -->", f"<!-- /{section} -->"
+            replace_section(ROOT / "docs" / name, *marks, made(parts))
 
 
 def of_scores(parts: dict[str, list[Result]]) -> str:
@@ -204,7 +198,3 @@ def uncertainty(results: list[Result]) -> str:
 
 def row(*cells: str) -> str:
     return "| " + " | ".join(cells) + " |"
-
-
-def table(header: str, rows: list[str]) -> str:
-    return "\n".join([header, "|" + "---|" * (header.count("|") - 1), *rows])

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.scores.interval_models import win_rates
-from benchmarks.scores.interval_population import LEVEL, SEED, draw, true_accuracy
+from benchmarks.scores.interval_population import LEVEL, SEED, draw, true_accuracy, win_rates
 from voiceface.scores.confidence import binomial_interval, identity_interval
 from voiceface.scores.matching import accuracy
 

@@ -27,10 +27,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import numpy as np
 import soundfile
 import torch
+from benchmarks.machine import describe
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
-from benchmarks.machine import describe
 from voiceface.cli import main as voiceface
 from voiceface.data.builtin import builtin_corpus
 from voiceface.data.corpus.clips import cut_face, cut_voice

@@ -22,10 +22,10 @@ from typing import Any
 
 import faiss
 import numpy as np
+from benchmarks.machine import describe
 from numpy.typing import NDArray
 
 from benchmarks.inference.retrieve import BLOCK, DIM, timed
-from benchmarks.machine import describe
 from voiceface.inference.faiss_index import build, read
 from voiceface.inference.search import nearest_points, unit
 

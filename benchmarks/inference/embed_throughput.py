@@ -20,11 +20,11 @@ from statistics import median
 
 import numpy as np
 import torch
+from benchmarks.machine import describe
 from PIL import Image
 
 import voiceface
 from benchmarks.inference.load import demo_checkpoint
-from benchmarks.machine import describe
 from voiceface.data.synthetic import SyntheticOptions, person
 from voiceface.data.synthetic.face import face_clip
 from voiceface.inference.media import by_length

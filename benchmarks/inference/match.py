@@ -16,11 +16,11 @@ from pathlib import Path
 from statistics import median
 
 import torch
+from benchmarks.machine import describe
 
 import voiceface
 from benchmarks.data.detector import write_pictures
 from benchmarks.inference.load import demo_checkpoint
-from benchmarks.machine import describe
 from voiceface.data.corpus.bundles import encode_flac
 from voiceface.data.synthetic import SyntheticOptions, person
 from voiceface.data.synthetic.voice import voice_clip

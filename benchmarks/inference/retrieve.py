@@ -20,10 +20,10 @@ from statistics import median
 import numba
 import numpy as np
 import torch
+from benchmarks.machine import describe
 from numpy.typing import NDArray
 from torch import Tensor
 
-from benchmarks.machine import describe
 from voiceface.inference.search import nearest_points
 
 DIM = 256

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
 from benchmarks.machine import describe
 from benchmarks.scores.interval_models import DIMENSIONS, SEES
+
 from benchmarks.scores.interval_population import SEED, draw, genders
 from voiceface.compare.scored import column_of
 from voiceface.compare.significance import pair_p_values

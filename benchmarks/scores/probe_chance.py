@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
 from benchmarks.machine import describe
+
 from voiceface.scores.probes import is_chance, plan_probes, probe
 
 DIMENSIONS, CLIPS, SPREAD = 64, 4, 0.7

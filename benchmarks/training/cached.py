@@ -21,9 +21,9 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from benchmarks.machine import describe
 from safetensors.torch import save_file
 
-from benchmarks.machine import describe
 from voiceface.data.module import VoxVGGDataModule
 from voiceface.data.prepare.synthetic import prepare_synthetic
 from voiceface.data.synthetic import SyntheticOptions

@@ -35,8 +35,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
-
 from benchmarks.machine import describe
+
 from benchmarks.training.gpu_data import make_corpus
 from benchmarks.training.gpu_step import MODES, Mode, Recipe, quiet
 from voiceface.methods.recipes import list_recipes, load_recipe

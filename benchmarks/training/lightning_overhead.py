@@ -27,9 +27,9 @@ os.environ["OMP_NUM_THREADS"] = "1"  # the other core reads data
 
 import pytorch_lightning as pl
 import torch
+from benchmarks.machine import describe
 from torch import Tensor, nn
 
-from benchmarks.machine import describe
 from voiceface.data.module import VoxVGGDataModule
 from voiceface.methods.base import Method
 from voiceface.training.arguments import expand

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
 from benchmarks.machine import describe
+
 from voiceface.data.builtin import builtin_corpus
 from voiceface.data.corpus.shards import Corpus
 from voiceface.data.synthetic import log_likelihood_ratio

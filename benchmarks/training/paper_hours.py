@@ -24,11 +24,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from benchmarks.machine import describe
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.machine import describe
 from benchmarks.training.gpu import PEAKS, distinct
 from benchmarks.training.gpu_data import SECONDS, make_corpus
 from benchmarks.training.gpu_step import Flops, Mode, Recipe, quiet
