@@ -5,7 +5,8 @@ import json
 import os
 import platform
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timezone
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -75,7 +76,8 @@ def parser(doc: str | None, questions: Iterable[str] = ()) -> argparse.ArgumentP
 
 
 def write(name: str, content: Mapping[str, Any]) -> None:
-    """Write results/NAME.json with the machine."""
+    """Print what was found, and write results/NAME.json with the machine."""
+    print(json.dumps(content, indent=1))
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
     path.write_text(json.dumps({**content, "machine": describe()}, indent=1) + "\n")
@@ -134,3 +136,20 @@ def replace_section(page: Path, start: str, end: str, content: str) -> None:
 def table(header: str, rows: Iterable[str]) -> str:
     """A table in Markdown of lines that are made already."""
     return "\n".join([header, "|" + "---|" * (header.count("|") - 1), *rows])
+
+
+@contextmanager
+def drawing(path: Path, columns: int = 1, **how: Any) -> Iterator[Any]:
+    """Axes of a picture, one or several side by side; it is then saved as SVG, in the same bytes each time."""
+    import matplotlib
+
+    matplotlib.use("svg")
+    import matplotlib.pyplot as plt
+
+    # A white ground, so that the pictures read on a dark page too.
+    plt.rcParams |= {"figure.facecolor": "white", "axes.facecolor": "white", "font.size": 9}
+    plt.rcParams |= {"svg.hashsalt": "voiceface", "axes.spines.top": False, "axes.spines.right": False}
+    figure, axes = plt.subplots(1, columns, layout="constrained", **how)
+    yield axes
+    figure.savefig(path, metadata={"Date": None})
+    plt.close(figure)

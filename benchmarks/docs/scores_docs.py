@@ -8,7 +8,7 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import RESULTS, ROOT, replace_section, table
+from benchmarks.common import RESULTS, ROOT, drawing, replace_section, table
 
 START, END = "<!-- scores: written by `python -m benchmarks.scores.scores --table` -->", "<!-- /scores -->"
 
@@ -139,26 +139,17 @@ def section() -> str:
 
 
 def plot(found: Result, path: Path) -> None:
-    import matplotlib
-
-    matplotlib.use("svg")
-    import matplotlib.pyplot as plt
-
-    plt.rcParams |= {"svg.hashsalt": "voiceface", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
-    figure, (left, right) = plt.subplots(1, 2, figsize=(8.4, 3.2), layout="constrained")
-    pairs = [row["pairs"] for row in found["sizes"]]
-    left.loglog(pairs, [row["seconds"] for row in found["sizes"]], "o-", color="#1f5fa8")
-    last = found["sizes"][-1]
-    left.loglog(pairs, [last["seconds"] * n / last["pairs"] for n in pairs], ":", color="#888888")
-    left.text(pairs[1], last["seconds"] * pairs[1] / last["pairs"], "in proportion", color="#666666", va="top")
-    left.set(title="Time of the full report", xlabel="voices x faces", ylabel="seconds")
-    right.loglog(pairs, [row["mib"] for row in found["sizes"]], "o-", color="#1f5fa8", label="added by the report")
-    right.loglog(pairs, [4 * n / 2**20 for n in pairs], ":", color="#888888", label="the float32 matrix alone")
-    right.set(title="Peak memory", xlabel="voices x faces", ylabel="MiB")
-    right.legend(frameon=False)
-    path.parent.mkdir(exist_ok=True)
-    figure.savefig(path, metadata={"Date": None})
-    plt.close(figure)
+    with drawing(path, 2, figsize=(8.4, 3.2)) as (left, right):
+        pairs = [row["pairs"] for row in found["sizes"]]
+        left.loglog(pairs, [row["seconds"] for row in found["sizes"]], "o-", color="#1f5fa8")
+        last = found["sizes"][-1]
+        left.loglog(pairs, [last["seconds"] * n / last["pairs"] for n in pairs], ":", color="#888888")
+        left.text(pairs[1], last["seconds"] * pairs[1] / last["pairs"], "in proportion", color="#666666", va="top")
+        left.set(title="Time of the full report", xlabel="voices x faces", ylabel="seconds")
+        right.loglog(pairs, [row["mib"] for row in found["sizes"]], "o-", color="#1f5fa8", label="added by the report")
+        right.loglog(pairs, [4 * n / 2**20 for n in pairs], ":", color="#888888", label="the float32 matrix alone")
+        right.set(title="Peak memory", xlabel="voices x faces", ylabel="MiB")
+        right.legend(frameon=False)
 
 
 def main() -> None:

@@ -8,9 +8,7 @@ process and in two. It is resumed by `--ckpt_path last`, and must then equal a r
 weights, optimiser, schedules, the best step, the exported weights, the scores. Exit status 1 where a cell fails.
 """
 
-import argparse
 import itertools
-import json
 import os
 import random
 import sys
@@ -21,11 +19,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(HERE.parent / "tests/support"))
+from benchmarks.common import ROOT, parser, write
 
-from killer import STATUS, WORDS, Runs, differences, left_over, state_of  # noqa: E402
-from tests_support import tone_corpus  # noqa: E402
+sys.path.insert(0, str(ROOT / "tests/support"))
+
+from killer import STATUS, WORDS, Runs, differences, left_over, state_of
+from tests_support import tone_corpus
 
 STEPS = 14
 SMALL = ["--model", "trinet", "--preset", "demo", "--data.people", 6, "--data.flip", "true"]
@@ -174,9 +173,9 @@ SHORT = (
 
 def main() -> int:
     """Print the table, write results/faults.json."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--short", action="store_true", help="a few cells only, and no result file")
-    short = parser.parse_args().short
+    options = parser(__doc__)
+    options.add_argument("--short", action="store_true", help="a few cells only, and no result file")
+    short = options.parse_args().short
     os.environ["OMP_NUM_THREADS"] = "1"
     with tempfile.TemporaryDirectory() as folder:
         runs = Runs()
@@ -187,10 +186,7 @@ def main() -> int:
     failed = sum(bool(row["wrong"]) for row in rows)
     print(f"{len(rows) - failed} of {len(rows)} cells are bit-equal after resuming")
     if not short:
-        from benchmarks.machine import describe
-
-        content = {"machine": describe(), "failed": failed, "cells": rows}
-        (HERE / "results/faults.json").write_text(json.dumps(content, indent=1) + "\n")
+        write("faults", {"failed": failed, "cells": rows})
     return int(failed > 0)
 
 

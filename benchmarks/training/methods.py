@@ -6,7 +6,6 @@ in `--runs` is not run again, so the command can be stopped and given once more;
 same share a run. `--only a,b` trains some of them; `--table` writes the table alone.
 """
 
-import argparse
 import json
 import os
 import subprocess
@@ -17,16 +16,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from benchmarks.machine import describe
 
+from benchmarks.common import RESULTS, ROOT, parser, replace_section, write
 from voiceface.data.builtin import builtin_corpus
 from voiceface.data.corpus.shards import Corpus
 from voiceface.data.synthetic import log_likelihood_ratio
 from voiceface.methods.recipes import list_recipes, load_recipe
 from voiceface.scores import score
 
-ROOT = Path(__file__).parents[2]
-RESULT = ROOT / "benchmarks" / "results" / "methods.json"
+RESULT = RESULTS / "methods.json"
 PAGE = ROOT / "docs" / "results-synthetic.md"
 START, END = "<!-- methods: written by `python -m benchmarks.training.methods --table` -->", "<!-- /methods -->"
 BAR = 0.6  # share of the ideal observer's excess over chance on 1:2 U
@@ -168,20 +166,17 @@ def table(result: Mapping[str, Any]) -> str:
 
 
 def write_table(result: Mapping[str, Any]) -> None:
-    page = PAGE.read_text()
-    before, _, rest = page.partition(START)
-    after = rest.partition(END)[2]
-    PAGE.write_text(f"{before}{START}\n\n{table(result)}\n\n{END}{after}")
+    replace_section(PAGE, START, END, f"\n{table(result)}\n")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=Path, default=Path("runs/methods"), help="folder of the runs")
-    parser.add_argument("--jobs", type=int, default=max(1, (os.cpu_count() or 1)), help="runs at a time")
-    parser.add_argument("--only", default="", help="recipes, separated by commas")
-    parser.add_argument("--finished", action="store_true", help="train nothing: take the runs that are finished")
-    parser.add_argument("--table", action="store_true", help="write the table from the JSON alone")
-    options = parser.parse_args()
+    made = parser(__doc__)
+    made.add_argument("--runs", type=Path, default=Path("runs/methods"), help="folder of the runs")
+    made.add_argument("--jobs", type=int, default=max(1, (os.cpu_count() or 1)), help="runs at a time")
+    made.add_argument("--only", default="", help="recipes, separated by commas")
+    made.add_argument("--finished", action="store_true", help="train nothing: take the runs that are finished")
+    made.add_argument("--table", action="store_true", help="write the table from the JSON alone")
+    options = made.parse_args()
     if options.table:
         write_table(json.loads(RESULT.read_text()))
         return
@@ -204,7 +199,6 @@ def main() -> None:
         ideal = {d: {s: matching(results["ideal_observer"], d, s) for s in ("U", "G")} for d in ("v2f", "f2v")}
         rows[recipe] = summary(recipe, results, known.get(recipe, results["ideal_observer"]))
     found = {
-        "machine": describe(),
         "recipes": {recipe: rows[recipe] for recipe in same if recipe in rows},
         "missing": missing,
         "same": same,
@@ -214,7 +208,7 @@ def main() -> None:
     if options.only:
         print(table(found))
         return
-    RESULT.write_text(json.dumps(found, indent=1) + "\n")
+    write("methods", found)
     write_table(found)
 
 

@@ -14,7 +14,6 @@ of the papers' clip sizes; over the expected time of a step that is the number o
 `CORES` the time that a step takes where decoding holds it up.
 """
 
-import argparse
 import json
 import tempfile
 import time
@@ -24,11 +23,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from benchmarks.machine import describe
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.common import describe, parser
 from benchmarks.training.gpu import PEAKS, distinct
 from benchmarks.training.gpu_data import SECONDS, make_corpus
 from benchmarks.training.gpu_step import Flops, Mode, Recipe, quiet
@@ -203,10 +202,10 @@ def with_tables(page: str, result: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--table", action="store_true", help="count nothing: take the counts of the result file")
-    parser.add_argument("--seconds", type=float, default=4.0, help="processor time of measuring a recipe's decoding")
-    options = parser.parse_args()
+    made = parser(__doc__)
+    made.add_argument("--table", action="store_true", help="count nothing: take the counts of the result file")
+    made.add_argument("--seconds", type=float, default=4.0, help="processor time of measuring a recipe's decoding")
+    options = made.parse_args()
     result = json.loads(RESULT.read_text()) if options.table else measure(options.seconds)
     for name, row in result["recipes"].items():
         expected(name, row)
