@@ -105,10 +105,12 @@ def _memory_mib(field: str) -> float:
 
 
 def in_fresh_process(function: Callable[..., Any], *arguments: Any) -> Any:
-    """Call a function of a module in a new Python process with `THREADS` threads."""
+    """Call a function of a module in a new Python process with `THREADS` threads, and print what it gives."""
     os.environ["NUMBA_NUM_THREADS"] = str(THREADS)
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        return pool.submit(function, *arguments).result()
+        found = pool.submit(function, *arguments).result()
+    print(found, flush=True)
+    return found
 
 
 def sample_trials(

@@ -75,16 +75,7 @@ def compile_all() -> None:
 def report(scale: float) -> Report:
     """Cost of all scores of a model."""
     voices, faces = round(scale * VOICES), round(scale * FACES)
-    print(f"{'scores':>8} {'records':>7} {'seconds':>8} {'x product':>9} {'MiB':>7}   of {voices} x {faces}")
-    rows = []
-    for name in WHAT:
-        row = in_fresh_process(measure_report, name, voices, faces)
-        rows.append(row)
-        print(
-            f"{name:>8} {row['records']:7} {row['seconds']:8.2f} {row['times_the_product']:9.1f}"
-            f" {row['first_run']['mib']:7.0f}",
-            flush=True,
-        )
+    rows = [in_fresh_process(measure_report, name, voices, faces) for name in WHAT]
     return {"voices": voices, "faces": faces, "people": PEOPLE, "runs": RUNS_OF_REPORT, "scores": rows}
 
 
@@ -133,17 +124,7 @@ def measure_report(name: str, voices: int, faces: int) -> Report:
 
 def matching(scale: float) -> Report:
     """Exact count against sampled trials."""
-    print(f"{'voices x faces':>16} {'triplets':>9} {'seconds':>8} {'triplets/s':>10} {'trials/s':>9} {'ratio':>7}")
-    cases = []
-    for voices, faces in MATCHED:
-        case = in_fresh_process(measure_matching, round(scale * voices), round(scale * faces))
-        cases.append(case)
-        rates, size = case["triplets_per_second"], f"{case['voices']} x {case['faces']}"
-        print(
-            f"{size:>16} {case['triplets']:9.2e} {case['seconds']['exact']:8.3f} {rates['exact']:10.2e}"
-            f" {rates['sampled_trials']:9.2e} {case['times_sampled_trials']:7.0f}",
-            flush=True,
-        )
+    cases = [in_fresh_process(measure_matching, *(round(scale * clips) for clips in sides)) for sides in MATCHED]
     return {"trials": TRIALS, "runs": RUNS, "cases": cases}
 
 
@@ -188,14 +169,8 @@ def measure_matching(voices: int, faces: int) -> Report:
 
 def retrieval(scale: float) -> Report:
     """Full ranking against scikit-learn."""
-    row = in_fresh_process(measure_retrieval, round(scale * RANKED))
-    print(
-        f"mAP of {row['voices']} x {row['faces']}: {row['seconds']:.2f} s, scikit-learn"
-        f" {row['sklearn_seconds_scaled']:.1f} s (scaled from {SAMPLE} queries), {row['times_sklearn']:.0f} times;"
-        f" largest difference {row['largest_difference']:.1e}",
-        flush=True,
-    )
-    return {"runs": RUNS, "packages": {"scikit-learn": version("scikit-learn")}, **row}
+    found = in_fresh_process(measure_retrieval, round(scale * RANKED))
+    return {"runs": RUNS, "packages": {"scikit-learn": version("scikit-learn")}, **found}
 
 
 def measure_retrieval(clips_of_each: int) -> Report:
@@ -248,21 +223,14 @@ def growth(scale: float) -> Report:
     The memory of the positive pairs, which the verification pass keeps, is the slope over numbers of people at one
     size.
     """
-    print(f"{'voices x faces':>16} {'pairs':>8} {'seconds':>8} {'MiB':>7} {'peak':>7}")
     rows: list[Report] = []
     left_out = []
     for pairs in PAIRS:
         voices = round(scale * (pairs / 2) ** 0.5)
         if rows and rows[-1]["seconds"] * 2 * voices**2 / rows[-1]["pairs"] > MOST_SECONDS:
             left_out.append(pairs)
-            continue
-        row = in_fresh_process(measure_growth, voices, 2 * voices)
-        rows.append(row)
-        print(
-            f"{f'{voices} x {2 * voices}':>16} {row['pairs']:8.1e} {row['seconds']:8.2f} {row['mib']:7.1f}"
-            f" {row['mib_peak']:7.1f}",
-            flush=True,
-        )
+        else:
+            rows.append(in_fresh_process(measure_growth, voices, 2 * voices))
     kept = [in_fresh_process(measure_verification, round(scale * VOICES), round(scale * FACES), n) for n in VERIFIED]
     large = rows[len(rows) // 2 :]
     found = {
@@ -272,7 +240,6 @@ def growth(scale: float) -> Report:
         "bytes_per_pair": round(slope(large, "pairs"), 3),
         "verification_bytes_per_positive_pair": round(slope(kept, "positive_pairs"), 1),
     }
-    print(found, flush=True)
     sizes = {"sizes": rows, "left_out_pairs": left_out}
     return {"people": PEOPLE, "runs": 1, **sizes, "growth": found, "verification_alone": kept}
 

@@ -132,8 +132,5 @@ def trinet(scale: float, device: str) -> dict[str, Any]:
         return found | in_fresh_process(measure_device, voices, faces, people, device)
     found |= {"measured": False, "device": "cpu", "threads": THREADS}
     for direction in ("v2f", "f2v"):
-        found[direction] = row = in_fresh_process(measure_cpu, voices, faces, people, direction)
-        print(
-            f"{direction}: {row['seconds']:.0f} s extrapolated, {row['triplets_per_second']:.2e} triplets/s", flush=True
-        )
+        found[direction] = in_fresh_process(measure_cpu, voices, faces, people, direction)
     return found
