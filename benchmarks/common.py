@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import platform
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -68,7 +69,7 @@ def _accelerator() -> str:
 
 
 def parser(doc: str | None, questions: Iterable[str] = ()) -> argparse.ArgumentParser:
-    """A parser whose help is a module's docstring; `question` is one of its questions."""
+    """A parser whose help is a module's docstring; `question` is one of its questions, named as the result files."""
     made = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     if questions:
         made.add_argument("question", choices=list(questions))
@@ -82,6 +83,15 @@ def write(name: str, content: Mapping[str, Any]) -> None:
     path = RESULTS / f"{name}.json"
     path.write_text(json.dumps({**content, "machine": describe()}, indent=1) + "\n")
     print(path)
+
+
+def answer(
+    options: argparse.Namespace, questions: Mapping[str, Callable[[argparse.Namespace, Path], Mapping[str, Any]]]
+) -> None:
+    """Measure what is asked, with a folder for what comes and goes, and write results/QUESTION.json."""
+    with tempfile.TemporaryDirectory() as folder:
+        content = questions[options.question](options, Path(folder))
+    write(options.question, content)
 
 
 def load_average() -> list[float]:

@@ -1,23 +1,25 @@
 """How long does it take to plan: a corpus before it is prepared, an epoch before its first batch?
 
-    python -m benchmarks.data.plans cluster  [--runs 5] [--epochs 8]     writes benchmarks/results/cluster_plan.json
-    python -m benchmarks.data.plans voxceleb [--runs 3]                  writes benchmarks/results/voxceleb_plan.json
+    python -m benchmarks.data.plans cluster_plan  [--runs 5] [--epochs 8]
+    python -m benchmarks.data.plans voxceleb_plan [--runs 3]
 
-cluster: what does a training process do before its first batch, on 64 GPUs with 8 workers each and a corpus of 10,000
-shards? Two corpora without media, of the people and clips of VoxCeleb2's dev part and VGGFace2: 5,994 people, 1,092,009
-utterances, 1,905,016 pictures (how many each person has is drawn around those means). One is dealt to bundles as
-`voiceface prepare` deals by default, the other has one bundle per utterance, the most that there can be. `rank` reads
-`corpus.json` and `index.csv`, plans the first epoch and looks up its first batch; `worker` is handed what the rank
-pickles, as with the start method spawn, and does the same from there. The memory of each counts what comes on top of
-the imports, at the peak. Then several epochs are dealt to all ranks and workers and checked.
+cluster_plan: what does a training process do before its first batch, on 64 GPUs with 8 workers each and a corpus of
+10,000 shards? Two corpora without media, of the people and clips of VoxCeleb2's dev part and VGGFace2: 5,994 people,
+1,092,009 utterances, 1,905,016 pictures (how many each person has is drawn around those means). One is dealt to bundles
+as `voiceface prepare` deals by default, the other has one bundle per utterance, the most that there can be. `rank`
+reads `corpus.json` and `index.csv`, plans the first epoch and looks up its first batch; `worker` is handed what the
+rank pickles, as with the start method spawn, and does the same from there. The memory of each counts what comes on top
+of the imports, at the peak. Then several epochs are dealt to all ranks and workers and checked.
 
-voxceleb: planning the whole of Vox-VGG-1 and Vox-VGG-2 from listings. All 1,251 and 6,114 people with every utterance
-and picture, 3.8 million lines (`voxceleb_tree.py --listings --full`; made-up tables of people where VOICEFACE_TEST_DATA
-is not set). The peak memory counts the interpreter and its libraries, and `plan` alone is given beside it.
+voxceleb_plan: planning the whole of Vox-VGG-1 and Vox-VGG-2 from listings. All 1,251 and 6,114 people with every
+utterance and picture, 3.8 million lines (`voxceleb_tree.py --listings --full`; made-up tables of people where
+VOICEFACE_TEST_DATA is not set). The peak memory counts the interpreter and its libraries, and `plan` alone is given
+beside it.
 
-Each run is a process of its own; medians.
+Each run is a process of its own; medians. Writes benchmarks/results/QUESTION.json.
 """
 
+import argparse
 import hashlib
 import json
 import os
@@ -25,16 +27,14 @@ import pickle
 import resource
 import subprocess
 import sys
-import tempfile
 import time
-from argparse import SUPPRESS
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
 
-from benchmarks.common import load_average, parser, write
+from benchmarks.common import answer, load_average, parser
 from benchmarks.data.voxceleb_tree import PEOPLE as OFFICIAL
 from benchmarks.data.voxceleb_tree import lay_out
 
@@ -188,33 +188,33 @@ def plan_once(folder: Path) -> dict[str, Any]:
 
 def in_process(role: str, root: Path, given: Any = subprocess.DEVNULL) -> dict[str, Any]:
     """What `rank`, `worker` or `plan` finds in a process of its own."""
-    words = [sys.executable, "-m", "benchmarks.data.plans", role, "--root", str(root)]
+    words = [sys.executable, "-m", "benchmarks.data.plans", "cluster_plan", "--role", role, "--root", str(root)]
     found: dict[str, Any] = json.loads(subprocess.run(words, stdin=given, stdout=subprocess.PIPE, check=True).stdout)
     return found
 
 
-def cluster(runs: int, epochs: int) -> None:
+def cluster_plan(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    runs = options.runs or 5
     corpora: dict[str, Any] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        for way in ("as prepared", "one utterance each"):
-            root = Path(folder, way.replace(" ", "_"))
-            bundles, index = write_corpus(root, way), root / "train/index.csv"
-            found: dict[str, Any] = {"bundles": bundles, "shards": SHARDS, "index_bytes": index.stat().st_size}
-            handed = root / "batches.pickle"
-            ranks = [in_process("rank", root) for _ in range(runs)]
-            workers = [in_process("worker", root, handed.open("rb")) for _ in range(runs)]
-            if len({(run["plan"], run["first"]) for run in ranks + workers}) > 1:
-                raise RuntimeError("two processes plan different batches")
-            for role, own in (("rank", ranks), ("worker", workers)):
-                found[role] = {
-                    name: round(median(run[name] for run in own), digits)
-                    for name, digits in (("seconds", 3), ("read_seconds", 3), ("plan_seconds", 3), ("mib", 1))
-                }
-            found["handed_to_a_worker_mib"] = round(handed.stat().st_size / 2**20, 1)
-            found["dealt"] = simulate(root, epochs)
-            corpora[way] = found
-            print(way, found, flush=True)
-    content = {
+    for way in ("as prepared", "one utterance each"):
+        root = folder / way.replace(" ", "_")
+        bundles, index = write_corpus(root, way), root / "train/index.csv"
+        found: dict[str, Any] = {"bundles": bundles, "shards": SHARDS, "index_bytes": index.stat().st_size}
+        handed = root / "batches.pickle"
+        ranks = [in_process("rank", root) for _ in range(runs)]
+        workers = [in_process("worker", root, handed.open("rb")) for _ in range(runs)]
+        if len({(run["plan"], run["first"]) for run in ranks + workers}) > 1:
+            raise RuntimeError("two processes plan different batches")
+        for role, own in (("rank", ranks), ("worker", workers)):
+            found[role] = {
+                name: round(median(run[name] for run in own), digits)
+                for name, digits in (("seconds", 3), ("read_seconds", 3), ("plan_seconds", 3), ("mib", 1))
+            }
+        found["handed_to_a_worker_mib"] = round(handed.stat().st_size / 2**20, 1)
+        found["dealt"] = simulate(root, options.epochs)
+        corpora[way] = found
+        print(way, found, flush=True)
+    return {
         "question": "what a process does before its first batch on a cluster, and whether all are dealt the same",
         "ranks": WORLD,
         "workers_per_rank": WORKERS,
@@ -223,38 +223,36 @@ def cluster(runs: int, epochs: int) -> None:
         "corpora": corpora,
         "load_average": load_average(),
     }
-    write("cluster_plan", content)
 
 
-def voxceleb(number: int) -> None:
+def voxceleb_plan(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     data = os.environ.get("VOICEFACE_TEST_DATA")
-    with tempfile.TemporaryDirectory() as folder:
-        lay_out(Path(folder), OFFICIAL[1], OFFICIAL[2], data=Path(data) if data else None, media=False)
-        runs = [in_process("plan", Path(folder)) for _ in range(number)]
-    content = {
+    lay_out(folder, OFFICIAL[1], OFFICIAL[2], data=Path(data) if data else None, media=False)
+    runs = [in_process("plan", folder) for _ in range(options.runs or 3)]
+    return {
         "question": "seconds and peak memory of planning Vox-VGG-1 and Vox-VGG-2 whole, from listings",
         "people": "the official tables" if data else "made up",
         **{name: runs[0][name] for name in ("identities", "voices", "faces")},
         **{f"{name}_median": median(run[name] for run in runs) for name in ("seconds", "peak_mib", "plan_mib")},
         "runs": runs,
     }
-    write("voxceleb_plan", content)
+
+
+QUESTIONS = {"cluster_plan": cluster_plan, "voxceleb_plan": voxceleb_plan}
 
 
 def main() -> None:
-    made = parser(__doc__, ("cluster", "voxceleb", "rank", "worker", "plan"))
-    made.add_argument("--runs", type=int, help="default: 5 of cluster, 3 of voxceleb")
+    made = parser(__doc__, QUESTIONS)
+    made.add_argument("--runs", type=int, help="default: 5 of cluster_plan, 3 of voxceleb_plan")
     made.add_argument("--epochs", type=int, default=8)
-    made.add_argument("--root", type=Path, help=SUPPRESS)
+    made.add_argument("--role", choices=("rank", "worker", "plan"), help=argparse.SUPPRESS)
+    made.add_argument("--root", type=Path, help=argparse.SUPPRESS)
     options = made.parse_args()
-    if options.question == "cluster":
-        cluster(options.runs or 5, options.epochs)
-    elif options.question == "voxceleb":
-        voxceleb(options.runs or 3)
+    if options.role:
+        found = plan_once(options.root) if options.role == "plan" else start(options.root, options.role)
+        print(json.dumps(found))
     else:
-        print(
-            json.dumps(plan_once(options.root) if options.question == "plan" else start(options.root, options.question))
-        )
+        answer(options, QUESTIONS)
 
 
 if __name__ == "__main__":

@@ -21,12 +21,12 @@ count; it means something only where two cores are free: the load stands beside 
 Times are of the processor, one thread; all ways take turns. Writes benchmarks/results/QUESTION.json.
 """
 
+import argparse
 import io
 import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from time import perf_counter, process_time
 from typing import Any
 
@@ -40,7 +40,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.signal import resample_poly
 
-from benchmarks.common import in_turn, medians, parser, ratio, write
+from benchmarks.common import answer, in_turn, medians, parser, ratio
 from voiceface.data.corpus.bundles import JPEG_QUALITY, Person, encode_flac, encode_jpeg
 from voiceface.data.prepare.engine.build import CorpusOptions, build
 from voiceface.data.prepare.engine.executors import run_local
@@ -104,24 +104,24 @@ def bare(path: Path) -> bytes:
     return encode_flac(np.concatenate(parts, axis=1)[0])
 
 
-def speech(clips: int = 20) -> dict[str, Any]:
+def speech(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    clips = options.number or 20
     from silero_vad import get_speech_timestamps, load_silero_vad
 
     torch.set_num_threads(1)
     voices = [voice_clip(person(SyntheticOptions(), number), 0)[0] for number in range(clips)]
     waveforms = [np.resize(voice, SECONDS * SAMPLE_RATE) for voice in voices]
     rows: dict[str, dict[str, float]] = {}
-    with TemporaryDirectory() as folder:
-        for kind, (suffix, codec, rate, channels) in KINDS.items():
-            names = [Path(folder, f"{codec}-{rate}-{i}.{suffix}") for i in range(clips)]
-            paths = [write_voice(p, codec, rate, channels, w) for p, w in zip(names, waveforms, strict=True)]
-            ways = {
-                "bare": lambda paths=paths: [bare(path) for path in paths],
-                "voiceface": lambda paths=paths: [encode_flac(read_voice(path)[0]) for path in paths],
-            }
-            found = rates(ways, 9, clips)
-            rows[kind] = {**medians(found), "ratio": ratio(found["voiceface"], found["bare"])}
-            print(kind, rows[kind], flush=True)
+    for kind, (suffix, codec, rate, channels) in KINDS.items():
+        names = [folder / f"{codec}-{rate}-{i}.{suffix}" for i in range(clips)]
+        paths = [write_voice(p, codec, rate, channels, w) for p, w in zip(names, waveforms, strict=True)]
+        ways = {
+            "bare": lambda paths=paths: [bare(path) for path in paths],
+            "voiceface": lambda paths=paths: [encode_flac(read_voice(path)[0]) for path in paths],
+        }
+        found = rates(ways, 9, clips)
+        rows[kind] = {**medians(found), "ratio": ratio(found["voiceface"], found["bare"])}
+        print(kind, rows[kind], flush=True)
     model = load_silero_vad()
     few = [torch.from_numpy(waveform.astype(np.float32) / 32768) for waveform in waveforms[:3]]
     detectors: dict[str, Callable[[], object]] = {
@@ -150,13 +150,13 @@ def write_pictures(folder: Path, count: int, width: int, height: int, side: int)
     return paths
 
 
-def detector(clips: int = 12) -> dict[str, Any]:
+def detector(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    clips = options.number or 12
     results = {}
     for name, size in SIZES.items():
-        with TemporaryDirectory() as folder:
-            ways = ways_to_faces(write_pictures(Path(folder), clips, *size))
-            in_turn(ways, 1)
-            found = rates(ways, 5, clips)
+        ways = ways_to_faces(write_pictures(folder, clips, *size))
+        in_turn(ways, 1)
+        found = rates(ways, 5, clips)
         pure, alone, asis, detect = found.values()
         # Of `detect`, the bare chain is one after the other.
         both = [1 / (1 / a + 1 / b) for a, b in zip(pure, alone, strict=True)]
@@ -199,7 +199,8 @@ def ways_to_faces(paths: list[Path]) -> dict[str, Callable[[], object]]:
     }
 
 
-def synthetic(clips: int = 40) -> dict[str, Any]:
+def synthetic(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    clips = options.number or 40
     runs = 5
     people = [person(SyntheticOptions(), index) for index in range(clips)]
     seconds = sum(len(voice_clip(someone, 0)[0]) for someone in people) / SAMPLE_RATE / clips
@@ -254,17 +255,17 @@ def worker_rate(work: list[Job], workers: int) -> float:
     return (len(finished) - 1) * (VOICES + FACES) / (finished[-1] - finished[0])
 
 
-def engine(people: int = PEOPLE) -> dict[str, Any]:
+def engine(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    people = options.number or PEOPLE
     found: dict[str, list[float]] = {"plain": [], "engine": [], "one": [], "two": []}
     before, clips = os.getloadavg()[0], people * (VOICES + FACES)
-    with TemporaryDirectory() as place:
-        work = jobs(Path(place), people)
-        ways = {"plain": lambda: [without_corpus(job) for job in work], "engine": lambda: whole(Path(place), work)}
-        for _ in range(RUNS):
-            for name, values in rates(ways, 1, clips).items():
-                found[name] += values
-            found["one"].append(worker_rate(work, 1))
-            found["two"].append(worker_rate(work, 2))
+    work = jobs(folder, people)
+    ways = {"plain": lambda: [without_corpus(job) for job in work], "engine": lambda: whole(folder, work)}
+    for _ in range(RUNS):
+        for name, values in rates(ways, 1, clips).items():
+            found[name] += values
+        found["one"].append(worker_rate(work, 1))
+        found["two"].append(worker_rate(work, 2))
     middle = medians(found)
     return {
         "question": "What does the engine of preparation cost, and how far does a second worker scale it?",
@@ -288,9 +289,7 @@ QUESTIONS = {"speech": speech, "detector": detector, "synthetic": synthetic, "en
 def main() -> None:
     made = parser(__doc__, QUESTIONS)
     made.add_argument("--number", type=int, help="of voices (20), pictures (12), clips of each kind (40), people (60)")
-    options = made.parse_args()
-    question = QUESTIONS[options.question]
-    write(options.question, question(options.number) if options.number else question())
+    answer(made.parse_args(), QUESTIONS)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,6 @@ import argparse
 import os
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -37,7 +36,7 @@ import torch
 from PIL import Image
 
 import voiceface
-from benchmarks.common import ROOT, in_turn, load_average, medians, parser, ratio, rounded, timed, write
+from benchmarks.common import ROOT, answer, in_turn, load_average, medians, parser, ratio, rounded, timed
 from benchmarks.data.prepare import write_pictures
 from voiceface.data.corpus.bundles import encode_flac
 from voiceface.data.synthetic import SyntheticOptions, person
@@ -107,6 +106,7 @@ def load(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "question": "seconds of voiceface.load after torch is imported, one thread; target: below 1",
         "seconds_median": medians(seconds, 4),
         "runs": [[round(value, 4) for value in run] for run in runs],
+        "load_average": load_average(),
     }
 
 
@@ -129,6 +129,7 @@ def match(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "voice_seconds": round(len(samples) / 16_000, 2),
         "ms_median": medians(milliseconds),
         "ms_runs": rounded(milliseconds),
+        "load_average": load_average(),
     }
 
 
@@ -169,6 +170,7 @@ def embed_throughput(options: argparse.Namespace, folder: Path) -> dict[str, Any
         "rates_median": {name: round(clips[name] / median(took), 1) for name, took in rounds.items()},
         "ratios_median": {name: ratio(rounds[f"{name.split(',')[0]}, bare"], took) for name, took in rounds.items()},
         "runs_seconds": rounded(rounds, 4),
+        "load_average": load_average(),
     }
 
 
@@ -186,6 +188,7 @@ def start(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "clock_seconds_median": medians({name: [s for _, s in found] for name, found in runs.items()}, 2),
         "match_ratio": round(processor["match, all of torchmetrics"] / processor["match"], 2),
         "runs": {name: [[round(value, 3) for value in one] for one in found] for name, found in runs.items()},
+        "load_average": load_average(),
     }
 
 
@@ -210,9 +213,7 @@ def main() -> None:
     options = made.parse_args()
     options.repeats = options.repeats or (9 if options.question == "match" else 5)
     torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory() as folder:
-        content = QUESTIONS[options.question](options, Path(folder))
-    write(options.question, {**content, "load_average": load_average()})
+    answer(options, QUESTIONS)
 
 
 if __name__ == "__main__":

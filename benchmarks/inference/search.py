@@ -1,24 +1,23 @@
 """How long does it take to search a million faces, exactly and by FAISS?
 
-    python -m benchmarks.inference.search exact      [--faces 1000000] [--repeats 7] [--threads 2]
-    python -m benchmarks.inference.search faiss      likewise
+    python -m benchmarks.inference.search retrieve     [--faces 1000000] [--repeats 7] [--threads 2]
+    python -m benchmarks.inference.search approximate  likewise
 
 A gallery of 1,000,000 x 256 float32 in a .npy file, opened by `np.load(mmap_mode="r")` as an index is; top 10, cosine.
 
-exact: `voiceface` is the search of `voiceface retrieve --index`. A product with a gallery is bound by memory: one query
-reads 1 GB, and so do many at once. "product alone" leaves out the choice of the nearest. Start it with as many threads
-for numpy's BLAS too, by OMP_NUM_THREADS. Writes benchmarks/results/retrieve.json.
+retrieve: `voiceface` is the search of `voiceface retrieve --index`. A product with a gallery is bound by memory: one
+query reads 1 GB, and so do many at once. "product alone" leaves out the choice of the nearest. Start it with as many
+threads for numpy's BLAS too, by OMP_NUM_THREADS.
 
-faiss: what `voiceface index --faiss` builds; what it finds is compared anew, from the memory-mapped rows, in the time
-given. How many lists FAISS must read hangs on the gallery, so there are two: "no structure", the same in all
+approximate: what `voiceface index --faiss` builds; what it finds is compared anew, from the memory-mapped rows, in the
+time given. How many lists FAISS must read hangs on the gallery, so there are two: "no structure", the same in all
 directions, is the worst; "people" has 20 faces of each of 50,000 people, the k-th of the 256 dimensions with variance
 1/k, both between people and between two faces of one (0.7 of that spread). Its queries are voices whose correlation
 with their person's mean face is about 0.3. Recall is of the exact 10 nearest, over other queries than those by which
-the number of lists was chosen. Seconds to build leave out embedding. Writes benchmarks/results/approximate.json.
+the number of lists was chosen. Seconds to build leave out embedding. Writes benchmarks/results/QUESTION.json.
 """
 
 import argparse
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -31,7 +30,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from benchmarks.common import load_average, medians, parser, rounded, timed, write
+from benchmarks.common import answer, load_average, medians, parser, rounded, timed
 from voiceface.inference.faiss_index import build, read
 from voiceface.inference.search import nearest_points, unit
 
@@ -80,7 +79,7 @@ def nearest(queries: Points, gallery: Points) -> list[tuple[Any, Any]]:
     return nearest_points(queries, gallery, 10, "cosine")
 
 
-def exact(options: argparse.Namespace, folder: Path) -> None:
+def retrieve(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     torch.set_num_threads(options.threads)
     numba.set_num_threads(options.threads)
     rng = np.random.default_rng(0)
@@ -105,7 +104,7 @@ def exact(options: argparse.Namespace, folder: Path) -> None:
     assert np.array_equal(right, np.stack([places for places, _ in nearest(asked[:2], mapped)]))
     assert np.array_equal(right, blocks(queries[:2], gallery, 10)[1].numpy())
     each = {n: [ms / (int(n.split()[0]) if n[0].isdigit() else 1) for ms in values] for n, values in runs.items()}
-    content = {
+    return {
         "question": "milliseconds per query of exact top 10 over a memory-mapped gallery; target 150 on two cores",
         "gallery": [options.faces, DIM],
         "threads": options.threads,
@@ -113,10 +112,9 @@ def exact(options: argparse.Namespace, folder: Path) -> None:
         "ms_runs": rounded(runs),
         "load_average": load_average(),
     }
-    write("retrieve", content)
 
 
-def faiss(options: argparse.Namespace, folder: Path) -> None:
+def approximate(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     from faiss import omp_set_num_threads
 
     omp_set_num_threads(options.threads)
@@ -137,14 +135,13 @@ def faiss(options: argparse.Namespace, folder: Path) -> None:
 
         gallery = store(folder / f"{name}.npy", options.faces, drawn)
         results[name] = by_faiss(gallery, unit(queries), folder / "faiss", options.repeats)
-    content = {
+    return {
         "question": "milliseconds per query of top 10, exact and by FAISS, and the recall of the latter",
         "gallery": [options.faces, DIM],
         "threads": options.threads,
         "approximate": results,
         "load_average": load_average(),
     }
-    write("approximate", content)
 
 
 def by_faiss(gallery: Points, asked: Points, path: Path, repeats: int) -> dict[str, Any]:
@@ -179,7 +176,7 @@ def by_faiss(gallery: Points, asked: Points, path: Path, repeats: int) -> dict[s
     }
 
 
-QUESTIONS = {"exact": exact, "faiss": faiss}
+QUESTIONS = {"retrieve": retrieve, "approximate": approximate}
 
 
 def main() -> None:
@@ -187,9 +184,7 @@ def main() -> None:
     made.add_argument("--faces", type=int, default=1_000_000)
     made.add_argument("--repeats", type=int, default=7)
     made.add_argument("--threads", type=int, default=2)
-    options = made.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        QUESTIONS[options.question](options, Path(folder))
+    answer(made.parse_args(), QUESTIONS)
 
 
 if __name__ == "__main__":

@@ -1,25 +1,29 @@
 """How often is something found that is not there: a difference of models, an attribute in embeddings?
 
-    python -m benchmarks.scores.false_alarms models [--scale 0.1]      writes benchmarks/results/paired.json
-    python -m benchmarks.scores.false_alarms probes [--scale 0.1]      writes benchmarks/results/probe_chance.json
+    python -m benchmarks.scores.false_alarms paired       [--scale 0.1]
+    python -m benchmarks.scores.false_alarms probe_chance [--scale 0.1]
 
-models: does the paired test of `voiceface compare` call equally good models different as seldom as it says? Two models
+paired: does the paired test of `voiceface compare` call equally good models different as seldom as it says? Two models
 see parts of the same clips, 8 dimensions each, 4 of which they share: equally good in every score, but different. The
 share of draws of people with p < 0.05, before the correction for many models, should be 5 %. A third one sees all 12
 dimensions; the share there is the power.
 
-probes: how often does a linear probe find an attribute that is not in the embeddings? People are random points in 64
-dimensions with 4 clips around each, so a person's clips lie close together, and an attribute is dealt to them at
+probe_chance: how often does a linear probe find an attribute that is not in the embeddings? People are random points in
+64 dimensions with 4 clips around each, so a person's clips lie close together, and an attribute is dealt to them at
 random. Probes of 20 splits with 99 % intervals are marked as chance where the interval comes within 5 points of chance.
 Counted: probes that escape the mark, with chance that of swapped labels (ours) and with chance 50 % (the literature's);
 and intervals that hold the value of swapped labels.
+
+Writes benchmarks/results/QUESTION.json.
 """
 
+import argparse
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from benchmarks.common import parser, write
+from benchmarks.common import answer, parser
 from benchmarks.scores.interval_population import SEED, SEES, WIDE, draw, genders
 from voiceface.compare.scored import column_of
 from voiceface.compare.significance import pair_p_values
@@ -33,12 +37,9 @@ PROBES_CASES = [(40, 6), (40, 20), (150, 10), (150, 30), (150, 75), (400, 40), (
 REPEATS = 200
 
 
-def models(scale: float) -> None:
-    rows = [row for people, draws in MODELS_CASES for row in of_people(people, max(2, round(draws * scale)))]
-    print(f"{'people':>6} {'draws':>6} {'score':12} {'alike, p < 0.05':>16} {'better, p < 0.05':>17}")
-    for r in rows:
-        print(f"{r['people']:6} {r['draws']:6} {r['score']:12} {100 * r['alike']:16.1f} {100 * r['better']:17.1f}")
-    write("paired", {"rows": rows})
+def paired(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    cases = [(people, max(2, round(draws * options.scale))) for people, draws in MODELS_CASES]
+    return {"rows": [row for case in cases for row in of_people(*case)]}
 
 
 def of_people(people: int, draws: int) -> list[dict[str, Any]]:
@@ -69,16 +70,8 @@ def of_people(people: int, draws: int) -> list[dict[str, Any]]:
     ]
 
 
-def probes(scale: float) -> None:
-    results = []
-    print(f"{'people':>6} {'having':>6} {'value':>6} {'chance':>6} {'escapes':>8} {'at 50 %':>8} {'holds':>8}")
-    for case in PROBES_CASES:
-        r = of_dealt(*case, max(2, round(REPEATS * scale)))
-        results.append(r)
-        shares = (r["escapes_the_mark"], r["escapes_a_mark_at_50"], r["interval_holds_chance"])
-        line = f"{r['people']:6} {r['having']:6} {r['mean_value']:6.3f} {r['mean_chance']:6.3f}"
-        print(line + "".join(f"{share:9.1%}" for share in shares), flush=True)
-    write("probe_chance", {"results": results})
+def probe_chance(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    return {"results": [of_dealt(*case, max(2, round(REPEATS * options.scale))) for case in PROBES_CASES]}
 
 
 def of_dealt(people: int, having: int, repeats: int) -> dict[str, Any]:
@@ -113,15 +106,13 @@ def of_dealt(people: int, having: int, repeats: int) -> dict[str, Any]:
     }
 
 
-QUESTIONS = {"models": models, "probes": probes}
-
-
 def main() -> None:
-    options = parser(__doc__, QUESTIONS)
-    options.add_argument("--scale", type=float, default=1.0, help="share of the draws")
-    args = options.parse_args()
-    QUESTIONS[args.question](args.scale)
+    made = parser(__doc__, QUESTIONS)
+    made.add_argument("--scale", type=float, default=1.0, help="share of the draws")
+    answer(made.parse_args(), QUESTIONS)
 
+
+QUESTIONS = {"paired": paired, "probe_chance": probe_chance}
 
 if __name__ == "__main__":
     main()

@@ -161,12 +161,7 @@ class Tally:
         self.p_values += p_value
 
     def result(self, what: Result, truth: float | None = None, known_as: str = "closed form") -> Result:
-        """Count.
-
-        Args:
-            what: Names the score and the interval.
-            truth: What the intervals should hold; None: the mean over all draws.
-            known_as: How a given truth is known.
+        """Count the intervals of the score that `what` names which hold the truth; None: the mean over all draws.
 
         Returns:
             `what` with draws, the intervals there were, the share of those that hold the truth, the standard error of

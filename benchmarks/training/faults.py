@@ -45,25 +45,15 @@ TWO = ["--trainer.accelerator", "cpu", "--trainer.devices", 2, "--trainer.strate
 
 @dataclass(frozen=True)
 class Cell:
-    """One run that is brought down.
+    """One run that is brought down."""
 
-    Args:
-        kind: KILL, TERM or FULL.
-        moment: start, step, validation, writing or test.
-        workers: Worker processes.
-        processes: Training processes.
-        schedule: Which of `SCHEDULES`.
-        rank: The process that it happens to.
-        launcher: `fork` starts processes as torchrun does, `own` is the plain command, which starts the others itself.
-    """
-
-    kind: str
-    moment: str
+    kind: str  # KILL, TERM or FULL
+    moment: str  # start, step, validation, writing or test
     workers: int = 0
-    processes: int = 1
-    schedule: str = "plain"
-    rank: int = 0
-    launcher: str = "fork"
+    processes: int = 1  # that train
+    schedule: str = "plain"  # which of SCHEDULES
+    rank: int = 0  # of the process that it happens to
+    launcher: str = "fork"  # starts processes as torchrun does; own: the plain command, which starts the others itself
 
     def words(self, out: Path, corpus: Path) -> list[object]:
         several = TWO if self.processes == 2 else []
@@ -92,19 +82,7 @@ def matrix() -> Iterator[Cell]:
 
 
 def try_cell(cell: Cell, runs: Runs, corpus: Path, folder: Path, whole: dict[str, Any], step: int) -> str:
-    """Bring a run down and go on with it.
-
-    Args:
-        cell: What to try.
-        runs: Starts runs.
-        corpus: Corpus.
-        folder: Folder of its own.
-        whole: `state_of` the run that nothing happened to.
-        step: Step from which on it happens.
-
-    Returns:
-        What is wrong; empty: nothing.
-    """
+    """Bring a run down from a step on, go on with it, and say how it differs from `whole`; empty: in nothing."""
     folder.mkdir()
     out, how = folder / "run", {"processes": cell.processes, "fresh": cell.launcher == "own"}
     words = cell.words(out, corpus)
@@ -127,16 +105,7 @@ def try_cell(cell: Cell, runs: Runs, corpus: Path, folder: Path, whole: dict[str
 
 
 def run_cells(cells: Iterable[Cell], folder: Path, runs: Runs) -> list[dict[str, Any]]:
-    """Try cells.
-
-    Args:
-        cells: What to try.
-        folder: An empty folder.
-        runs: Starts runs.
-
-    Returns:
-        Each cell with its `step`, `seconds` and `wrong`.
-    """
+    """Try cells in an empty folder, and give each with its `step`, `seconds` and what is `wrong`."""
     people = [("train", 3, 4)] * 24 + [("val", 2, 3)] * 4 + [("test", 3, 4)] * 6
     corpus = tone_corpus(folder / "corpus", people)
     whole: dict[tuple[str, int], dict[str, Any]] = {}

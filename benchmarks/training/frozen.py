@@ -20,7 +20,6 @@ import argparse
 import contextlib
 import io
 import os
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -29,7 +28,7 @@ import pytorch_lightning as pl
 import torch
 from safetensors.torch import save_file
 
-from benchmarks.common import load_average, medians, parser, ratio, rounded, seconds, write
+from benchmarks.common import answer, load_average, medians, parser, ratio, rounded, seconds
 from voiceface.data.builtin import builtin_corpus
 from voiceface.data.corpus.clips import cut_face, cut_voice
 from voiceface.data.corpus.shards import SPLITS, Corpus
@@ -144,6 +143,7 @@ def extract(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
             "heads, 1 worker / full demo training": ratio(heads_helped, full, 2),
         },
         "bytes_of_features_over_corpus": round(stored / whole, 4),
+        "load_average": load_average(),
     }
 
 
@@ -177,6 +177,7 @@ def cached(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
         "median_steps_per_second": medians(rates, 4),
         "runs_steps_per_second": rounded(rates, 4),
         "making_the_cache": made,
+        "load_average": load_average(),
     }
 
 
@@ -192,9 +193,7 @@ def main() -> None:
     options = made.parse_args()
     quiet()
     torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory() as folder:
-        content = QUESTIONS[options.question](options, Path(folder))
-    write(options.question, {**content, "load_average": load_average()})
+    answer(options, QUESTIONS)
 
 
 if __name__ == "__main__":

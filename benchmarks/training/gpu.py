@@ -95,13 +95,7 @@ def at_most(seconds: float) -> Iterator[None]:
 
 
 class Report:
-    """The result file, and the time that is left.
-
-    Args:
-        path: The file.
-        seconds: Time for everything.
-        result: What it says beside the recipes.
-    """
+    """The result file, what it says, and the time that is left of `seconds`."""
 
     def __init__(self, path: Path, seconds: float, result: dict[str, Any]) -> None:
         self.path, self.end, self.result = path, time.monotonic() + seconds, result

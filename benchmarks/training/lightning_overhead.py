@@ -102,13 +102,7 @@ def per_step(ends: list[Moment]) -> Moment:
 
 
 class TimedFit(FitCLI):
-    """`voiceface fit` up to the end of training, timed.
-
-    Args:
-        args: Words for LightningCLI.
-        chosen: As of FitCLI.
-        loader: Is trained on; None: the stream.
-    """
+    """`voiceface fit` up to the end of training, timed, on a loader; None: on the stream."""
 
     def __init__(self, args: list[str], chosen: dict[str, str], loader: Memory | None) -> None:
         self.loader, self.clock = loader, Clock()
