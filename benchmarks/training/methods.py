@@ -41,9 +41,12 @@ ONE_WAY = {
 Records = Sequence[Mapping[str, Any]]
 
 
-def settings(recipe: str) -> str:
-    """What the demo preset makes of a recipe, as text: equal texts are equal runs."""
-    return json.dumps(load_recipe(recipe, "demo"), sort_keys=True)
+def alike(recipes: Sequence[str]) -> dict[str, list[str]]:
+    """The first recipe of each kind, and the others of which the demo preset makes the same."""
+    kinds: dict[str, list[str]] = {}
+    for recipe in recipes:
+        kinds.setdefault(json.dumps(load_recipe(recipe, "demo"), sort_keys=True), []).append(recipe)
+    return {same[0]: same[1:] for same in kinds.values()}
 
 
 def train(recipe: str, runs: Path) -> None:
@@ -77,11 +80,14 @@ def matching(records: Records, direction: str, stratum: str) -> dict[str, float]
     return {"value": found["value"], "error": (found["ci_high"] - found["ci_low"]) / (2 * 1.96)}
 
 
+def both_ways(records: Records) -> dict[str, dict[str, dict[str, float] | None]]:
+    return {d: {stratum: matching(records, d, stratum) for stratum in ("U", "G")} for d in ("v2f", "f2v")}
+
+
 def summary(recipe: str, results: Mapping[str, Any], ceiling: Records) -> dict[str, Any]:
     """What the table says of a recipe."""
     row: dict[str, Any] = {"parameters": results["model"]["parameters"], "directions": {}}
-    for direction in ("v2f", "f2v"):
-        scores = {stratum: matching(results["scores"], direction, stratum) for stratum in ("U", "G")}
+    for direction, scores in both_ways(results["scores"]).items():
         best = matching(ceiling, direction, "U")
         if scores["U"] is None or scores["G"] is None or best is None:
             continue
@@ -182,12 +188,7 @@ def main() -> None:
         return
     recipes = options.only.split(",") if options.only else list_recipes()
     builtin_corpus()
-    first: dict[str, str] = {}
-    same: dict[str, list[str]] = {}
-    for recipe in recipes:
-        same.setdefault(first.setdefault(settings(recipe), recipe), [])
-        if first[settings(recipe)] != recipe:
-            same[first[settings(recipe)]].append(recipe)
+    same = alike(recipes)
     if not options.finished:
         with ThreadPoolExecutor(options.jobs) as pool:
             list(pool.map(lambda recipe: train(recipe, options.runs), same))
@@ -196,14 +197,14 @@ def main() -> None:
     rows, ideal = {}, {}
     for recipe in set(same) - set(missing):
         results = json.loads((options.runs / recipe / "results.json").read_text())
-        ideal = {d: {s: matching(results["ideal_observer"], d, s) for s in ("U", "G")} for d in ("v2f", "f2v")}
+        ideal = both_ways(results["ideal_observer"])
         rows[recipe] = summary(recipe, results, known.get(recipe, results["ideal_observer"]))
     found = {
         "recipes": {recipe: rows[recipe] for recipe in same if recipe in rows},
         "missing": missing,
         "same": same,
         "ideal": ideal,
-        "known": {r: {d: {s: matching(c, d, s) for s in ("U", "G")} for d in ("v2f", "f2v")} for r, c in known.items()},
+        "known": {recipe: both_ways(records) for recipe, records in known.items()},
     }
     if options.only:
         print(table(found))
