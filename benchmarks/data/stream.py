@@ -1,59 +1,154 @@
-"""How fast is the stream? Samples per second against reading the raw tar and against decoding alone, in one run.
+"""How fast is the stream, against decoding alone and against a map-style dataset? Samples per second, in one run.
+
+    python -m benchmarks.data.stream [--data CORPUS] [--face-size 112] [--seconds 4]
+    python -m benchmarks.data.stream --folder [--face-size 112] [--seconds 3]
 
 A sample is one voice crop of 2.5 s plus one face, as a training batch takes them. `raw tar` reads the shards from end
 to end with Python's tarfile and decodes nothing; `decode alone` cuts clips that are already in memory, so that the
-rest is the stream's own cost.
+rest is the stream's own cost. Writes benchmarks/results/stream.json.
 
-    python -m benchmarks.data.stream [--data CORPUS] [--face-size 112] [--seconds 4]
+`--folder` compares with the usual way: a folder of JPEG pictures of 224 px and 16 kHz wav recordings of 8 to 10 s. The
+usual way opens one picture and one whole recording per item, resizes the picture (Pillow, bicubic), cuts 2.5 s out of
+the recording at random, and lets `DataLoader` collate 64 items in random order. The stream reads the corpus that
+`voiceface prepare folder --faces asis` makes of that same folder, in batches of 16 people x 4 voices x 4 faces: also 64
+of each. Both give int16 voices and uint8 faces, with the same number of worker processes; spectrograms and floats are
+on neither side. Both have been read once before, so that all files are in the page cache. Writes
+benchmarks/results/map_style.json.
 """
 
 import argparse
-import json
+import io
+import os
 import tarfile
+import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import numpy as np
+import soundfile
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader, Dataset
 
-from benchmarks.machine import describe
+from benchmarks.common import in_turn, load_average, medians, parser, ratio, rounded, write
+from voiceface.cli import main as voiceface
+from voiceface.data.builtin import builtin_corpus
 from voiceface.data.corpus.clips import cut_face, cut_voice
+from voiceface.data.corpus.shards import Corpus
 from voiceface.data.module import VoxVGGDataModule
 from voiceface.training.fit import keep_memory
 
-REPEATS = 5
+PEOPLE, CLIPS, BATCH, RUNS = 30, 8, 64, 5
+CROP = 40_000
+
+Samples = Generator[int, None, None]
 
 
-def rate(run: Callable[[], Iterator[int]], seconds: float) -> float:
-    """Samples per second over about `seconds`, not counting the first batch (workers start with it)."""
-    samples, iterator = 0, run()
-    next(iterator)
-    start = time.perf_counter()
-    for count in iterator:
-        samples += count
-        if time.perf_counter() - start > seconds:
+class MapStyle(Dataset[tuple[torch.Tensor, torch.Tensor, int]]):
+    """One picture and one whole recording per item, of a folder of `PERSON/voice/*.wav` and `PERSON/face/*.jpg`."""
+
+    def __init__(self, root: Path, face_size: int) -> None:
+        self.face_size = face_size
+        self.items = [
+            (wav, jpg, number)
+            for number, person in enumerate(sorted(path for path in root.iterdir() if path.is_dir()))
+            for wav, jpg in zip(sorted(person.glob("voice/*")), sorted(person.glob("face/*")), strict=True)
+        ]
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor, int]:
+        wav, jpg, number = self.items[index]
+        voice, _ = soundfile.read(wav, dtype="int16")
+        start = int(torch.randint(len(voice) - CROP + 1, ()))
+        face = torch.from_numpy(np.array(resized(jpg, self.face_size))).permute(2, 0, 1)
+        return torch.from_numpy(voice[start : start + CROP]), face, number
+
+
+def resized(file: Any, size: int) -> Image.Image:
+    with Image.open(file) as image:
+        return image.convert("RGB").resize((size, size), Image.Resampling.BICUBIC)
+
+
+def write_folder(root: Path) -> None:
+    """Recordings and pictures of the built-in synthetic people, joined to 8 to 10 s and enlarged to 224 px."""
+    clips: dict[str, tuple[list[Any], list[Any]]] = {}
+    for bundle, member, data in Corpus(builtin_corpus()).clips("train"):
+        own = clips.setdefault(bundle.identity, ([], []))
+        own[member.name.endswith("jpg")].append(data)
+        if len(clips) > 2 * PEOPLE:
             break
-    return samples / (time.perf_counter() - start)
+    rng = np.random.default_rng(0)
+    names = [name for name, (voices, faces) in clips.items() if voices and faces][:PEOPLE]
+    for name in names:
+        voices, faces = clips[name]
+        for kind in ("voice", "face"):
+            (root / name / kind).mkdir(parents=True)
+        speech = np.concatenate([soundfile.read(io.BytesIO(data), dtype="int16")[0] for data in voices])
+        for number in range(CLIPS):
+            seconds = rng.uniform(8, 10)
+            voice = np.resize(np.roll(speech, int(rng.integers(len(speech)))), round(16_000 * seconds))
+            soundfile.write(root / name / "voice" / f"{number}.wav", voice, 16_000, subtype="PCM_16")
+            picture = np.asarray(resized(io.BytesIO(faces[number % len(faces)]), 224), np.int16)
+            grain = rng.normal(0, 4, picture.shape)  # as of a camera; an enlarged picture would decode too fast
+            grainy = Image.fromarray(np.clip(picture + grain, 0, 255).astype(np.uint8))
+            grainy.save(root / name / "face" / f"{number}.jpg", quality=90)
+    (root / "identities.csv").write_text("identity,split\n" + "".join(f"{name},train\n" for name in sorted(names)))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--data", help="corpus; default: the built-in one")
-    parser.add_argument("--face-size", type=int, default=112)
-    parser.add_argument("--seconds", type=float, default=4.0)
-    options = parser.parse_args()
-    keep_memory()  # as `fit` does
-    module = VoxVGGDataModule(options.data, people=16, voices=4, faces=4)
-    corpus = module.corpus
-    sampling = replace(module.sampling(), face_size=options.face_size, face_margin=1.0)
-    module.sampling = lambda: sampling  # type: ignore[method-assign]
+def rates(ways: dict[str, Callable[[], Samples]], seconds: float, first: int) -> dict[str, list[float]]:
+    """Samples per second of each way, in turns of about `seconds`, after the first batches (workers start then)."""
+    found: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(RUNS):
+        for name, way in ways.items():
+            batches, samples = way(), 0
+            for _ in range(first):
+                next(batches)
+            start = time.perf_counter()
+            for count in batches:
+                samples += count
+                if time.perf_counter() - start > seconds:
+                    break
+            found[name].append(samples / (time.perf_counter() - start))
+            batches.close()
+    return found
+
+
+def module(root: str | None, workers: int = 0, **sampled: Any) -> VoxVGGDataModule:
+    """The stream of a corpus, with other faces than the corpus's."""
+    made = VoxVGGDataModule(root, people=BATCH // 4, voices=4, faces=4, workers=workers)
+    sampling = replace(made.sampling(), **sampled)
+    made.sampling = lambda: sampling  # type: ignore[method-assign]
+    return made
+
+
+def stream(root: str | None, workers: int, **sampled: Any) -> Samples:
+    made = module(root, workers, **sampled)
+    loader = made.train_dataloader()
+    try:
+        while True:
+            for batch in loader:
+                yield len(batch["voice_keys"])
+    finally:
+        made.teardown("fit")
+
+
+def against_decoding(options: argparse.Namespace) -> None:
+    sampled = {"face_size": options.face_size, "face_margin": 1.0}
+    own = module(options.data, **sampled)
+    corpus, voice_seconds = own.corpus, own.sampling().voice_seconds
     clips = [(member.name, data) for _, member, data in corpus.clips("train")][:2000]
     heard = [data for name, data in clips if name.endswith("flac")]
     seen = [data for name, data in clips if name.endswith("jpg")]
 
-    def raw_tar() -> Iterator[int]:
+    def raw_tar() -> Samples:
         while True:
             for path in sorted(Path(corpus.root, "train").glob("*.tar")):
                 with tarfile.open(path) as tar:
@@ -61,52 +156,88 @@ def main() -> None:
                         tar.extractfile(info).read()  # type: ignore[union-attr]
                         yield int(info.name.endswith("flac"))
 
-    def decode_alone() -> Iterator[int]:
+    def decode_alone() -> Samples:
         rng = np.random.default_rng(0)
-        samples = round(sampling.voice_seconds * 16_000)
+        samples = round(voice_seconds * 16_000)
         while True:
             for voice, face in zip(heard, seen, strict=False):
                 cut_voice(voice, samples, rng)
                 cut_face(face, corpus.face_size, corpus.face_margin, options.face_size, 1.0)
                 yield 1
 
-    def stream(workers: int) -> Callable[[], Iterator[int]]:
-        def run() -> Iterator[int]:
-            module.workers = workers
-            loader = module.train_dataloader()
-            while True:
-                for batch in loader:
-                    yield len(batch["voice_keys"])
-
-        return run
-
-    ways = {"raw tar": raw_tar, "decode alone, 1 process": decode_alone, "stream, 0 workers": stream(0)}
-    ways |= {f"stream, {n} workers": stream(n) for n in (1, 2)}
-    rates: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(REPEATS):
-        for name, run in ways.items():
-            rates[name].append(rate(run, options.seconds))
-    medians = {name: round(median(values), 1) for name, values in rates.items()}
-    ratios = {
-        f"{name} / decode alone": round(
-            median(a / b for a, b in zip(values, rates["decode alone, 1 process"], strict=True)), 3
-        )
-        for name, values in rates.items()
-    }
-    for name, value in medians.items():
-        print(f"{name:26s} {value:10.0f} samples/s   x {ratios[f'{name} / decode alone']:.2f} of decoding alone")
-    result = {
+    ways: dict[str, Callable[[], Samples]] = {"raw tar": raw_tar, "decode alone, 1 process": decode_alone}
+    for workers in (0, 1, 2):
+        ways[f"stream, {workers} workers"] = lambda workers=workers: stream(options.data, workers, **sampled)
+    found = rates(ways, options.seconds or 4.0, 1)
+    content = {
         "question": "samples per second of the stream against raw tar reading and decoding alone",
-        "sample": f"one voice crop of {sampling.voice_seconds} s and one face of {options.face_size} px",
+        "sample": f"one voice crop of {voice_seconds} s and one face of {options.face_size} px",
         "corpus": corpus.name,
-        "samples_per_second_median": medians,
-        "samples_per_second": {name: [round(v, 1) for v in values] for name, values in rates.items()},
-        "ratios_median": ratios,
-        "machine": describe(),
+        "samples_per_second_median": medians(found),
+        "samples_per_second": rounded(found),
+        "ratios_median": {
+            f"{name} / decode alone": ratio(values, found["decode alone, 1 process"]) for name, values in found.items()
+        },
     }
-    out = Path(__file__).parents[1] / "results" / "stream.json"
-    out.write_text(json.dumps(result, indent=1) + "\n")
-    print(out)
+    write("stream", content)
+
+
+def against_map_style(options: argparse.Namespace) -> None:
+    with tempfile.TemporaryDirectory() as place:
+        folder, prepared = Path(place, "folder"), Path(place, "corpus")
+        write_folder(folder)
+        voiceface(["prepare", "folder", str(folder), str(prepared), "--faces", "asis"])
+
+        def usual(workers: int) -> Samples:
+            items = MapStyle(folder, options.face_size)
+            loader = DataLoader(items, BATCH, shuffle=True, num_workers=workers, persistent_workers=workers > 0)
+            while True:
+                for voices, _, _ in loader:
+                    yield len(voices)
+
+        ways: dict[str, Callable[[], Samples]] = {}
+        for n in (0, 2):
+            ways[f"map-style, {n} workers"] = lambda n=n: usual(n)
+            ways[f"stream, {n} workers"] = lambda n=n: stream(str(prepared), n, face_size=options.face_size)
+        found = rates(ways, options.seconds or 3.0, 4)
+        decoding = parts(folder, Corpus(prepared), options.face_size)
+    content = {
+        "question": "samples per second of the stream against a map-style dataset over a folder",
+        "sample": f"one voice crop of 2.5 s and one face of {options.face_size} px",
+        "samples_per_second_median": medians(found),
+        "ratios_median": {
+            f"{n} workers": ratio(found[f"stream, {n} workers"], found[f"map-style, {n} workers"], 2) for n in (0, 2)
+        },
+        "decoding_microseconds": decoding,
+        "load_average": load_average(),
+    }
+    write("map_style", content)
+
+
+def parts(folder: Path, corpus: Corpus, face_size: int) -> dict[str, float]:
+    """Microseconds of processor time that each way takes to decode one voice and one face, in one process."""
+    usual, rng = MapStyle(folder, face_size).items[:100], np.random.default_rng(0)
+    clips = [(member.name[0], data) for _, member, data in corpus.clips("train")]
+    heard, seen = ([data for kind, data in clips if kind == wanted][:100] for wanted in "vf")
+    size, margin = corpus.face_size, corpus.face_margin
+    ways: dict[str, Callable[[], object]] = {
+        "wav, whole": lambda: [soundfile.read(wav, dtype="int16") for wav, _, _ in usual],
+        "flac, crop": lambda: [cut_voice(data, CROP, rng) for data in heard],
+        "jpeg, whole, resized": lambda: [resized(jpg, face_size) for _, jpg, _ in usual],
+        "jpeg, scaled by its decoder": lambda: [cut_face(data, size, margin, face_size, margin) for data in seen],
+    }
+    return {name: round(1e6 * median(taken) / 100) for name, taken in in_turn(ways, 3, time.process_time).items()}
+
+
+def main() -> None:
+    made = parser(__doc__)
+    made.add_argument("--folder", action="store_true", help="compare with a map-style dataset over a folder")
+    made.add_argument("--data", help="corpus; default: the built-in one")
+    made.add_argument("--face-size", type=int, default=112)
+    made.add_argument("--seconds", type=float, help="of each measurement; default: 4, with --folder 3")
+    options = made.parse_args()
+    keep_memory()  # as `fit` does
+    (against_map_style if options.folder else against_decoding)(options)
 
 
 if __name__ == "__main__":

@@ -121,17 +121,14 @@ def files(tree: str, rows: list[Row], total: int) -> Iterator[str]:
         number = total // len(rows) + (place < total % len(rows))
         for i in range(number):
             video = video_id(row.identity, i // 8)
-            if tree == "voxceleb1":
-                yield f"{row.official_set}/wav/{row.identity}/{video}/{i % 8 + 1:05d}.wav"
-            elif tree == "voxceleb2":
-                yield f"{row.official_set}/aac/{row.identity}/{video}/{i % 8 + 1:05d}.m4a"
-            elif tree == "unzippedFaces":
-                yield f"{row.face}/1.6/{video}/{25 * (i % 8 + 1):07d}.jpg"
-            elif tree == "vggface1":
-                yield f"{row.face}/{i + 1:08d}.jpg"
-            else:
-                part = "test" if place % 18 == 0 else "train"
-                yield f"{part}/{row.face}/{i // 2 + 1:04d}_{i % 2 + 1:02d}.jpg"
+            part = "test" if place % 18 == 0 else "train"
+            yield {
+                "voxceleb1": f"{row.official_set}/wav/{row.identity}/{video}/{i % 8 + 1:05d}.wav",
+                "voxceleb2": f"{row.official_set}/aac/{row.identity}/{video}/{i % 8 + 1:05d}.m4a",
+                "unzippedFaces": f"{row.face}/1.6/{video}/{25 * (i % 8 + 1):07d}.jpg",
+                "vggface1": f"{row.face}/{i + 1:08d}.jpg",
+                "vggface2": f"{part}/{row.face}/{i // 2 + 1:04d}_{i % 2 + 1:02d}.jpg",
+            }[tree]
     if tree == "vggface2":
         for stranger in range(STRANGERS if total > 100_000 else 2):
             yield f"train/n{900_000 + stranger:06d}/0001_01.jpg"

@@ -6,11 +6,11 @@ Run `python -m benchmarks.scores.interval_coverage --table`.
 import json
 import textwrap
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[2]
-PATH = ROOT / "benchmarks" / "results" / "interval_coverage.json"
+from benchmarks.common import RESULTS, ROOT, replace_section, table
+
+PATH = RESULTS / "interval_coverage.json"
 WRITTEN = "written by `python -m benchmarks.scores.interval_coverage --table`"
 PEOPLE = (20, 60, 189)
 STRATA = ("U", "G")
@@ -31,48 +31,31 @@ def main() -> None:
         "why-not-binomial.md": {"coverage": of_binomial},
     }
     for name, sections in tables.items():
-        page = ROOT / "docs" / name
-        text = page.read_text()
-        for section, table in sections.items():
-            start, end = f"<!-- {section}: {WRITTEN} -->", f"<!-- /{section} -->"
-            if text.count(start) != 1 or text.count(end) != 1:
-                raise SystemExit(f"{name}: needs one section from {start!r} to {end!r}")
-            before, after = text[: text.index(start)], text[text.index(end) :]
-            text = f"{before}{start}\n{table(parts)}\n{after}"
-        page.write_text(text)
+        for section, made in sections.items():
+            marks = f"<!-- {section}: {WRITTEN} -->", f"<!-- /{section} -->"
+            replace_section(ROOT / "docs" / name, *marks, made(parts))
 
 
 def of_scores(parts: dict[str, list[Result]]) -> str:
-    def line(name: str, method: str, task: str, metric: str, n: int = 1, protocol: str = "") -> str:
-        same = {"task": task, "metric": metric, "n": n, **({"protocol": protocol} if protocol else {})}
-        cells = [
-            cell(select(parts["scores"], people=people, stratum=stratum, **same))
-            for people in PEOPLE
-            for stratum in STRATA
-        ]
-        return row(name, method, *cells)
+    found = parts["scores"]
+    columns = [{"people": people, "stratum": stratum} for people in PEOPLE for stratum in STRATA]
+    exact = [select(found, **column, protocol="exact", n=2) for column in columns]
+    male = [cell(select(found, people=people, stratum="male", protocol="exact", n=2)) for people in PEOPLE]
 
-    rows = [line("1:2", "identity", "matching", "accuracy", 2, "exact")]
-    male = [
-        cell(select(parts["scores"], people=people, stratum="male", protocol="exact", n=2)) if stratum == "G" else ""
-        for people in PEOPLE
-        for stratum in STRATA
+    def line(name: str, method: str, **keys: Any) -> str:
+        return row(name, method, *(cell(select(found, **column, **keys)) for column in columns))
+
+    rows = [
+        row("1:2", "identity", *map(cell, exact)),
+        row("1:2 of male probes", "identity", *(text for of_people in male for text in ("", of_people))),
+        line("1:2, `clip_weighted`", "identity", protocol="clip_weighted", n=2),
+        *(line(f"1:{n}", "jackknife", metric="accuracy", n=n) for n in (3, 5, 10, 20, 50, 100)),
+        *(line(metric, "identity", metric=metric) for metric in ("AUC", "EER")),
+        *(line(metric, "jackknife", metric=metric) for metric in ("mAP", "R@1", "R@5", "R@10", "R@50", "R@100")),
+        row("*half width of 1:2, points*", "", *(f"*± {100 * own[0]['mean_half_width']:.1f}*" for own in exact)),
     ]
-    rows.append(row("1:2 of male probes", "identity", *male))
-    rows.append(line("1:2, `clip_weighted`", "identity", "matching", "accuracy", 2, "clip_weighted"))
-    rows += [line(f"1:{n}", "jackknife", "matching", "accuracy", n) for n in (3, 5, 10, 20, 50, 100)]
-    rows += [line(metric, "identity", "verification", metric) for metric in ("AUC", "EER")]
-    rows += [
-        line(metric, "jackknife", "retrieval", metric) for metric in ("mAP", "R@1", "R@5", "R@10", "R@50", "R@100")
-    ]
-    halves = [
-        select(parts["scores"], people=people, stratum=stratum, protocol="exact", n=2)[0]["mean_half_width"]
-        for people in PEOPLE
-        for stratum in STRATA
-    ]
-    rows.append(row("*half width of 1:2, points*", "", *(f"*± {100 * half:.1f}*" for half in halves)))
-    header = row("score", "`ci_method`", *(f"{people} {stratum}" for people in PEOPLE for stratum in STRATA))
-    return table(header, rows) + "\n\n" + uncertainty(parts["scores"])
+    header = row("score", "`ci_method`", *(" ".join(map(str, column.values())) for column in columns))
+    return table(header, rows) + "\n\n" + uncertainty(found)
 
 
 def of_levels(parts: dict[str, list[Result]]) -> str:
@@ -204,7 +187,3 @@ def uncertainty(results: list[Result]) -> str:
 
 def row(*cells: str) -> str:
     return "| " + " | ".join(cells) + " |"
-
-
-def table(header: str, rows: list[str]) -> str:
-    return "\n".join([header, "|" + "---|" * (header.count("|") - 1), *rows])

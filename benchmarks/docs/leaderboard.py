@@ -6,16 +6,14 @@ voiceface compare --tasks 1:2,1:2/G,AUC,mAP --out docs/images/leaderboard.svg   
 """
 
 import gzip
-import re
 import shutil
-from pathlib import Path
 
+from benchmarks.common import ROOT, replace_section
 from voiceface.compare.grouping import compare_results
 from voiceface.compare.reading import REFERENCE, find_results
 from voiceface.compare.render.documents import to_markdown
 
-PAGE = Path(__file__).parents[2] / "docs/leaderboard.md"
-ZOO = Path(__file__).parents[2] / "zoo"
+PAGE, ZOO = ROOT / "docs/leaderboard.md", ROOT / "zoo"
 
 
 def main() -> None:
@@ -28,9 +26,7 @@ def main() -> None:
         (folder / "results.json.gz").write_bytes(gzip.compress(one.path.read_bytes(), mtime=0))
         shutil.copy(one.path.with_name("results.effects.npz"), folder)
     table = to_markdown(compare_results(found))
-    region = "<!-- leaderboard -->", "<!-- /leaderboard -->"
-    text = re.sub(f"{region[0]}.*{region[1]}", lambda _: f"\n\n{table}\n".join(region), PAGE.read_text(), flags=re.S)
-    PAGE.write_text(text)
+    replace_section(PAGE, "<!-- leaderboard -->", "<!-- /leaderboard -->", f"\n{table}")
     print(f"{len(found)} results; {PAGE.name}")
 
 

@@ -1,30 +1,31 @@
-"""Draw the pictures of docs/speed.md from benchmarks/results/*.json: docs/images/speed_*.svg.
+"""Draw pictures of the docs.
 
-A picture whose result file is not there is left out, and named.
+    python -m benchmarks.docs.plots                  docs/images/speed_*.svg from benchmarks/results/*.json
+    python -m benchmarks.docs.plots --intervals      docs/images/why-not-binomial.svg
 
-    python -m benchmarks.docs.plots
+A picture whose result file is not there is left out, and named. why-not-binomial.svg has 40 draws of 189 people, each
+with its binomial and its identity interval; how many intervals hold the population's accuracy is printed too.
 """
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-RESULTS = Path(__file__).parents[1] / "results"
-IMAGES = Path(__file__).parents[2] / "docs" / "images"
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.common import RESULTS, ROOT, drawing, parser
+from benchmarks.scores.interval_population import LEVEL, SEED, draw, true_accuracy, win_rates
+from voiceface.scores.confidence import binomial_interval, identity_interval
+from voiceface.scores.matching import accuracy
+
+IMAGES = ROOT / "docs" / "images"
+PEOPLE, DRAWS, TRIALS = 189, 40, 30_720_000
 BLUE, ORANGE = "#1f5fa8", "#d1600a"
 
 
 def bars(axes: Any, values: Mapping[str, float], title: str, unit: str, marked: str = "") -> None:
-    """Horizontal bars from the top down, each with its number; those whose name begins with `marked` in orange.
-
-    Args:
-        axes: Matplotlib's axes.
-        values: Length of each bar, by its name.
-        title: Of the picture.
-        unit: What the bars measure.
-        marked: Beginning of names; empty: none.
-    """
+    """Horizontal bars from the top down, each with its number; those whose name begins with `marked` in orange."""
     colors = [ORANGE if marked and name.startswith(marked) else BLUE for name in values]
     drawn = axes.barh(list(values), list(values.values()), color=colors)
     axes.bar_label(drawn, [f"{value:,.4g}" for value in values.values()], padding=3)
@@ -81,25 +82,66 @@ PICTURES = {
 }
 
 
+def intervals() -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Value, lower and upper end in per cent, (DRAWS, 3): of sampled triplets, and of all of them over people."""
+    rng, mask = np.random.default_rng(SEED), ~np.eye(PEOPLE, dtype=np.bool_)
+    of_trials, of_people = [], []
+    for _ in range(DRAWS):
+        rates = win_rates(draw(PEOPLE, rng))
+        exact = accuracy(rates, mask)
+        around = identity_interval(rates, mask, LEVEL)
+        assert exact is not None
+        assert around is not None
+        sampled = rng.binomial(TRIALS, exact) / TRIALS  # nothing ties
+        of_trials.append((sampled, *binomial_interval(sampled, TRIALS, LEVEL)))
+        of_people.append((exact, *around))
+    return 100 * np.array(of_trials), 100 * np.array(of_people)
+
+
+def panel(axes: Any, found: NDArray[np.float64], truth: float, title: str) -> int:
+    """Draw one kind of interval, and give how many hold the truth."""
+    value, low, high = found.T
+    holds = (low <= truth) & (truth <= high)
+    number = np.arange(1, DRAWS + 1)
+    for mask, color, marker in ((holds, BLUE, "o"), (~holds, ORANGE, "x")):
+        axes.hlines(number[mask], low[mask], high[mask], color=color, linewidth=1.6)
+        axes.plot(value[mask], number[mask], marker, color=color, markersize=3.5, linestyle="none")
+    axes.axvline(truth, color="#333333", linewidth=1.0)
+    half = float((high - low).mean()) / 2
+    axes.set(title=f"{title} (± {half:.2g}):\n{holds.sum()} of {DRAWS} hold the true value")
+    axes.set(xlabel="1:2 accuracy, per cent")
+    return int(holds.sum())
+
+
+def why_not_binomial() -> None:
+    truth = 100 * true_accuracy()
+    of_trials, of_people = intervals()
+    how = {"figsize": (8.4, 5.0), "sharex": True, "sharey": True}
+    with drawing(IMAGES / "why-not-binomial.svg", 2, **how) as (left, right):
+        trials = panel(left, of_trials, truth, f"Binomial, {TRIALS:,} sampled triplets")
+        people = panel(right, of_people, truth, "Over people, all triplets")
+        left.set(ylabel=f"draw of {PEOPLE} people", ylim=(0, DRAWS + 4))
+        place = {"xytext": (6, 0), "textcoords": "offset points", "va": "top"}
+        left.annotate(f"true value\n{truth:.2f}", (truth, DRAWS + 3.8), color="#333333", **place)
+    print(f"true value {truth:.2f}; held by {trials} binomial and {people} identity intervals of {DRAWS}")
+    for name, found in (("binomial", of_trials), ("identity", of_people)):
+        print(f"{name}: mean half width {float((found[:, 2] - found[:, 1]).mean()) / 2:.3f} points")
+
+
 def main() -> None:
-    import matplotlib
-
-    matplotlib.use("svg")
-    import matplotlib.pyplot as plt
-
-    # A white ground, so that the pictures read on a dark page too.
-    plt.rcParams |= {"svg.hashsalt": "voiceface", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
-    plt.rcParams |= {"figure.facecolor": "white", "axes.facecolor": "white"}
-    for name, draw in PICTURES.items():
+    options = parser(__doc__)
+    options.add_argument("--intervals", action="store_true", help="draw why-not-binomial.svg")
+    if options.parse_args().intervals:
+        why_not_binomial()
+        return
+    for name, show in PICTURES.items():
         path = RESULTS / f"{name}.json"
         if not path.exists():
-            print(f"no picture of {name}: run `python benchmarks/{name}.py`")
+            print(f"no picture of {name}: there is no {path.name}")
             continue
-        figure, axes = plt.subplots(figsize=(7.2, 2.4), layout="constrained")
-        draw(axes, json.loads(path.read_text()))
         out = IMAGES / f"speed_{name}.svg"
-        figure.savefig(out, metadata={"Date": None})
-        plt.close(figure)
+        with drawing(out, figsize=(7.2, 2.4)) as axes:
+            show(axes, json.loads(path.read_text()))
         print(out)
 
 

@@ -4,25 +4,20 @@ Run `python -m benchmarks.scores.scores --table`.
 """
 
 import json
-import re
 import textwrap
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[2]
+from benchmarks.common import RESULTS, ROOT, drawing, replace_section, table
+
 START, END = "<!-- scores: written by `python -m benchmarks.scores.scores --table` -->", "<!-- /scores -->"
 
 Result = dict[str, Any]
 
 
 def read(name: str) -> Result | None:
-    path = ROOT / "benchmarks" / "results" / f"scores_{name}.json"
+    path = RESULTS / f"scores_{name}.json"
     return json.loads(path.read_text()) if path.exists() else None
-
-
-def table(header: str, rows: list[str]) -> str:
-    columns = header.count("|") - 1
-    return "\n".join([header, "|" + "---|" * columns, *rows])
 
 
 def power(value: float) -> str:
@@ -71,7 +66,7 @@ def of_speed(matching: Result, retrieval: Result) -> str:
     return (
         prose(
             "Against what is usually done, on one thread: a list of sampled trials whose embeddings are gathered and",
-            "compared in numpy (`benchmarks/scores/sampled_trials.py`), and `average_precision_score` of each query.",
+            "compared in numpy (`benchmarks/scores/score_clips.py`), and `average_precision_score` of each query.",
             f"The latter is timed on {retrieval['sklearn_sample']} queries, without the similarities that it needs,",
             "and scaled to all; where nothing ties its values differ by at most",
             f"{retrieval['largest_difference']:.0e}.",
@@ -144,38 +139,24 @@ def section() -> str:
 
 
 def plot(found: Result, path: Path) -> None:
-    import matplotlib
-
-    matplotlib.use("svg")
-    import matplotlib.pyplot as plt
-
-    plt.rcParams |= {"svg.hashsalt": "voiceface", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
-    figure, (left, right) = plt.subplots(1, 2, figsize=(8.4, 3.2), layout="constrained")
-    pairs = [row["pairs"] for row in found["sizes"]]
-    left.loglog(pairs, [row["seconds"] for row in found["sizes"]], "o-", color="#1f5fa8")
-    last = found["sizes"][-1]
-    left.loglog(pairs, [last["seconds"] * n / last["pairs"] for n in pairs], ":", color="#888888")
-    left.text(pairs[1], last["seconds"] * pairs[1] / last["pairs"], "in proportion", color="#666666", va="top")
-    left.set(title="Time of the full report", xlabel="voices x faces", ylabel="seconds")
-    right.loglog(pairs, [row["mib"] for row in found["sizes"]], "o-", color="#1f5fa8", label="added by the report")
-    right.loglog(pairs, [4 * n / 2**20 for n in pairs], ":", color="#888888", label="the float32 matrix alone")
-    right.set(title="Peak memory", xlabel="voices x faces", ylabel="MiB")
-    right.legend(frameon=False)
-    path.parent.mkdir(exist_ok=True)
-    figure.savefig(path, metadata={"Date": None})
-    plt.close(figure)
+    with drawing(path, 2, figsize=(8.4, 3.2)) as (left, right):
+        pairs = [row["pairs"] for row in found["sizes"]]
+        left.loglog(pairs, [row["seconds"] for row in found["sizes"]], "o-", color="#1f5fa8")
+        last = found["sizes"][-1]
+        left.loglog(pairs, [last["seconds"] * n / last["pairs"] for n in pairs], ":", color="#888888")
+        left.text(pairs[1], last["seconds"] * pairs[1] / last["pairs"], "in proportion", color="#666666", va="top")
+        left.set(title="Time of the full report", xlabel="voices x faces", ylabel="seconds")
+        right.loglog(pairs, [row["mib"] for row in found["sizes"]], "o-", color="#1f5fa8", label="added by the report")
+        right.loglog(pairs, [4 * n / 2**20 for n in pairs], ":", color="#888888", label="the float32 matrix alone")
+        right.set(title="Peak memory", xlabel="voices x faces", ylabel="MiB")
+        right.legend(frameon=False)
 
 
 def main() -> None:
-    page = ROOT / "docs" / "speed.md"
-    pattern = re.compile(re.escape(START) + ".*?" + re.escape(END), re.S)
-    text, found = pattern.subn(lambda _: f"{START}\n{section()}\n{END}", page.read_text())
-    if found != 1:
-        raise SystemExit(f"{page.name}: needs one section from {START!r} to {END!r}, found {found}")
-    page.write_text(text)
-    growth = read("growth")
-    if growth:
-        plot(growth, ROOT / "docs" / "images" / "scores_cost.svg")
+    replace_section(ROOT / "docs" / "speed.md", START, END, section())
+    found = read("growth")
+    if found:
+        plot(found, ROOT / "docs" / "images" / "scores_cost.svg")
 
 
 if __name__ == "__main__":

@@ -9,19 +9,34 @@ accuracy too. Other scores have no such form: there the truth is the mean over a
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtr
 
+from voiceface.scores import score
+from voiceface.scores.clip_keys import Clip, parse_clip
+from voiceface.scores.matching import count
+from voiceface.scores.trial_formats import Trials
+
 DIMENSIONS = 8
 AGREEMENT = 0.7
 LEVEL = 0.95
 SEED = 20
+OF_CLIPS = "difference from the value of these clips"
+# Models that see some of 12 dimensions. Two see 8 each, 4 of which they share; the third one is better.
+WIDE = 12
+SEES = {"first": (0, 8), "second": (4, 12), "all": (0, 12)}
+# Trial lists: clips of a person and modality, and rows of a person; in verification so many of either label.
+CLIPS = 10
+ROWS = {"60": (60, 60), "1 to 60": (1, 60), "2": (2, 2)}
 
 Result = dict[str, Any]
+Places = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -29,16 +44,18 @@ class People:
     """One draw of people and their clips, person by person.
 
     Attributes:
+        people: How many people.
         voices: float64 (Nv, D).
         faces: float64 (Nf, D).
         voice_owner: int64 (Nv,): the number of each voice's person, ascending.
         face_owner: int64 (Nf,): likewise.
     """
 
+    people: int
     voices: NDArray[np.float64]
     faces: NDArray[np.float64]
-    voice_owner: NDArray[np.int64]
-    face_owner: NDArray[np.int64]
+    voice_owner: Places
+    face_owner: Places
 
     @property
     def voice_names(self) -> list[str]:
@@ -51,6 +68,11 @@ class People:
     def similarity(self, first: int = 0, last: int | None = None) -> NDArray[np.float32]:
         """Inner products (Nv, Nf) over the dimensions first .. last - 1."""
         return (self.voices[:, first:last] @ self.faces[:, first:last].T).astype(np.float32)
+
+    def score(self, strata: Any, candidates: Any, attributes: Any = None, *videos: list[str]) -> list[Any]:
+        """Records of `score`, of inner products over all dimensions."""
+        names = None, self.voice_names, None, self.face_names
+        return score(*names, attributes, self.similarity(), strata, LEVEL, candidates, *videos)
 
 
 def genders(people: int) -> dict[str, dict[str, str]]:
@@ -69,7 +91,7 @@ def draw(
     )
     voices = voice[voice_owner] + rng.normal(size=(len(voice_owner), dimensions))
     faces = face[face_owner] + rng.normal(size=(len(face_owner), dimensions))
-    return People(voices, faces, voice_owner, face_owner)
+    return People(people, voices, faces, voice_owner, face_owner)
 
 
 def true_accuracy(dimensions: int = DIMENSIONS) -> float:
@@ -78,25 +100,68 @@ def true_accuracy(dimensions: int = DIMENSIONS) -> float:
     return float(stdtr(dimensions, math.sqrt(dimensions) * AGREEMENT / math.sqrt(2 * (spread + 2))))
 
 
+def truth_of(what: Result) -> tuple[float | None, str]:
+    """What intervals should hold, where a closed form says it, and how it is known."""
+    if what["about"] == "clips":
+        return 0.0, OF_CLIPS
+    if "models" in what:
+        one, other = (true_accuracy(last - first) for first, last in map(SEES.__getitem__, what["models"]))
+        return one - other, "closed form"
+    # A mean of clips is not a clip, and a cosine not an inner product.
+    known = what["metric"] == "accuracy" and what.get("n", 2) == 2 and what.get("kind") != "joint"
+    return true_accuracy(what.get("dimensions", DIMENSIONS)) if known else None, "closed form"
+
+
+def win_rates(drawn: People, first: int = 0, last: int | None = None) -> NDArray[Any]:
+    similarity = drawn.similarity(first, last)
+    return count(lambda rows: similarity[rows], drawn.voice_owner, np.bincount(drawn.face_owner)).win_rates
+
+
+def drawn_lists(people: int, rows: tuple[int, int], rng: np.random.Generator) -> Iterator[Trials]:
+    """Lists as the published ones: voices of a person ask equally often, impostors and clips are random."""
+    asking = np.repeat(np.arange(people), rng.integers(rows[0], rows[1] + 1, people))
+    # As many positive rows as negative ones of each person's voices.
+    met = np.concatenate([asking, (asking + rng.integers(1, people, len(asking))) % people])
+    positive = np.arange(len(met)) < len(asking)
+    yield trial_list("verification", "both", np.tile(asking, 2), met[:, None], positive[:, None], people, rng)
+    for n in (2, 10):
+        order = rng.random((len(asking), people))
+        order[np.arange(len(asking)), asking] = 2.0  # nobody is their own impostor
+        met = np.column_stack([asking, np.argpartition(order, n - 2, axis=1)[:, : n - 1]])
+        labels = np.tile(np.arange(n) == 0, (len(met), 1))
+        yield trial_list("matching", "v2f", asking, met, labels, people, rng)
+
+
+def trial_list(
+    kind: Any, direction: Any, asking: Places, met: Places, labels: Any, people: int, rng: np.random.Generator
+) -> Trials:
+    """A list of random clips of these people."""
+    query, candidates = (who * CLIPS + rng.integers(0, CLIPS, who.shape) for who in (asking, met))
+    sides = ([clip(f"{p:03}/{side}/{i}") for p in range(people) for i in range(CLIPS)] for side in ("voice", "face"))
+    return Trials("list", "list", kind, direction, *sides, query, candidates, labels)
+
+
+@cache
+def clip(name: str) -> Clip:
+    return parse_clip(name, {})
+
+
 @dataclass
 class Tally:
     """Values of one score over the draws, each with its interval."""
 
     values: list[float] = field(default_factory=list)
     ends: list[tuple[float, float]] = field(default_factory=list)
+    p_values: list[float] = field(default_factory=list)
 
-    def add(self, value: float, low: float | None, high: float | None) -> None:
+    def add(self, value: float, low: float | None, high: float | None, *p_value: float) -> None:
         """Add a draw; without an interval its ends are None."""
         self.values.append(value)
         self.ends.append((math.nan, math.nan) if low is None or high is None else (low, high))
+        self.p_values += p_value
 
     def result(self, what: Result, truth: float | None = None, known_as: str = "closed form") -> Result:
-        """Count.
-
-        Args:
-            what: Names the score and the interval.
-            truth: What the intervals should hold; None: the mean over all draws.
-            known_as: How a given truth is known.
+        """Count the intervals of the score that `what` names which hold the truth; None: the mean over all draws.
 
         Returns:
             `what` with draws, the intervals there were, the share of those that hold the truth, the standard error of
@@ -122,17 +187,6 @@ class Tally:
                 "standard_error": round(math.sqrt(share * (1 - share) / number), 6),
                 "mean_half_width": round(float((high - low)[there].mean()) / 2, 6),
             }
+        if self.p_values:
+            result["share_of_p_below_0.05"] = round(float(np.mean(np.array(self.p_values) < 1 - LEVEL)), 6)
         return result
-
-
-class Tallies(dict[tuple[Any, ...], Tally]):
-    """A `Tally` for each key."""
-
-    def __missing__(self, key: tuple[Any, ...]) -> Tally:
-        self[key] = Tally()
-        return self[key]
-
-    def often(self) -> "Tallies":
-        """Those of scores that at least half of the draws have: R@50 asks for a gallery of 50."""
-        draws = max(len(tally.values) for tally in self.values())
-        return Tallies({key: tally for key, tally in self.items() if 2 * len(tally.values) >= draws})

@@ -1,6 +1,5 @@
-"""What the benchmarks of the scores share: embeddings, timing, and a process of its own for each measurement."""
+"""What the benchmarks of the scores share: embeddings, sampled trials, memory, and a process for each measurement."""
 
-import json
 import os
 import resource
 import sys
@@ -15,9 +14,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.common import seconds
+
 DIMENSIONS = 128
+BATCH = 1024  # sampled trials at a time
 THREADS = 2
-RESULTS = Path(__file__).parents[1] / "results"
 VALUES = {
     "gender": ("m", "f"),
     "nationality": tuple("abcdef"),
@@ -25,6 +26,8 @@ VALUES = {
     "ethnicity": tuple("abcd"),
     "first_language": tuple("abcde"),
 }
+
+Trials = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
 
 
 @dataclass(frozen=True)
@@ -72,13 +75,6 @@ def draw_attributes(people: int, seed: int = 0) -> dict[str, dict[str, str]]:
     return {str(p): {name: str(rng.choice(values)) for name, values in VALUES.items()} for p in range(people)}
 
 
-def seconds(work: Callable[[], Any]) -> float:
-    """Wall time of one call."""
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
-
-
 def cost(work: Callable[[], Any]) -> dict[str, float]:
     """Time of one call and the memory it adds to what this process holds; for a fresh process.
 
@@ -109,17 +105,43 @@ def _memory_mib(field: str) -> float:
 
 
 def in_fresh_process(function: Callable[..., Any], *arguments: Any) -> Any:
-    """Call a function of a module in a new Python process with `THREADS` threads."""
+    """Call a function of a module in a new Python process with `THREADS` threads, and print what it gives."""
     os.environ["NUMBA_NUM_THREADS"] = str(THREADS)
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        return pool.submit(function, *arguments).result()
+        found = pool.submit(function, *arguments).result()
+    print(found, flush=True)
+    return found
 
 
-def write(name: str, report: dict[str, Any], scale: float) -> None:
-    """Write results/NAME.json with the machine; a trial at another scale writes nothing."""
-    if scale != 1.0:
-        return
-    from benchmarks.machine import describe  # imports torch, which would count as this process's memory
+def sample_trials(
+    voice_owner: NDArray[np.int64], face_owner: NDArray[np.int64], number: int, rng: np.random.Generator
+) -> Trials:
+    """Draw voices, and for each a face of the same person and one of another, all triplets alike."""
+    starts = np.searchsorted(face_owner, np.arange(face_owner[-1] + 2))
+    sizes = np.diff(starts)
+    probes = rng.integers(len(voice_owner), size=number)
+    own = voice_owner[probes]
+    positives = rng.integers(starts[own], starts[own + 1])
+    negatives = rng.integers(len(face_owner) - sizes[own])
+    negatives += (negatives >= starts[own]) * sizes[own]  # skips the person's own faces
+    return probes, positives, negatives
 
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{name}.json").write_text(json.dumps({"machine": describe(), **report}, indent=2) + "\n")
+
+def accuracy_of_trials(voices: NDArray[Any], faces: NDArray[Any], trials: Trials) -> float:
+    """Share of trials in which the positive is more alike than the negative; ties count half.
+
+    The usual way to score matching, as the baseline: embeddings of each trial are gathered and compared.
+    """
+    credit = 0.0
+    for first in range(0, len(trials[0]), BATCH):
+        probe, positive, negative = (part[first : first + BATCH] for part in trials)
+        voice = voices[probe]
+        right, wrong = _cosine(voice, faces[positive]), _cosine(voice, faces[negative])
+        credit += float((right > wrong).sum()) + 0.5 * float((right == wrong).sum())
+    return credit / len(trials[0])
+
+
+def _cosine(left: NDArray[Any], right: NDArray[Any]) -> NDArray[Any]:
+    lengths = np.linalg.norm(left, axis=1) * np.linalg.norm(right, axis=1)
+    similarities: NDArray[Any] = (left * right).sum(axis=1) / lengths
+    return similarities

@@ -4,17 +4,16 @@ On a GPU the whole set is counted, ranked and verified, if a part says that it f
 clips of the first few people are counted against the whole gallery; rows are independent, so the time of all of them
 lies on the straight line through the parts.
 
-Run `python -m benchmarks.scores.scores_trinet [--device cuda]`; writes benchmarks/results/scores_trinet_DEVICE.json.
+Part of `python -m benchmarks.scores.scores`; writes benchmarks/results/scores_trinet_DEVICE.json.
 """
 
-import argparse
-import os
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.scores.score_clips import DIMENSIONS, THREADS, Clips, cost, draw_clips, in_fresh_process, seconds, write
+from benchmarks.common import seconds
+from benchmarks.scores.score_clips import THREADS, Clips, cost, draw_clips, in_fresh_process
 
 VOICES, FACES, PEOPLE = 153_516, 573_283, 1_251
 PARTS = (1 / 128, 1 / 64, 1 / 32)  # of the people who ask
@@ -125,24 +124,13 @@ def measure_device(voices: int, faces: int, people: int, device: str) -> dict[st
     return results
 
 
-def main(scale: float = 1.0, device: str = "cpu") -> None:
+def trinet(scale: float, device: str) -> dict[str, Any]:
+    """Cost on a device, measured or extrapolated."""
     voices, faces, people = (max(2, round(scale * number)) for number in (VOICES, FACES, PEOPLE))
-    size = {"voices": voices, "faces": faces, "people": people, "dimensions": DIMENSIONS}
-    load = os.getloadavg()[0]
-    if device == "cpu":
-        found = {"measured": False, "device": "cpu", "threads": THREADS}
-        for direction in ("v2f", "f2v"):
-            found[direction] = row = in_fresh_process(measure_cpu, voices, faces, people, direction)
-            print(
-                f"{direction}: {row['seconds']:.0f} s extrapolated, {row['triplets_per_second']:.2e} triplets/s",
-                flush=True,
-            )
-    else:
-        found = in_fresh_process(measure_device, voices, faces, people, device)
-    write(f"scores_trinet_{device.split(':')[0]}", {**size, "load_average": load, **found}, scale)
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--device", default="cpu", help="cpu or a torch device such as cuda")
-    main(device=parser.parse_args().device)
+    found: dict[str, Any] = {"voices": voices, "faces": faces, "people": people}
+    if device != "cpu":
+        return found | in_fresh_process(measure_device, voices, faces, people, device)
+    found |= {"measured": False, "device": "cpu", "threads": THREADS}
+    for direction in ("v2f", "f2v"):
+        found[direction] = in_fresh_process(measure_cpu, voices, faces, people, direction)
+    return found

@@ -8,9 +8,7 @@ process and in two. It is resumed by `--ckpt_path last`, and must then equal a r
 weights, optimiser, schedules, the best step, the exported weights, the scores. Exit status 1 where a cell fails.
 """
 
-import argparse
 import itertools
-import json
 import os
 import random
 import sys
@@ -21,11 +19,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(HERE.parent / "tests/support"))
+from benchmarks.common import ROOT, parser, write
 
-from killer import STATUS, WORDS, Runs, differences, left_over, state_of  # noqa: E402
-from tests_support import tone_corpus  # noqa: E402
+sys.path.insert(0, str(ROOT / "tests/support"))
+
+from killer import STATUS, WORDS, Runs, differences, left_over, state_of
+from tests_support import tone_corpus
 
 STEPS = 14
 SMALL = ["--model", "trinet", "--preset", "demo", "--data.people", 6, "--data.flip", "true"]
@@ -46,25 +45,15 @@ TWO = ["--trainer.accelerator", "cpu", "--trainer.devices", 2, "--trainer.strate
 
 @dataclass(frozen=True)
 class Cell:
-    """One run that is brought down.
+    """One run that is brought down."""
 
-    Args:
-        kind: KILL, TERM or FULL.
-        moment: start, step, validation, writing or test.
-        workers: Worker processes.
-        processes: Training processes.
-        schedule: Which of `SCHEDULES`.
-        rank: The process that it happens to.
-        launcher: `fork` starts processes as torchrun does, `own` is the plain command, which starts the others itself.
-    """
-
-    kind: str
-    moment: str
+    kind: str  # KILL, TERM or FULL
+    moment: str  # start, step, validation, writing or test
     workers: int = 0
-    processes: int = 1
-    schedule: str = "plain"
-    rank: int = 0
-    launcher: str = "fork"
+    processes: int = 1  # that train
+    schedule: str = "plain"  # which of SCHEDULES
+    rank: int = 0  # of the process that it happens to
+    launcher: str = "fork"  # starts processes as torchrun does; own: the plain command, which starts the others itself
 
     def words(self, out: Path, corpus: Path) -> list[object]:
         several = TWO if self.processes == 2 else []
@@ -93,19 +82,7 @@ def matrix() -> Iterator[Cell]:
 
 
 def try_cell(cell: Cell, runs: Runs, corpus: Path, folder: Path, whole: dict[str, Any], step: int) -> str:
-    """Bring a run down and go on with it.
-
-    Args:
-        cell: What to try.
-        runs: Starts runs.
-        corpus: Corpus.
-        folder: Folder of its own.
-        whole: `state_of` the run that nothing happened to.
-        step: Step from which on it happens.
-
-    Returns:
-        What is wrong; empty: nothing.
-    """
+    """Bring a run down from a step on, go on with it, and say how it differs from `whole`; empty: in nothing."""
     folder.mkdir()
     out, how = folder / "run", {"processes": cell.processes, "fresh": cell.launcher == "own"}
     words = cell.words(out, corpus)
@@ -128,16 +105,7 @@ def try_cell(cell: Cell, runs: Runs, corpus: Path, folder: Path, whole: dict[str
 
 
 def run_cells(cells: Iterable[Cell], folder: Path, runs: Runs) -> list[dict[str, Any]]:
-    """Try cells.
-
-    Args:
-        cells: What to try.
-        folder: An empty folder.
-        runs: Starts runs.
-
-    Returns:
-        Each cell with its `step`, `seconds` and `wrong`.
-    """
+    """Try cells in an empty folder, and give each with its `step`, `seconds` and what is `wrong`."""
     people = [("train", 3, 4)] * 24 + [("val", 2, 3)] * 4 + [("test", 3, 4)] * 6
     corpus = tone_corpus(folder / "corpus", people)
     whole: dict[tuple[str, int], dict[str, Any]] = {}
@@ -174,9 +142,9 @@ SHORT = (
 
 def main() -> int:
     """Print the table, write results/faults.json."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--short", action="store_true", help="a few cells only, and no result file")
-    short = parser.parse_args().short
+    options = parser(__doc__)
+    options.add_argument("--short", action="store_true", help="a few cells only, and no result file")
+    short = options.parse_args().short
     os.environ["OMP_NUM_THREADS"] = "1"
     with tempfile.TemporaryDirectory() as folder:
         runs = Runs()
@@ -187,10 +155,7 @@ def main() -> int:
     failed = sum(bool(row["wrong"]) for row in rows)
     print(f"{len(rows) - failed} of {len(rows)} cells are bit-equal after resuming")
     if not short:
-        from benchmarks.machine import describe
-
-        content = {"machine": describe(), "failed": failed, "cells": rows}
-        (HERE / "results/faults.json").write_text(json.dumps(content, indent=1) + "\n")
+        write("faults", {"failed": failed, "cells": rows})
     return int(failed > 0)
 
 

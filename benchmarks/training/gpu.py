@@ -36,7 +36,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.machine import describe
+from benchmarks.common import describe, parser
 from benchmarks.training.gpu_data import make_corpus
 from benchmarks.training.gpu_step import MODES, Mode, Recipe, quiet
 from voiceface.methods.recipes import list_recipes, load_recipe
@@ -95,13 +95,7 @@ def at_most(seconds: float) -> Iterator[None]:
 
 
 class Report:
-    """The result file, and the time that is left.
-
-    Args:
-        path: The file.
-        seconds: Time for everything.
-        result: What it says beside the recipes.
-    """
+    """The result file, what it says, and the time that is left of `seconds`."""
 
     def __init__(self, path: Path, seconds: float, result: dict[str, Any]) -> None:
         self.path, self.end, self.result = path, time.monotonic() + seconds, result
@@ -159,19 +153,17 @@ def table(rows: dict[str, dict[str, Any]]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
-    parser.add_argument("--recipes", help="recipes, separated by commas; default: all that differ")
-    parser.add_argument("--minutes", type=float, default=7.5, help="time for everything")
-    parser.add_argument("--seconds", type=float, default=1.5, help="time of one measurement without its warming up")
-    parser.add_argument(
-        "--workers", type=int, help="worker processes of the stream; default: cores less two, 16 at most"
-    )
-    parser.add_argument("--small", action="store_true", help="networks of the demo preset, batches of 8 people")
-    parser.add_argument("--add", action="store_true", help="go on with the result file: run what it lacks")
-    parser.add_argument("--no-compile", action="store_true", help="leave the compiled encoders out")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "results", help="folder of the result")
-    options = parser.parse_args()
+    made = parser(__doc__)
+    made.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
+    made.add_argument("--recipes", help="recipes, separated by commas; default: all that differ")
+    made.add_argument("--minutes", type=float, default=7.5, help="time for everything")
+    made.add_argument("--seconds", type=float, default=1.5, help="time of one measurement without its warming up")
+    made.add_argument("--workers", type=int, help="worker processes of the stream; default: cores less two, 16 at most")
+    made.add_argument("--small", action="store_true", help="networks of the demo preset, batches of 8 people")
+    made.add_argument("--add", action="store_true", help="go on with the result file: run what it lacks")
+    made.add_argument("--no-compile", action="store_true", help="leave the compiled encoders out")
+    made.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "results", help="folder of the result")
+    options = made.parse_args()
     began = time.monotonic()
     quiet()
     if options.device == "cuda" and not torch.cuda.is_available():

@@ -30,21 +30,13 @@ WARM_UP, WINDOWS = 3, 5
 
 @dataclass(frozen=True)
 class Mode:
-    """A way to train.
-
-    Args:
-        name: Its name in the table.
-        precision: Of Lightning's Trainer.
-        channels_last: Whether images are.
-        compile: Whether the encoders are compiled.
-        check: Whether losses and gradients are looked at, as `voiceface fit` does.
-    """
+    """A way to train, by its name in the table."""
 
     name: str
-    precision: str
-    channels_last: bool = False
-    compile: bool = False
-    check: bool = True
+    precision: str  # of Lightning's Trainer
+    channels_last: bool = False  # of images
+    compile: bool = False  # the encoders
+    check: bool = True  # losses and gradients, as `voiceface fit` does
 
 
 MODES = (
@@ -148,15 +140,7 @@ def quiet() -> None:
 
 
 class Recipe:
-    """A recipe's networks with random weights and its batches.
-
-    Args:
-        name: Recipe.
-        corpus: Corpus to take batches from.
-        device: `cpu` or `cuda`.
-        small: The demo preset's networks, and batches of 8 people.
-        workers: Worker processes of the stream.
-    """
+    """A recipe's networks with random weights and its batches; small: the demo preset's, and batches of 8 people."""
 
     def __init__(self, name: str, corpus: Path, device: str, small: bool, workers: int) -> None:
         self.settings = load_recipe(name, "demo" if small else "paper")

@@ -10,8 +10,6 @@ the machine disturbs it less. The share of the training time in which `fit` wait
     python -m benchmarks.training.lightning_overhead [--steps 60]
 """
 
-import argparse
-import json
 import os
 import tempfile
 import time
@@ -29,7 +27,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor, nn
 
-from benchmarks.machine import describe
+from benchmarks.common import load_average, parser, write
 from voiceface.data.module import VoxVGGDataModule
 from voiceface.methods.base import Method
 from voiceface.training.arguments import expand
@@ -40,7 +38,7 @@ REPEATS, FIRST = 5, 10
 Moment = tuple[float, float]
 PEOPLE = 12
 MODELS = {
-    "tiny": ["--model", "lightning_overhead.Tiny", "--preset", "demo", "--data.people", "4"],
+    "tiny": ["--model", "benchmarks.training.lightning_overhead.Tiny", "--preset", "demo", "--data.people", "4"],
     "trinet demo": ["--model", "trinet", "--preset", "demo", "--data.people", str(PEOPLE)],
 }
 
@@ -104,13 +102,7 @@ def per_step(ends: list[Moment]) -> Moment:
 
 
 class TimedFit(FitCLI):
-    """`voiceface fit` up to the end of training, timed.
-
-    Args:
-        args: Words for LightningCLI.
-        chosen: As of FitCLI.
-        loader: Is trained on; None: the stream.
-    """
+    """`voiceface fit` up to the end of training, timed, on a loader; None: on the stream."""
 
     def __init__(self, args: list[str], chosen: dict[str, str], loader: Memory | None) -> None:
         self.loader, self.clock = loader, Clock()
@@ -172,9 +164,9 @@ def batches_of(datamodule: VoxVGGDataModule) -> list[dict[str, Any]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--steps", type=int, default=60)
-    steps = parser.parse_args().steps
+    options = parser(__doc__)
+    options.add_argument("--steps", type=int, default=60)
+    steps = options.parse_args().steps
     quiet()
     keep_memory()
     warnings.filterwarnings("ignore")
@@ -203,31 +195,22 @@ def main() -> None:
         "milliseconds_per_step_median": {},
         "overhead_median": {},
         "data_wait_median": {model: median(values) for model, values in waits.items()},
-        "load_average": [round(value, 1) for value in os.getloadavg()],
-        "machine": describe(),
+        "load_average": load_average(),
     }
     for model, found in times.items():
         for way, values in found.items():
             milliseconds = round(1000 * median(wall for wall, _ in values), 3)
             result["milliseconds_per_step_median"][f"{model}, {way}"] = milliseconds
-            print(f"{model:12s} {way:18s} {milliseconds:9.3f} ms/step", end="")
             if way == "plain":
-                print()
                 continue
             pairs = list(zip(found["plain"], values, strict=True))
-            over = {
+            result["overhead_median"][f"{model}, {way}"] = {
                 "milliseconds_per_step": round(1000 * median(b[0] - a[0] for a, b in pairs), 3),
                 "ratio": round(median(b[0] / a[0] for a, b in pairs), 3),
                 "processor_milliseconds_per_step": round(1000 * median(b[1] - a[1] for a, b in pairs), 3),
                 "processor_ratio": round(median(b[1] / a[1] for a, b in pairs), 3),
             }
-            result["overhead_median"][f"{model}, {way}"] = over
-            print(f"   {over['milliseconds_per_step']:+.3f} ms, x {over['ratio']:.3f}", end="")
-            print(f"; processor {over['processor_milliseconds_per_step']:+.3f} ms, x {over['processor_ratio']:.3f}")
-        print(f"{model:12s} waiting for data: {result['data_wait_median'][model]:.2%} of the training time")
-    out = Path(__file__).parents[1] / "results" / "lightning_overhead.json"
-    out.write_text(json.dumps(result, indent=1) + "\n")
-    print(out)
+    write("lightning_overhead", result)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ in `--runs` is not run again, so the command can be stopped and given once more;
 same share a run. `--only a,b` trains some of them; `--table` writes the table alone.
 """
 
-import argparse
 import json
 import os
 import subprocess
@@ -18,15 +17,14 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.machine import describe
+from benchmarks.common import RESULTS, ROOT, parser, replace_section, write
 from voiceface.data.builtin import builtin_corpus
 from voiceface.data.corpus.shards import Corpus
 from voiceface.data.synthetic import log_likelihood_ratio
 from voiceface.methods.recipes import list_recipes, load_recipe
 from voiceface.scores import score
 
-ROOT = Path(__file__).parents[2]
-RESULT = ROOT / "benchmarks" / "results" / "methods.json"
+RESULT = RESULTS / "methods.json"
 PAGE = ROOT / "docs" / "results-synthetic.md"
 START, END = "<!-- methods: written by `python -m benchmarks.training.methods --table` -->", "<!-- /methods -->"
 BAR = 0.6  # share of the ideal observer's excess over chance on 1:2 U
@@ -43,9 +41,12 @@ ONE_WAY = {
 Records = Sequence[Mapping[str, Any]]
 
 
-def settings(recipe: str) -> str:
-    """What the demo preset makes of a recipe, as text: equal texts are equal runs."""
-    return json.dumps(load_recipe(recipe, "demo"), sort_keys=True)
+def alike(recipes: Sequence[str]) -> dict[str, list[str]]:
+    """The first recipe of each kind, and the others of which the demo preset makes the same."""
+    kinds: dict[str, list[str]] = {}
+    for recipe in recipes:
+        kinds.setdefault(json.dumps(load_recipe(recipe, "demo"), sort_keys=True), []).append(recipe)
+    return {same[0]: same[1:] for same in kinds.values()}
 
 
 def train(recipe: str, runs: Path) -> None:
@@ -79,11 +80,14 @@ def matching(records: Records, direction: str, stratum: str) -> dict[str, float]
     return {"value": found["value"], "error": (found["ci_high"] - found["ci_low"]) / (2 * 1.96)}
 
 
+def both_ways(records: Records) -> dict[str, dict[str, dict[str, float] | None]]:
+    return {d: {stratum: matching(records, d, stratum) for stratum in ("U", "G")} for d in ("v2f", "f2v")}
+
+
 def summary(recipe: str, results: Mapping[str, Any], ceiling: Records) -> dict[str, Any]:
     """What the table says of a recipe."""
     row: dict[str, Any] = {"parameters": results["model"]["parameters"], "directions": {}}
-    for direction in ("v2f", "f2v"):
-        scores = {stratum: matching(results["scores"], direction, stratum) for stratum in ("U", "G")}
+    for direction, scores in both_ways(results["scores"]).items():
         best = matching(ceiling, direction, "U")
         if scores["U"] is None or scores["G"] is None or best is None:
             continue
@@ -168,31 +172,23 @@ def table(result: Mapping[str, Any]) -> str:
 
 
 def write_table(result: Mapping[str, Any]) -> None:
-    page = PAGE.read_text()
-    before, _, rest = page.partition(START)
-    after = rest.partition(END)[2]
-    PAGE.write_text(f"{before}{START}\n\n{table(result)}\n\n{END}{after}")
+    replace_section(PAGE, START, END, f"\n{table(result)}\n")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=Path, default=Path("runs/methods"), help="folder of the runs")
-    parser.add_argument("--jobs", type=int, default=max(1, (os.cpu_count() or 1)), help="runs at a time")
-    parser.add_argument("--only", default="", help="recipes, separated by commas")
-    parser.add_argument("--finished", action="store_true", help="train nothing: take the runs that are finished")
-    parser.add_argument("--table", action="store_true", help="write the table from the JSON alone")
-    options = parser.parse_args()
+    made = parser(__doc__)
+    made.add_argument("--runs", type=Path, default=Path("runs/methods"), help="folder of the runs")
+    made.add_argument("--jobs", type=int, default=max(1, (os.cpu_count() or 1)), help="runs at a time")
+    made.add_argument("--only", default="", help="recipes, separated by commas")
+    made.add_argument("--finished", action="store_true", help="train nothing: take the runs that are finished")
+    made.add_argument("--table", action="store_true", help="write the table from the JSON alone")
+    options = made.parse_args()
     if options.table:
         write_table(json.loads(RESULT.read_text()))
         return
     recipes = options.only.split(",") if options.only else list_recipes()
     builtin_corpus()
-    first: dict[str, str] = {}
-    same: dict[str, list[str]] = {}
-    for recipe in recipes:
-        same.setdefault(first.setdefault(settings(recipe), recipe), [])
-        if first[settings(recipe)] != recipe:
-            same[first[settings(recipe)]].append(recipe)
+    same = alike(recipes)
     if not options.finished:
         with ThreadPoolExecutor(options.jobs) as pool:
             list(pool.map(lambda recipe: train(recipe, options.runs), same))
@@ -201,20 +197,19 @@ def main() -> None:
     rows, ideal = {}, {}
     for recipe in set(same) - set(missing):
         results = json.loads((options.runs / recipe / "results.json").read_text())
-        ideal = {d: {s: matching(results["ideal_observer"], d, s) for s in ("U", "G")} for d in ("v2f", "f2v")}
+        ideal = both_ways(results["ideal_observer"])
         rows[recipe] = summary(recipe, results, known.get(recipe, results["ideal_observer"]))
     found = {
-        "machine": describe(),
         "recipes": {recipe: rows[recipe] for recipe in same if recipe in rows},
         "missing": missing,
         "same": same,
         "ideal": ideal,
-        "known": {r: {d: {s: matching(c, d, s) for s in ("U", "G")} for d in ("v2f", "f2v")} for r, c in known.items()},
+        "known": {recipe: both_ways(records) for recipe, records in known.items()},
     }
     if options.only:
         print(table(found))
         return
-    RESULT.write_text(json.dumps(found, indent=1) + "\n")
+    write("methods", found)
     write_table(found)
 
 

@@ -14,25 +14,26 @@ of the papers' clip sizes; over the expected time of a step that is the number o
 `CORES` the time that a step takes where decoding holds it up.
 """
 
-import argparse
 import json
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.machine import describe
+from benchmarks.common import describe, parser
 from benchmarks.training.gpu import PEAKS, distinct
 from benchmarks.training.gpu_data import SECONDS, make_corpus
 from benchmarks.training.gpu_step import Flops, Mode, Recipe, quiet
-from benchmarks.training.paper_corpora import CORPORA, corpus_of
+from voiceface.data.prepare.voxceleb.report import BYTES
+from voiceface.data.prepare.voxceleb.report import SECONDS as OF_ONE
 from voiceface.methods.recipes import list_recipes, load_recipe
 from voiceface.training.fit import keep_memory
 from voiceface.utils.files import write_atomic
@@ -55,6 +56,69 @@ PRODUCTS = {
     _aten.bmm.default,
     _aten.baddbmm.default,
 }
+# VoxCeleb1 has 153,516 utterances of 1,251 people, 573,283 VGGFace pictures of them; its utterances last about 8 s, and
+# its crops are one a second.
+UTTERANCES, PICTURES, CROPS = 153_516 / 1251, 573_283 / 1251, 8
+
+
+class Split(NamedTuple):
+    """Clips of a split: utterances and pictures."""
+
+    voices: int
+    faces: int
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Clips of a corpus; what is not published is computed from what is. `vad` is the speech detector of its recipe."""
+
+    train: Split
+    val: Split
+    test: Split
+    vad: str = ""
+
+    def clips(self) -> Split:
+        voices, faces = (sum(kind) for kind in zip(self.train, self.val, self.test, strict=True))
+        return Split(voices, faces)
+
+    def gigabytes(self) -> float:
+        """Size, as `voiceface prepare voxceleb --dry-run` estimates it; 1e9 bytes."""
+        voices, faces = self.clips()
+        return (voices * BYTES["voice"] + faces * BYTES["face"]) / 1e9
+
+    def core_hours(self) -> float:
+        """Hours of one core to prepare it, likewise."""
+        voices, faces = self.clips()
+        voice = OF_ONE["voice"] + (OF_ONE[self.vad] if self.vad else 0.0)
+        return (voices * voice + faces * OF_ONE["detect"]) / 3600
+
+
+def crops(voices: int) -> Split:
+    return Split(voices, CROPS * voices)
+
+
+def people(number: int, crops: bool, pictures: bool) -> Split:
+    """So many average people of VoxCeleb1, with its crops, with VGGFace1's pictures, or both."""
+    voices = number * UTTERANCES
+    return Split(round(voices), round(voices * CROPS * crops + number * PICTURES * pictures))
+
+
+CORPORA = {
+    "pins, drl": Corpus(crops(105_600), crops(12_734), crops(30_496)),  # the published numbers of face tracks
+    "svhf": Corpus(people(924, True, True), people(112, True, True), people(189, True, True)),
+    "dimnet": Corpus(people(924, False, True), people(112, False, True), people(189, False, True), "webrtc"),
+    "kim": Corpus(people(951, True, False), people(50, True, False), people(250, True, False)),
+    # 118 people of VoxCeleb2's test with as many pictures as its training people have on average.
+    "trinet": Corpus(
+        Split(1_092_009, 1_905_016), Split(36_237, round(118 * 1_905_016 / 5994)), Split(153_516, 573_283)
+    ),
+}
+
+
+def corpus_of(recipe: str) -> str:
+    """The corpus in CORPORA that a recipe's paper has; another word where its size is not known."""
+    method = recipe.split("_")[0]
+    return "pins, drl" if method in ("pins", "drl") else method
 
 
 class Uncalculated(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -189,9 +253,8 @@ def tables(result: dict[str, Any]) -> str:
         lines.append(f"| {names} | {steps} | {work} | {hours} | {decoded} |")
     lines += ["", "| corpus | voices | faces | GB | prepare, hours of one core |", "|---|---|---|---|---|"]
     for name, corpus in CORPORA.items():
-        lines.append(
-            f"| {name} | {corpus.voices:,} | {corpus.faces:,} | {corpus.gigabytes():.0f} | {corpus.core_hours():.1f} |"
-        )
+        clips = f"{corpus.clips().voices:,} | {corpus.clips().faces:,}"
+        lines.append(f"| {name} | {clips} | {corpus.gigabytes():.0f} | {corpus.core_hours():.1f} |")
     return "\n".join(lines)
 
 
@@ -203,10 +266,10 @@ def with_tables(page: str, result: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--table", action="store_true", help="count nothing: take the counts of the result file")
-    parser.add_argument("--seconds", type=float, default=4.0, help="processor time of measuring a recipe's decoding")
-    options = parser.parse_args()
+    made = parser(__doc__)
+    made.add_argument("--table", action="store_true", help="count nothing: take the counts of the result file")
+    made.add_argument("--seconds", type=float, default=4.0, help="processor time of measuring a recipe's decoding")
+    options = made.parse_args()
     result = json.loads(RESULT.read_text()) if options.table else measure(options.seconds)
     for name, row in result["recipes"].items():
         expected(name, row)

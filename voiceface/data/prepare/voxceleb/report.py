@@ -14,7 +14,7 @@ from voiceface.data.prepare.voxceleb.plan import Plan, There, VoxCelebOptions
 from voiceface.data.prepare.voxceleb.splits import PUBLISHED
 from voiceface.utils.files import write_for_user
 
-# Seconds of one core for one item: results of benchmarks/data/speech.py (voices of 8 s) and benchmarks/data/detector.py
+# Seconds of one core for one item: results of benchmarks/data/prepare.py, of `speech` (voices of 8 s) and `detector`
 # (pictures of 224 px; detection takes longer in larger ones).
 SECONDS = {"voice": 0.009, "silero": 0.008, "webrtc": 0.0012, "asis": 0.0009, "detect": 0.020}
 # Bytes of one item in a corpus: 8 s of speech as FLAC, half of the raw 256 kB; a portrait of 224 x 224 px as JPEG.

@@ -1,15 +1,22 @@
-"""What does a training process do before its first batch, on 64 GPUs with 8 workers each and a corpus of 10,000 shards?
+"""How long does it take to plan: a corpus before it is prepared, an epoch before its first batch?
 
-Two corpora without media, of the people and clips of VoxCeleb2's dev part and VGGFace2: 5,994 people, 1,092,009
-utterances, 1,905,016 pictures (how many each person has is drawn around those means). One is dealt to bundles as
-`voiceface prepare` deals by default, the other has one bundle per utterance, the most that there can be.
+    python -m benchmarks.data.plans cluster_plan  [--runs 5] [--epochs 8]
+    python -m benchmarks.data.plans voxceleb_plan [--runs 3]
 
-`rank` reads `corpus.json` and `index.csv`, plans the first epoch and looks up its first batch; `worker` is handed what
-the rank pickles, as with the start method spawn, and does the same from there. Each is a process of its own; its
-memory counts what comes on top of the imports, at the peak. Then several epochs are dealt to all ranks and workers
-and checked.
+cluster_plan: what does a training process do before its first batch, on 64 GPUs with 8 workers each and a corpus of
+10,000 shards? Two corpora without media, of the people and clips of VoxCeleb2's dev part and VGGFace2: 5,994 people,
+1,092,009 utterances, 1,905,016 pictures (how many each person has is drawn around those means). One is dealt to bundles
+as `voiceface prepare` deals by default, the other has one bundle per utterance, the most that there can be. `rank`
+reads `corpus.json` and `index.csv`, plans the first epoch and looks up its first batch; `worker` is handed what the
+rank pickles, as with the start method spawn, and does the same from there. The memory of each counts what comes on top
+of the imports, at the peak. Then several epochs are dealt to all ranks and workers and checked.
 
-    python -m benchmarks.data.cluster_plan [--runs 5] [--epochs 8]
+voxceleb_plan: planning the whole of Vox-VGG-1 and Vox-VGG-2 from listings. All 1,251 and 6,114 people with every
+utterance and picture, 3.8 million lines (`voxceleb_tree.py --listings --full`; made-up tables of people where
+VOICEFACE_TEST_DATA is not set). The peak memory counts the interpreter and its libraries, and `plan` alone is given
+beside it.
+
+Each run is a process of its own; medians. Writes benchmarks/results/QUESTION.json.
 """
 
 import argparse
@@ -20,7 +27,6 @@ import pickle
 import resource
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 from statistics import median
@@ -28,10 +34,13 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.machine import describe
+from benchmarks.common import answer, load_average, parser
+from benchmarks.data.voxceleb_tree import PEOPLE as OFFICIAL
+from benchmarks.data.voxceleb_tree import lay_out
 
 SHARDS, WORLD, WORKERS, PEOPLE = 10_000, 64, 8, 32
 IDENTITIES, VOICES, FACES = 5_994, 1_092_009, 1_905_016
+TREES = ("voxceleb1", "voxceleb2", "vggface1", "vggface2")
 
 
 def spread(total: int, rng: np.random.Generator) -> np.ndarray:
@@ -43,11 +52,7 @@ def spread(total: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def write_corpus(root: Path, way: str) -> int:
-    """Write a corpus that has everything but its media.
-
-    Returns:
-        Number of bundles.
-    """
+    """Write a corpus that has everything but its media, and give its number of bundles."""
     rng = np.random.default_rng(0)
     voices, faces = spread(VOICES, rng), spread(FACES, rng)
     bundles = np.maximum(-(-voices // 8), -(-faces // 16)) if way == "as prepared" else voices
@@ -83,7 +88,7 @@ def write_corpus(root: Path, way: str) -> int:
     return len(people)
 
 
-def start(root: str, role: str) -> dict[str, Any]:
+def start(root: Path, role: str) -> dict[str, Any]:
     """Do in this process what a rank or a worker does before its first batch."""
     from voiceface.data.corpus.shards import Corpus
     from voiceface.data.stream.batches import TrainingBatches
@@ -95,7 +100,7 @@ def start(root: str, role: str) -> dict[str, Any]:
     if role == "worker":
         batches = pickle.loads(given)
     else:
-        corpus = Corpus(root)
+        corpus = Corpus(str(root))
         sampling = Sampling(PEOPLE, 2, 2, 2.5, 112, 1.0, False, 0)
         batches = TrainingBatches(corpus, "train", corpus.index("train").paired(), sampling, "skip", 5, WORLD)
     read = time.perf_counter() - begin
@@ -111,7 +116,7 @@ def start(root: str, role: str) -> dict[str, Any]:
         "plan": hashlib.sha256(plan.tobytes()).hexdigest(),
     }
     if role == "rank":
-        Path(root, "batches.pickle").write_bytes(pickle.dumps(batches))
+        (root / "batches.pickle").write_bytes(pickle.dumps(batches))
     return found
 
 
@@ -163,62 +168,91 @@ def simulate(root: Path, epochs: int) -> dict[str, Any]:
     }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--epochs", type=int, default=8)
-    parser.add_argument("--start", nargs=2, help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.start:
-        print(json.dumps(start(*options.start)))
-        return
+def plan_once(folder: Path) -> dict[str, Any]:
+    """Plan Vox-VGG-1 and Vox-VGG-2 in this process."""
+    from voiceface.data.prepare.voxceleb import VoxCelebOptions, plan
+
+    before, begin = memory(), time.perf_counter()
+    found = plan(VoxCelebOptions("trinet", **{tree: folder / tree / "files.txt" for tree in TREES}))
+    seconds, peak = time.perf_counter() - begin, memory()
+    kept = {job.identity for job in found.jobs}
+    return {
+        "seconds": round(seconds, 2),
+        "peak_mib": round(peak / 2**20),
+        "plan_mib": round((peak - before) / 2**20),
+        "identities": len(found.jobs),
+        "voices": sum(row.voices for row in found.there if row.identity in kept),
+        "faces": sum(row.faces for row in found.there if row.identity in kept),
+    }
+
+
+def in_process(role: str, root: Path, given: Any = subprocess.DEVNULL) -> dict[str, Any]:
+    """What `rank`, `worker` or `plan` finds in a process of its own."""
+    words = [sys.executable, "-m", "benchmarks.data.plans", "cluster_plan", "--role", role, "--root", str(root)]
+    found: dict[str, Any] = json.loads(subprocess.run(words, stdin=given, stdout=subprocess.PIPE, check=True).stdout)
+    return found
+
+
+def cluster_plan(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    runs = options.runs or 5
     corpora: dict[str, Any] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        for way in ("as prepared", "one utterance each"):
-            root = Path(folder, way.replace(" ", "_"))
-            bundles = write_corpus(root, way)
-            found: dict[str, Any] = {"bundles": bundles, "shards": SHARDS, "index_bytes": index_bytes(root)}
-            same = set()
-            for role in ("rank", "worker"):
-                runs = []
-                for _ in range(options.runs):
-                    given = (root / "batches.pickle").open("rb") if role == "worker" else subprocess.DEVNULL
-                    words = [sys.executable, "-m", "benchmarks.data.cluster_plan", "--start", str(root), role]
-                    done = subprocess.run(words, stdin=given, capture_output=True, text=True, check=True)
-                    runs.append(json.loads(done.stdout))
-                same |= {(run["plan"], run["first"]) for run in runs}
-                found[role] = {
-                    name: round(median(run[name] for run in runs), 3)
-                    for name in ("seconds", "read_seconds", "plan_seconds", "mib")
-                }
-                found[role]["mib"] = round(found[role]["mib"], 1)
-            if len(same) > 1:
-                raise RuntimeError("two processes plan different batches")
-            found["handed_to_a_worker_mib"] = round((root / "batches.pickle").stat().st_size / 2**20, 1)
-            found["dealt"] = simulate(root, options.epochs)
-            corpora[way] = found
-            print(f"{way}: {bundles:,} bundles")
-            for role in ("rank", "worker"):
-                print(f"  {role:7s} {found[role]['seconds']:6.3f} s {found[role]['mib']:7.1f} MiB  {found[role]}")
-            print(f"  {found['dealt']}")
-    result = {
+    for way in ("as prepared", "one utterance each"):
+        root = folder / way.replace(" ", "_")
+        bundles, index = write_corpus(root, way), root / "train/index.csv"
+        found: dict[str, Any] = {"bundles": bundles, "shards": SHARDS, "index_bytes": index.stat().st_size}
+        handed = root / "batches.pickle"
+        ranks = [in_process("rank", root) for _ in range(runs)]
+        workers = [in_process("worker", root, handed.open("rb")) for _ in range(runs)]
+        if len({(run["plan"], run["first"]) for run in ranks + workers}) > 1:
+            raise RuntimeError("two processes plan different batches")
+        for role, own in (("rank", ranks), ("worker", workers)):
+            found[role] = {
+                name: round(median(run[name] for run in own), digits)
+                for name, digits in (("seconds", 3), ("read_seconds", 3), ("plan_seconds", 3), ("mib", 1))
+            }
+        found["handed_to_a_worker_mib"] = round(handed.stat().st_size / 2**20, 1)
+        found["dealt"] = simulate(root, options.epochs)
+        corpora[way] = found
+        print(way, found, flush=True)
+    return {
         "question": "what a process does before its first batch on a cluster, and whether all are dealt the same",
         "ranks": WORLD,
         "workers_per_rank": WORKERS,
         "people_per_rank": PEOPLE,
         "identities": IDENTITIES,
         "corpora": corpora,
-        "load_average": [round(value, 1) for value in os.getloadavg()],
-        "machine": describe(),
+        "load_average": load_average(),
     }
-    out = Path(__file__).parents[1] / "results" / "cluster_plan.json"
-    out.write_text(json.dumps(result, indent=1) + "\n")
-    print(out)
 
 
-def index_bytes(root: Path) -> int:
-    """Size of the index of the train split."""
-    return (root / "train/index.csv").stat().st_size
+def voxceleb_plan(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
+    data = os.environ.get("VOICEFACE_TEST_DATA")
+    lay_out(folder, OFFICIAL[1], OFFICIAL[2], data=Path(data) if data else None, media=False)
+    runs = [in_process("plan", folder) for _ in range(options.runs or 3)]
+    return {
+        "question": "seconds and peak memory of planning Vox-VGG-1 and Vox-VGG-2 whole, from listings",
+        "people": "the official tables" if data else "made up",
+        **{name: runs[0][name] for name in ("identities", "voices", "faces")},
+        **{f"{name}_median": median(run[name] for run in runs) for name in ("seconds", "peak_mib", "plan_mib")},
+        "runs": runs,
+    }
+
+
+QUESTIONS = {"cluster_plan": cluster_plan, "voxceleb_plan": voxceleb_plan}
+
+
+def main() -> None:
+    made = parser(__doc__, QUESTIONS)
+    made.add_argument("--runs", type=int, help="default: 5 of cluster_plan, 3 of voxceleb_plan")
+    made.add_argument("--epochs", type=int, default=8)
+    made.add_argument("--role", choices=("rank", "worker", "plan"), help=argparse.SUPPRESS)
+    made.add_argument("--root", type=Path, help=argparse.SUPPRESS)
+    options = made.parse_args()
+    if options.role:
+        found = plan_once(options.root) if options.role == "plan" else start(options.root, options.role)
+        print(json.dumps(found))
+    else:
+        answer(options, QUESTIONS)
 
 
 if __name__ == "__main__":
