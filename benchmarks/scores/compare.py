@@ -28,7 +28,7 @@ import sys, time
 begin = time.perf_counter()
 from pathlib import Path
 import voiceface.cli
-from voiceface.cli.compare_run import run_compare
+from voiceface.cli.compare import run_compare
 from voiceface.compare.grouping import compare_results
 from voiceface.compare.reading import find_results
 from voiceface.compare.render.terminal import print_leaderboard
