@@ -8,7 +8,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -96,6 +96,22 @@ class Plan:
             if (value := getattr(self, name)) is not None:
                 words.append(f"--{name}={value}")
         return [*words, *run.words, *self.words, f"--seed_everything={run.seed}", f"--out={self.folder(run)}"]
+
+
+def repeated(plan: Plan, seeds: int, steps: int | None) -> Plan:
+    """The plan with each of its runs for the seeds 0, 1, ..., so many steps long (None: as its recipe is); checked.
+
+    Raises:
+        UserError: As `check`, or a number is below 1.
+    """
+    for option, number in (("seeds", seeds), ("steps", steps)):
+        if number is not None and number < 1:
+            raise UserError(f"--{option} {number}: give 1 or more")
+    budget = () if steps is None else ("--trainer.max_steps", str(steps))
+    runs = tuple(replace(run, seed=seed) for seed in range(seeds) for run in plan.runs)
+    made = replace(plan, runs=runs, words=(*budget, *plan.words))
+    check(made)
+    return made
 
 
 def check(plan: Plan) -> None:

@@ -6,14 +6,14 @@ trains it, `voiceface.compare.experiments.study_scores.score_study` scores what 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from voiceface.compare.experiments.plans import Plan, Run, alike, check, result_path
+from voiceface.compare.experiments.plans import Plan, Run, alike, repeated, result_path
 from voiceface.compare.experiments.runs import free_folder
 from voiceface.compare.published import column
 from voiceface.compare.table import Column, columns_of
@@ -206,9 +206,6 @@ def study_plan(
             no run.
     """
     study = read_study(name)
-    for option, number in (("seeds", seeds), ("steps", steps)):
-        if number is not None and number < 1:
-            raise UserError(f"--{option} {number}: give 1 or more")
     headers = [read_header(file) for file in split_words(words)[1]]
     given = {"data": data, "preset": preset, "encoders": encoders}
     chosen = expand(["--model", study.runs[0].model, *(f"--{k}={v}" for k, v in given.items() if v is not None)])[1]
@@ -226,12 +223,9 @@ def study_plan(
         raise UserError(
             f"--pretrained {unused.path}: weights of {what}, from which no run of {name} starts; leave it out"
         )
-    budget = () if steps is None else ("--trainer.max_steps", str(steps))
-    planned = tuple(replace(run, seed=seed) for seed in range(seeds) for run in runs)
-    shared = (*budget, *_without_pretrained(words))
-    made = Plan(out or free_folder(name), data, preset, encoders, gpus, planned, shared)
-    check(made)
-    return made
+    shared = _without_pretrained(words)
+    once = Plan(out or free_folder(name), data, preset, encoders, gpus, tuple(runs), shared)
+    return repeated(once, seeds, steps)
 
 
 def results_of(plan: Plan, run: str) -> list[Path]:

@@ -98,15 +98,8 @@ def _head(column: Column, first: bool) -> dict[str, Any]:
     more = " ".join(filter(None, (arrow, stratum)))
     name = " ".join(filter(None, (what, more)))
     order = "ascending" if column.lower_is_better else "descending"
-    return {
-        "what": what,
-        "more": more,
-        "name": name,
-        "kind": "number",
-        "first": order,
-        "block": column.what,
-        "sorted": first,
-    }
+    head = {"what": what, "more": more, "name": name, "kind": "number", "first": order}
+    return head | {"block": column.what, "sorted": first}
 
 
 def _is_sorted(models: Sequence[Row], first: Column) -> bool:
