@@ -44,9 +44,7 @@ class RunBar(ProgressBar):
         """Start at the step that the run is at."""
         self._start("training", trainer.estimated_stepping_batches, trainer.global_step)
 
-    def on_train_batch_end(
-        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
+    def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any, **__: Any) -> None:
         """Show step, loss and accuracy."""
         if self._bar is not None:
             metrics = trainer.callback_metrics
@@ -72,15 +70,7 @@ class RunBar(ProgressBar):
         """Start a bar over the batches to embed."""
         self._start("embedding", sum(trainer.num_predict_batches))
 
-    def on_test_batch_end(
-        self,
-        trainer: pl.Trainer,
-        pl_module: pl.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
+    def on_test_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any, **__: Any) -> None:
         """Count a batch."""
         if self._bar is not None:
             self._bar.advance(self._task)
