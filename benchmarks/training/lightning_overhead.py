@@ -32,7 +32,7 @@ from torch import Tensor, nn
 from benchmarks.machine import describe
 from voiceface.data.module import VoxVGGDataModule
 from voiceface.methods.base import Method
-from voiceface.training.arguments import expand
+from voiceface.training.arguments import RunChoice, expand
 from voiceface.training.fit import FitCLI, keep_memory, quiet
 from voiceface.training.run_folder import release
 
@@ -112,7 +112,7 @@ class TimedFit(FitCLI):
         loader: Is trained on; None: the stream.
     """
 
-    def __init__(self, args: list[str], chosen: dict[str, str], loader: Memory | None) -> None:
+    def __init__(self, args: list[str], chosen: RunChoice, loader: Memory | None) -> None:
         self.loader, self.clock = loader, Clock()
         super().__init__(args, chosen)
 

@@ -7,6 +7,7 @@ import json
 import re
 import textwrap
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,25 @@ PLAIN = (
     "metrics",
 )
 GROUPS = ("model", "data", "trainer", "metrics")
+
+
+@dataclass(frozen=True)
+class RunChoice:
+    """What the short words of `voiceface fit` choose.
+
+    Attributes:
+        recipe: Recipe, or name of the method; empty: a config file says it.
+        preset: `paper` or `demo`.
+        encoders: One of `ENCODERS`.
+        out: Run folder; empty: the next free one.
+        people: `preset` where the number of people in a batch is the demo preset's, not the user's; else `user`.
+    """
+
+    recipe: str = ""
+    preset: str = "paper"
+    encoders: str = "paper"
+    out: str = ""
+    people: str = "user"
 
 
 def split_words(args: Sequence[str]) -> tuple[dict[str, str], list[str], list[str]]:
@@ -83,15 +103,14 @@ def split_words(args: Sequence[str]) -> tuple[dict[str, str], list[str], list[st
     return short, pretrained, rest
 
 
-def expand(args: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+def expand(args: Sequence[str]) -> tuple[list[str], RunChoice]:
     """Turn the short words of the front door into LightningCLI's own.
 
     Args:
         args: Words after `voiceface fit`.
 
     Returns:
-        Words for LightningCLI, and what was chosen: `recipe`, `preset`, `encoders`, `out`; and `people`: `preset` where
-        the number of people in a batch is the demo preset's, not the user's.
+        Words for LightningCLI, and what was chosen.
 
     Raises:
         UserError: A word or a recipe is unknown; the message holds the nearest one. Or pretrained weights are not for
@@ -136,8 +155,7 @@ def expand(args: Sequence[str]) -> tuple[list[str], dict[str, str]]:
         words += ["--trainer.accelerator=gpu", f"--trainer.devices={short['gpus']}"]
     words += _starts([read_header(path) for path in pretrained], short.get("model"), files, rest)
     people = "preset" if files and preset == "demo" and not _sets_people(rest) else "user"
-    chosen = {"recipe": recipe, "preset": preset, "encoders": encoders, "out": short.get("out", ""), "people": people}
-    return words + rest, chosen
+    return words + rest, RunChoice(recipe, preset, encoders, short.get("out", ""), people)
 
 
 def _value_of(option: str, words: Sequence[str]) -> str | None:

@@ -162,7 +162,7 @@ def alike(plan: Plan) -> dict[Run, Run]:
     found = {}
     for run in plan.runs:
         chosen = expand(plan.fit_words(run))[1]
-        settings = load_recipe(run.model, chosen["preset"], chosen["encoders"])
+        settings = load_recipe(run.model, chosen.preset, chosen.encoders)
         key = json.dumps([settings, run.words, run.seed], sort_keys=True, default=str)
         found[run] = first.setdefault(key, run)
     return found
@@ -179,14 +179,14 @@ def remarks(plan: Plan) -> tuple[str, ...]:
     seeds = sorted({run.seed for run in plan.runs})
     own = [] if any("max_steps" in word for word in plan.words) else ["the steps of each recipe"]
     lines = [
-        f"the same for all: {plan.data or 'the built-in corpus'}, preset {chosen['preset']}, encoders "
-        f"{chosen['encoders']}{' (the own of each recipe)' if chosen['encoders'] == 'paper' else ''}, "
+        f"the same for all: {plan.data or 'the built-in corpus'}, preset {chosen.preset}, encoders "
+        f"{chosen.encoders}{' (the own of each recipe)' if chosen.encoders == 'paper' else ''}, "
         f"{'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, seeds))}, "
         f"{', '.join([*own, *([' '.join(plan.words)] if plan.words else [])])}"
     ]
     same = {(run.name, first.name): None for run, first in alike(plan).items() if run != first}
     lines += [
-        f"{one}: with preset {chosen['preset']} and these encoders its settings are those of {other}; trained once"
+        f"{one}: with preset {chosen.preset} and these encoders its settings are those of {other}; trained once"
         for one, other in same
     ]
     return tuple(lines)
@@ -204,7 +204,7 @@ def keep(plan: Plan) -> tuple[str, ...]:
     name, version = corpus(plan)
     chosen = expand(plan.fit_words(plan.runs[0]))[1]
     mine: dict[str, Any] = {"schema": SCHEMA, "voiceface": __version__, "corpus": {"name": name, "version": version}}
-    mine |= {"data": plan.data, "preset": chosen["preset"], "encoders": chosen["encoders"], "gpus": plan.gpus}
+    mine |= {"data": plan.data, "preset": chosen.preset, "encoders": chosen.encoders, "gpus": plan.gpus}
     mine |= {"words": list(plan.words), "runs": [{**asdict(run), "words": list(run.words)} for run in plan.runs]}
     file = plan.out / "compare.json"
     if not file.exists():

@@ -19,7 +19,7 @@ from voiceface.compare.published import column
 from voiceface.compare.table import Column, columns_of
 from voiceface.encoders.pretrained.header import Pretrained, read_header
 from voiceface.methods.recipes import load_recipe, nearest
-from voiceface.training.arguments import expand, source_of, split_words
+from voiceface.training.arguments import RunChoice, expand, source_of, split_words
 from voiceface.utils.errors import UserError
 from voiceface.utils.source import constructor
 
@@ -212,7 +212,7 @@ def study_plan(
     runs: list[Run] = []
     used: set[str] = set()
     for run in study.runs:
-        if chosen["preset"] not in run.apart:
+        if chosen.preset not in run.apart:
             own = [about.path for about in headers if _is_for(about, run, chosen)]
             used.update(own)
             starts = (f"--pretrained={path}" for path in own)
@@ -251,9 +251,9 @@ def _without_pretrained(words: Sequence[str]) -> tuple[str, ...]:
     return tuple(kept)
 
 
-def _is_for(about: Pretrained, run: StudyRun, chosen: Mapping[str, str]) -> bool:
+def _is_for(about: Pretrained, run: StudyRun, chosen: RunChoice) -> bool:
     """Whether weights are for the networks of a run, which starts from such."""
-    used = load_recipe(run.model, chosen["preset"], chosen["encoders"])["model"]
+    used = load_recipe(run.model, chosen.preset, chosen.encoders)["model"]
     used |= dict(word.removeprefix("--model.").split("=", 1) for word in run.words)
     if about.method:
         found = source_of("model", run.model)

@@ -40,7 +40,7 @@ def study_comparison(name: str, plan: Plan) -> Comparison:
     """
     study = read_study(name)
     scored = {run.name: [read_scored(path) for path in results_of(plan, run.name)] for run in study.runs}
-    preset = expand(plan.fit_words(plan.runs[0]))[1]["preset"]
+    preset = expand(plan.fit_words(plan.runs[0]))[1].preset
     notes = {}
     for run in study.runs:
         other = stands_for(plan, run.name)
