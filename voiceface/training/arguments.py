@@ -6,7 +6,7 @@ import importlib.util
 import json
 import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -118,7 +118,7 @@ def expand(args: Sequence[str]) -> tuple[list[str], RunChoice]:
     """
     short, pretrained, rest = split_words(args)
     _known(rest, short.get("model"))
-    root = short.get("data") or _value_of("--data.root", rest)
+    root = short.get("data") or next((value for name, value in _given(rest) if name == "--data.root"), None)
     preset = short.get("preset") or ("demo" if root is None else "paper")
     if preset not in ("paper", "demo"):
         raise UserError(f"--preset {preset}: not a preset{nearest(preset, ('paper', 'demo'))}; there are: paper, demo")
@@ -158,25 +158,21 @@ def expand(args: Sequence[str]) -> tuple[list[str], RunChoice]:
     return words + rest, RunChoice(recipe, preset, encoders, short.get("out", ""), people)
 
 
-def _value_of(option: str, words: Sequence[str]) -> str | None:
-    """The value of an option among LightningCLI's words; None where it is not given."""
+def _given(words: Sequence[str]) -> Iterator[tuple[str, str | None]]:
+    """Each of LightningCLI's words as an option, with its value, which may be the next word; None: there is none."""
     for index, word in enumerate(words):
         name, has_value, value = word.partition("=")
-        if name == option:
-            return value if has_value else next(iter(words[index + 1 :]), None)
-    return None
+        yield name, value if has_value else next(iter(words[index + 1 :]), None)
 
 
 def _sets_people(words: Sequence[str]) -> bool:
     """Whether LightningCLI's words, or a config file among them, set the number of people in a batch."""
-    for index, word in enumerate(words):
-        name, has_value, value = word.partition("=")
+    for name, value in _given(words):
         if name == "--data.people":
             return True
         if name in ("--config", "-c"):
-            value = value if has_value else next(iter(words[index + 1 :]), "")
             with contextlib.suppress(OSError, ValueError, TypeError, yaml.YAMLError, RecursionError):
-                if "people" in (yaml.safe_load(Path(value).read_text())["data"] or ()):
+                if "people" in (yaml.safe_load(Path(value or "").read_text())["data"] or ()):
                     return True
     return False
 
@@ -236,17 +232,14 @@ def _arguments(recipe: str | None, files: Sequence[Path], rest: Sequence[str]) -
     for file in files:
         arguments |= _model_arguments(file)
     given: set[str] = set()
-    for index, word in enumerate(rest):
-        name, has_value, value = word.partition("=")
-        if not has_value:
-            value = rest[index + 1] if index + 1 < len(rest) else ""
+    for name, value in _given(rest):
         if name in ("--config", "-c"):
-            arguments |= _model_arguments(Path(value))
+            arguments |= _model_arguments(Path(value or ""))
         elif name.startswith("--model."):
             name, _, below = name.removeprefix("--model.").removeprefix("init_args.").partition(".")
             given.add(name.rstrip("+"))
             with contextlib.suppress(yaml.YAMLError):
-                arguments[name] = arguments.get(name) if below else yaml.safe_load(value)
+                arguments[name] = arguments.get(name) if below else yaml.safe_load(value or "")
     return arguments, given
 
 

@@ -140,28 +140,23 @@ def read_study(name: str) -> Study:
         raise UserError(
             f"--study {name}: no such study{nearest(name, list_studies())}; there are: {', '.join(list_studies())}"
         )
-    said = yaml.safe_load((FOLDER / f"{name}.yaml").read_text())
-    runs = {key: _run(key, value) for key, value in said.pop("runs").items()}
-    tables = tuple(_table(value) for value in said.pop("tables"))
-    said |= {key: tuple(said.get(key, ())) for key in ("grid", "notes")}
-    return Study(name, runs=tuple(runs.values()), tables=tables, **said)
+    said = _tuples(yaml.safe_load((FOLDER / f"{name}.yaml").read_text()))
+    runs = [StudyRun(key, **{"model": key, **(own or {})}) for key, own in said.pop("runs").items()]
+    tables = [_table(own) for own in said.pop("tables")]
+    return Study(name, runs=tuple(runs), tables=tuple(tables), **said)
 
 
-def _run(name: str, said: Mapping[str, Any] | None) -> StudyRun:
-    lists = {key: tuple(value) for key, value in (said or {}).items() if isinstance(value, list)}
-    return StudyRun(name, **{"model": name, **(said or {}), **lists})
+def _tuples(said: Any) -> Any:
+    """The same with tuples in place of lists."""
+    if isinstance(said, dict):
+        return {key: _tuples(value) for key, value in said.items()}
+    return tuple(map(_tuples, said)) if isinstance(said, list) else said
 
 
-def _table(said: dict[str, Any]) -> StudyTable:
-    return StudyTable(
-        **{
-            **said,
-            "columns": tuple(c for word in said["columns"] for c in _columns(word)),
-            "lines": tuple(_line(line) for line in said.get("lines", ())),
-            "protocols": {task: tuple(names) for task, names in said.get("protocols", {}).items()},
-            "notes": tuple(said.get("notes", ())),
-        }
-    )
+def _table(said: Mapping[str, Any]) -> StudyTable:
+    columns = [c for word in said["columns"] for c in _columns(word)]
+    lines = map(_line, said.get("lines", ()))
+    return StudyTable(**{"protocols": {}, **said, "columns": tuple(columns), "lines": tuple(lines)})
 
 
 def _columns(word: str) -> list[Column]:
@@ -169,8 +164,9 @@ def _columns(word: str) -> list[Column]:
 
 
 def _line(said: Mapping[str, Any]) -> Line:
-    lists = {key: said.get(key, ()) for key in ("protocol", "row")}
-    return Line(**{**said, **{k: (v,) if isinstance(v, str) else tuple(v) for k, v in lists.items()}})
+    """A row; a single protocol or row of the paper stands for a list of one."""
+    lists = {key: (own,) for key in ("protocol", "row") if isinstance(own := said.get(key), str)}
+    return Line(**{**said, **lists})
 
 
 def study_plan(

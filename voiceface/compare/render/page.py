@@ -3,7 +3,9 @@
 import base64
 import hashlib
 from collections.abc import Sequence
+from functools import cache
 from importlib.resources import files
+from itertools import islice
 from typing import Any
 
 from voiceface.compare.render.blocks import SAME, UNTESTED, sign_of
@@ -226,24 +228,18 @@ def _point(point: Any) -> str:
 
 
 def _pictures(group: Group, models: Sequence[Row]) -> list[tuple[str, str]]:
-    found: list[tuple[str, str]] = []
-    for row in models:
-        runs = group.results.get(row.name, ())
-        picture = embeddings_picture(runs[0][0]) if runs and len(found) < MODELS else None
-        if picture:
-            found.append((row.name, _data(picture, "webp")))
-    return found
+    tested = [(row.name, runs[0][0]) for row in models if (runs := group.results.get(row.name))]
+    found = ((name, picture) for name, path in tested if (picture := embeddings_picture(path)))
+    return [(name, _data(picture, "webp")) for name, picture in islice(found, MODELS)]
 
 
 def _examples(group: Group, faces: Faces | None) -> list[dict[str, Any]]:
     """By query what the first models put first."""
-    cache: dict[str, str] = {}
 
+    @cache
     def face(key: str) -> str:
-        if key not in cache:
-            picture = faces(key) if faces else None
-            cache[key] = _data(picture, "jpeg") if picture else ""
-        return cache[key]
+        picture = faces(key) if faces else None
+        return _data(picture, "jpeg") if picture else ""
 
     queries: dict[tuple[str, str], dict[str, Any]] = {}
     runs = {row.name: group.results.get(row.name, ()) for row in group.rows}
