@@ -192,7 +192,7 @@ def test_a_run_at_work_holds_its_folder_until_it_is_killed(tmp_path: Path, monke
 
 def test_a_refused_run_gives_its_folder_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv("VOICEFACE_RUN_FOLDER", raising=False)
-    run_folder({"out": str(tmp_path / "run"), "recipe": ""}, None)
+    run_folder(RunChoice(out=str(tmp_path / "run")), None)
     discard_if_empty()
     assert not (tmp_path / "run").exists()
 
@@ -244,7 +244,7 @@ def test_a_lock_whose_file_was_removed_meanwhile_is_none(tmp_path: Path, monkeyp
 
     monkeypatch.setattr(fcntl, "lockf", removed_first)
     try:
-        run_folder({"out": str(out), "recipe": ""}, None)
+        run_folder(RunChoice(out=str(out)), None)
         assert (out / ".lock").exists()
     finally:
         release()
@@ -255,7 +255,7 @@ def test_a_refused_run_leaves_the_folder_of_an_earlier_one_in_this_process(
 ):
     monkeypatch.delenv("VOICEFACE_RUN_FOLDER", raising=False)
     for name in ("first", "second"):
-        run_folder({"out": str(tmp_path / name), "recipe": ""}, None)
+        run_folder(RunChoice(out=str(tmp_path / name)), None)
         (release if name == "first" else discard_if_empty)()
         monkeypatch.delenv("VOICEFACE_RUN_FOLDER", raising=False)
     assert [path.name for path in tmp_path.iterdir()] == ["first"]
