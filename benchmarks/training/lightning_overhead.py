@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from benchmarks.common import load_average, parser, write
 from voiceface.data.module import VoxVGGDataModule
 from voiceface.methods.base import Method
-from voiceface.training.arguments import expand
+from voiceface.training.arguments import RunChoice, expand
 from voiceface.training.fit import FitCLI, keep_memory, quiet
 from voiceface.training.run_folder import release
 
@@ -104,7 +104,7 @@ def per_step(ends: list[Moment]) -> Moment:
 class TimedFit(FitCLI):
     """`voiceface fit` up to the end of training, timed, on a loader; None: on the stream."""
 
-    def __init__(self, args: list[str], chosen: dict[str, str], loader: Memory | None) -> None:
+    def __init__(self, args: list[str], chosen: RunChoice, loader: Memory | None) -> None:
         self.loader, self.clock = loader, Clock()
         super().__init__(args, chosen)
 

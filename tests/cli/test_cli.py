@@ -11,7 +11,7 @@ from safetensors.numpy import save_file
 from tests_support import voiceface
 
 from voiceface.methods.recipes import list_recipes
-from voiceface.training.arguments import expand
+from voiceface.training.arguments import RunChoice, expand
 from voiceface.utils.errors import UserError
 
 LIGHT = [
@@ -205,9 +205,9 @@ def test_short_words_become_lightnings_own():
     assert "--trainer.accelerator=gpu" in words
     assert "--data.root=x" in words
     assert words[-2:] == ["--trainer.max_steps", "5"]
-    assert chosen == {"recipe": "trinet", "preset": "paper", "encoders": "paper", "out": "y", "people": "user"}
+    assert chosen == RunChoice(recipe="trinet", preset="paper", encoders="paper", out="y", people="user")
     words, chosen = expand(["--model", "trinet"])
-    assert chosen["preset"] == "demo"
+    assert chosen.preset == "demo"
     assert [Path(w.removeprefix("--config=")).name for w in words[1:]] == [
         "trinet.yaml",
         "demo.yaml",
@@ -308,7 +308,7 @@ def test_common_encoders_come_last():
     files = [Path(word).name for word in words if word.startswith("--config=")]
     assert files[-1] == "common.yaml"
     assert files[:-1] == [Path(w).name for w in expand(["--model", "trinet"])[0] if w.startswith("--config=")]
-    assert chosen["encoders"] == "common"
+    assert chosen.encoders == "common"
     assert expand(["--model", "trinet", "--encoders=paper"])[0] == expand(["--model", "trinet"])[0]
 
 

@@ -68,8 +68,8 @@ def test_commands_parse_and_weights_are_for_the_networks_of_their_run():
             PARSER.parse_args(words)
             continue
         chosen = expand(words[1:])[1]
-        assert chosen["preset"] == "paper"
-        assert chosen["out"]
+        assert chosen.preset == "paper"
+        assert chosen.out
 
 
 def test_every_recipe_has_its_command():

@@ -16,7 +16,7 @@ from PIL import Image
 
 import voiceface
 from voiceface.cli import build_parser
-from voiceface.cli.prepare_run import run_prepare
+from voiceface.cli.prepare import run_prepare
 from voiceface.data.module import VoxVGGDataModule
 from voiceface.data.prepare.media.rejected import Rejected
 from voiceface.data.stream.batches import EvaluationBatches

@@ -128,7 +128,7 @@ def test_the_commands_of_the_methods_page_are_understood():
         while "--pretrained" in words:  # the files are the reader's
             at = words.index("--pretrained")
             del words[at : at + 2]
-        used.add(source_of("model", expand(words[2:])[1]["recipe"])[0].stem)  # type: ignore[index]
+        used.add(source_of("model", expand(words[2:])[1].recipe)[0].stem)  # type: ignore[index]
     assert used == set(list_methods()), "docs/methods.md: every method needs its command"
     named = set(re.findall(r"`(\w+)`", page))
     named |= {f"dimnet{tail}" for tail in re.findall(r"`(_\w+)`", page)}

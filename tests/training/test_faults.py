@@ -14,6 +14,7 @@ from killer import SLURM, Runs, differences, state_of
 from tests_support import server, tone_corpus
 
 from benchmarks.training.faults import SHORT, Cell, run_cells
+from voiceface.training.arguments import RunChoice
 from voiceface.training.checkpointing import DurableCheckpointIO
 from voiceface.training.resume import FIXED, refuse_other, settings
 from voiceface.training.run_folder import discard_if_empty, drop_rows, is_rank_zero, release, resume_from, run_folder
@@ -152,8 +153,9 @@ def test_a_checkpoint_that_cannot_be_pickled_is_no_users_mistake(tmp_path: Path)
 
 HOLDER = """
 import sys
+from voiceface.training.arguments import RunChoice
 from voiceface.training.run_folder import run_folder
-run_folder({"out": sys.argv[1], "recipe": ""}, None)
+run_folder(RunChoice(out=sys.argv[1]), None)
 print("held", flush=True)
 sys.stdin.read()
 """
@@ -161,9 +163,9 @@ sys.stdin.read()
 
 def test_a_run_at_work_holds_its_folder_until_it_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv("VOICEFACE_RUN_FOLDER", raising=False)
-    chosen = {"out": str(tmp_path / "run"), "recipe": ""}
+    chosen = RunChoice(out=str(tmp_path / "run"))
     other = subprocess.Popen(
-        [sys.executable, "-c", HOLDER, chosen["out"]], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", HOLDER, chosen.out], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     try:
         assert other.stdout is not None
@@ -190,7 +192,7 @@ def test_a_run_at_work_holds_its_folder_until_it_is_killed(tmp_path: Path, monke
 
 def test_a_refused_run_gives_its_folder_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv("VOICEFACE_RUN_FOLDER", raising=False)
-    run_folder({"out": str(tmp_path / "run"), "recipe": ""}, None)
+    run_folder(RunChoice(out=str(tmp_path / "run")), None)
     discard_if_empty()
     assert not (tmp_path / "run").exists()
 
@@ -242,7 +244,7 @@ def test_a_lock_whose_file_was_removed_meanwhile_is_none(tmp_path: Path, monkeyp
 
     monkeypatch.setattr(fcntl, "lockf", removed_first)
     try:
-        run_folder({"out": str(out), "recipe": ""}, None)
+        run_folder(RunChoice(out=str(out)), None)
         assert (out / ".lock").exists()
     finally:
         release()
@@ -253,7 +255,7 @@ def test_a_refused_run_leaves_the_folder_of_an_earlier_one_in_this_process(
 ):
     monkeypatch.delenv("VOICEFACE_RUN_FOLDER", raising=False)
     for name in ("first", "second"):
-        run_folder({"out": str(tmp_path / name), "recipe": ""}, None)
+        run_folder(RunChoice(out=str(tmp_path / name)), None)
         (release if name == "first" else discard_if_empty)()
         monkeypatch.delenv("VOICEFACE_RUN_FOLDER", raising=False)
     assert [path.name for path in tmp_path.iterdir()] == ["first"]

@@ -31,7 +31,7 @@ COMMANDS = {
     "pack": "checkpoints",
     "push": "checkpoints",
     "export": "checkpoints",
-    "list": "list_recipes",
+    "list": "listing",
 }
 
 

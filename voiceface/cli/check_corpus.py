@@ -3,11 +3,11 @@
 from argparse import Namespace
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
 from voiceface.checkpoints.find import find_checkpoint
 from voiceface.cli.check_environment import check_environment
+from voiceface.cli.common import console
 from voiceface.data.corpus.check import Findings, attribute_coverage, check_corpus
 from voiceface.data.corpus.leaks import (
     Leak,
@@ -86,7 +86,7 @@ def _print_splits(corpus: Corpus) -> None:
         counts = corpus.description["splits"][split]
         known = [f"{coverage[split][name]:.1%}" if name in coverage[split] else "-" for name in attributes]
         table.add_row(split, *(f"{counts[kind]:,}" for kind in ("identities", "voices", "faces")), *known)
-    _print(table)
+    console().print(table)
 
 
 def _check_lists(corpus: Corpus, found: Findings, options: Namespace) -> list[str]:
@@ -100,7 +100,7 @@ def _check_lists(corpus: Corpus, found: Findings, options: Namespace) -> list[st
     for c in coverage:
         counts = f"{c.rows:,}", f"{c.resolved:,}", f"{len(c.missing):,}"
         table.add_row(c.name, c.kind, c.direction, *counts, ", ".join(c.splits) or "-")
-    _print(table)
+    console().print(table)
     return [c.problem for c in coverage if c.problem]
 
 
@@ -127,8 +127,3 @@ def _check_leaks(corpus: Corpus, found: Findings, other: Corpus | frozenset[str]
         return corpus_leaks(corpus, found.clips, other, check_corpus(other).clips)
     people = leaking_identities(other, corpus, "test")
     return [Leak("identities", f"{name} (trained on)", f"{corpus.root} (test)", people)] if people else []
-
-
-def _print(table: Table) -> None:
-    console = Console()
-    (console if console.is_terminal else Console(width=160)).print(table)

@@ -2,10 +2,10 @@
 
 import platform
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from voiceface.cli.common import console
 from voiceface.utils.environment import EXTRAS, Library, installed_version, libraries
 from voiceface.utils.errors import UserError
 from voiceface.utils.processes import cores
@@ -45,10 +45,8 @@ def _print(loaded: list[Library]) -> None:
         versions = {name: installed_version(name) for name in names}
         state = "installed" if all(versions.values()) else escape(f"pip install 'voiceface[{extra}]'")
         extras.add_row(extra, state, ", ".join(f"{name} {found or '(absent)'}" for name, found in versions.items()))
-    console = Console()
-    console = console if console.is_terminal else Console(width=160)
     for one in (table, extras):
-        console.print(one)
+        console().print(one)
         print()
 
 

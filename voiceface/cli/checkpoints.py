@@ -4,7 +4,8 @@ import argparse
 from argparse import Namespace
 from pathlib import Path
 
-from voiceface.cli.parser import Parser, add_command, add_path, non_empty
+from voiceface.checkpoints.find import find_checkpoint
+from voiceface.cli.parser import Parser, add_checkpoint, add_command, add_path, non_empty
 from voiceface.utils.errors import UserError
 
 PACK_EXAMPLES = """examples:
@@ -12,44 +13,35 @@ PACK_EXAMPLES = """examples:
   voiceface pack runs/trinet/checkpoint --name my-trinet --version 1.2
   voiceface pack runs/trinet/checkpoint --source zoo           the folder zoo/NAME that the wheel is built from"""
 
-
 EXPORT_EXAMPLES = """examples:
   voiceface export runs/trinet/checkpoint exported                    exported/voice.onnx, exported/face.onnx
   voiceface export runs/trinet/checkpoint exported --part face
   voiceface export runs/trinet/checkpoint exported --format torch     exported/voice.pt2, exported/face.pt2
 
 What goes in and comes out: docs/export.md"""
+FOLDER_OR_NAME = "checkpoint folder, or the name of an installed one"
 
 
 def add_parsers(commands: "argparse._SubParsersAction[Parser]") -> None:
     """Add the commands."""
-    _add_convert(commands)
-    _add_pack(commands)
-    _add_push(commands)
-    _add_export(commands)
-
-
-def _add_convert(commands: "argparse._SubParsersAction[Parser]") -> None:
-    parser = add_command(
+    convert = add_command(
         commands,
         "convert",
         "write a checkpoint folder from the last.ckpt or best.ckpt of a run",
         "voiceface convert runs/trinet/best.ckpt trinet-checkpoint --model trinet",
     )
-    add_path(parser, "ckpt", "FILE", "last.ckpt or best.ckpt; only tensors and plain values are read of it")
-    add_path(parser, "out", "OUT", "checkpoint folder to make")
-    parser.add_argument(
+    add_path(convert, "ckpt", "FILE", "last.ckpt or best.ckpt; only tensors and plain values are read of it")
+    add_path(convert, "out", "OUT", "checkpoint folder to make")
+    convert.add_argument(
         "--model",
         metavar="NAME",
         type=non_empty,
         help="recipe, or class path in voiceface.methods; without it config.yaml beside the file says the class",
     )
-    parser.add_argument("--half", action="store_true", help="write the weights in half precision")
+    convert.add_argument("--half", action="store_true", help="write the weights in half precision")
 
-
-def _add_pack(commands: "argparse._SubParsersAction[Parser]") -> None:
     pack = add_command(commands, "pack", "make a wheel of a checkpoint, for `pip install`", PACK_EXAMPLES)
-    add_path(pack, "checkpoint", "CHECKPOINT", "checkpoint folder, or the name of an installed one")
+    add_checkpoint(pack, FOLDER_OR_NAME)
     pack.add_argument(
         "--name",
         type=non_empty,
@@ -60,24 +52,20 @@ def _add_pack(commands: "argparse._SubParsersAction[Parser]") -> None:
     add_path(where, "--out", "DIR", "folder of the wheel (default: dist)", default="dist")
     add_path(where, "--source", "DIR", "write the project of the wheel, as a folder in this one, and build nothing")
 
-
-def _add_push(commands: "argparse._SubParsersAction[Parser]") -> None:
     push = add_command(
         commands,
         "push",
         "put a checkpoint on the Hugging Face hub",
         "voiceface push runs/trinet/checkpoint owner/trinet --private",
     )
-    add_path(push, "checkpoint", "CHECKPOINT", "checkpoint folder, or the name of an installed one")
+    add_checkpoint(push, FOLDER_OR_NAME)
     push.add_argument("repository", metavar="OWNER/NAME", type=non_empty, help="made if it is not there")
     push.add_argument("--private", action="store_true", help="make it a private one")
 
-
-def _add_export(commands: "argparse._SubParsersAction[Parser]") -> None:
     export = add_command(
         commands, "export", "both encoders with their heads as ONNX or torch.export files", EXPORT_EXAMPLES
     )
-    add_path(export, "checkpoint", "CHECKPOINT", "checkpoint folder, or the name of an installed one")
+    add_checkpoint(export, FOLDER_OR_NAME)
     add_path(export, "out", "OUT", "folder to write the files into")
     export.add_argument(
         "--format",
@@ -101,8 +89,6 @@ def run_convert(options: Namespace) -> int:
 
 def run_export(options: Namespace) -> int:
     """Export a checkpoint's encoders, print the files."""
-    from voiceface.checkpoints.find import find_checkpoint
-
     folder = find_checkpoint(options.checkpoint)
     from voiceface.checkpoints.export import Part, export
 
@@ -114,7 +100,6 @@ def run_export(options: Namespace) -> int:
 
 def run_pack(options: Namespace) -> int:
     """Make a wheel, or the project that it is built from; print its path."""
-    from voiceface.checkpoints.find import find_checkpoint
     from voiceface.checkpoints.wheel import pack, write_source
 
     folder = find_checkpoint(options.checkpoint)
@@ -127,7 +112,6 @@ def run_pack(options: Namespace) -> int:
 
 def run_push(options: Namespace) -> int:
     """Put a checkpoint on the hub; print its address, and what to load it by."""
-    from voiceface.checkpoints.find import find_checkpoint
     from voiceface.checkpoints.hub import push
 
     print(push(find_checkpoint(options.checkpoint), options.repository, options.private))

@@ -1,8 +1,19 @@
 """Output and checks that several commands share."""
 
 import sys
+from typing import TYPE_CHECKING
 
 from voiceface.utils.errors import UserError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def console(piped: int = 160) -> "Console":
+    """A console for standard output: as wide as the terminal, or so many columns where there is none."""
+    from rich.console import Console
+
+    return Console(width=None if Console().is_terminal else piped)
 
 
 def print_splits(splits: dict[str, dict[str, int]]) -> None:

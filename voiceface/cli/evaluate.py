@@ -1,20 +1,24 @@
 """`voiceface test` and `embed`: a checkpoint on a corpus, or on files."""
 
 import argparse
+import io
+import json
 from argparse import Namespace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from voiceface.checkpoints.find import find_checkpoint
 from voiceface.cli.common import check_gpus, note
-from voiceface.cli.inference import add_embed_files
-from voiceface.cli.parser import Parser, add_command, add_path
+from voiceface.cli.inference import Refusals, add_faces, are_there, check_margin, load
+from voiceface.cli.parser import Parser, add_checkpoint, add_command, add_corpus, add_gpus, add_path
 from voiceface.utils.errors import UserError
-from voiceface.utils.files import check_writable
+from voiceface.utils.files import check_writable, write_for_user
 
 if TYPE_CHECKING:
     import pytorch_lightning as pl
 
     from voiceface.data.module import VoxVGGDataModule
+    from voiceface.inference.media import Kind
     from voiceface.methods.base import Method
 
 
@@ -30,23 +34,15 @@ EMBED_EXAMPLES = """examples:
 
 def add_parsers(commands: "argparse._SubParsersAction[Parser]") -> None:
     """Add the commands."""
-    test = add_command(
-        commands,
-        "test",
-        "evaluate a checkpoint on a corpus",
-        TEST_EXAMPLES,
-    )
+    test = add_command(commands, "test", "evaluate a checkpoint on a corpus", TEST_EXAMPLES)
     embed = add_command(
-        commands,
-        "embed",
-        "embed a corpus, or files: both modalities, with identities and keys",
-        EMBED_EXAMPLES,
+        commands, "embed", "embed a corpus, or files: both modalities, with identities and keys", EMBED_EXAMPLES
     )
     for command in (test, embed):
-        add_path(command, "checkpoint", "CHECKPOINT", "installed checkpoint, checkpoint folder or hf://owner/name")
-        add_path(command, "--data", "DIR", "corpus; without it the built-in synthetic one")
+        add_checkpoint(command)
+        add_corpus(command)
         command.add_argument("--split", default="test", choices=["train", "val", "test"])
-        command.add_argument("--gpus", type=int, default=0, choices=[0, 1], help="1: use a GPU")
+        add_gpus(command)
         command.add_argument("--workers", type=int, default=2, help="processes that read the corpus")
         command.add_argument(
             "--on-error", default="stop", choices=["stop", "skip"], help="what to do about a damaged clip"
@@ -61,7 +57,8 @@ def add_parsers(commands: "argparse._SubParsersAction[Parser]") -> None:
     )
     test.add_argument("--all", action="store_true", help="print every score, not the headline alone")
     add_path(embed, "--out", "FILE", "npz file to write", required=True)
-    add_embed_files(embed)
+    add_path(embed, "files", "FILE", "voices, faces and folders of them, in place of --data", nargs="*")
+    add_faces(embed)
 
 
 def run_test(options: Namespace) -> int:
@@ -69,7 +66,6 @@ def run_test(options: Namespace) -> int:
     method, data, trainer = _evaluate(options)
     from voiceface.evaluation.tables import print_table
 
-    _warn_of_leaks(options, method, data)
     trainer.test(method, datamodule=data, verbose=False)
     print_table(trainer.callbacks[0].results, options.all)  # type: ignore[attr-defined]
     print(f"scores: {options.out}")
@@ -81,16 +77,13 @@ def run_embed(options: Namespace) -> int:
     if options.files and options.data is not None:
         raise UserError(f"{options.files[0]}: FILES or --data; leave one of them out")
     if options.files:
-        from voiceface.cli.inference_run import run_embed_files
-
-        return run_embed_files(options)
+        return _embed_files(options)
     for option, used in (("asis", options.asis), ("margin", options.margin is not None)):
         if used:
             raise UserError(f"--{option}: for FILES; a corpus says itself what its faces show")
     method, data, trainer = _evaluate(options)
     from voiceface.evaluation.write_embeddings import VoiceMeasures, write_embeddings
 
-    _warn_of_leaks(options, method, data)
     if method.space == "relative":
         raise UserError(
             f"{options.checkpoint}: {type(method).__name__} compares candidates with each other, so its embeddings "
@@ -106,13 +99,12 @@ def run_embed(options: Namespace) -> int:
 
 
 def _evaluate(options: Namespace) -> "tuple[Method, VoxVGGDataModule, pl.Trainer]":
-    from voiceface.checkpoints.find import find_checkpoint
-
     check_writable(Path(options.out))
     folder = find_checkpoint(options.checkpoint)
     import pytorch_lightning as pl
 
     from voiceface.checkpoints.weights import load_checkpoint, read_config, read_training
+    from voiceface.data.corpus.leaks import leaking_identities
     from voiceface.data.module import VoxVGGDataModule
     from voiceface.evaluation.callback import CrossModalMetrics
     from voiceface.training.fit import quiet
@@ -137,16 +129,80 @@ def _evaluate(options: Namespace) -> "tuple[Method, VoxVGGDataModule, pl.Trainer
         enable_checkpointing=False,
         enable_model_summary=False,
     )
-    return method, data, trainer
-
-
-def _warn_of_leaks(options: Namespace, method: "Method", data: "VoxVGGDataModule") -> None:
-    """Say that scores of people whom the model was trained on are not those of strangers; the result file says it."""
-    from voiceface.data.corpus.leaks import leaking_identities
-
+    # Scores of people whom the model was trained on are not those of strangers; the result file says it too.
     names = leaking_identities(method.training_identities, data.corpus, options.split)
     if names:
         note(
             f"{options.checkpoint} was trained on {len(names)} people of the {options.split} split, such as "
             f"{names[0]}: the scores are marked as leaking (leaking_identities in the result file)"
         )
+    return method, data, trainer
+
+
+def _embed_files(options: Namespace) -> int:
+    """Embed files, and those of folders, and write one npz file; a file's identity is the folder that it lies in."""
+    out = Path(options.out)
+    check_writable(out)
+    check_margin(options)
+    are_there([Path(name) for name in options.files])
+    import numpy as np
+
+    from voiceface.inference.media import check_detector
+    from voiceface.utils.progress import progress
+
+    files: dict[Kind, dict[str, tuple[str, Path]]] = {"voice": {}, "face": {}}
+    for name in options.files:
+        for kind, key, identity, path in _listed(Path(name)):
+            if files[kind].setdefault(key, (identity, path))[1] != path:
+                raise UserError(f"{path}: another {kind} is called {key} too; give the folder above both")
+    if files["face"] and not options.asis:
+        check_detector()
+    from voiceface.evaluation.network_scores import similarity_matrix
+    from voiceface.inference.gallery import embed_gallery
+
+    options.device = "cuda" if options.gpus else "cpu"
+    model, refused = load(options), Refusals()
+    model.check_has_similarity()
+    about = {"model": {"recipe": model.config["recipe"], "checkpoint": model.config["sha256"]}}
+    arrays: dict[str, Any] = {"about": np.array(json.dumps(about))}
+    if model.method.space in ("cosine", "euclidean"):
+        arrays["similarity"] = np.array(model.method.space)
+    for kind, found in files.items():
+        if found:
+            listed = [(key, path) for key, (_, path) in found.items()]
+            with progress(f"embedding {kind}s", len(listed)) as done:
+                keys, arrays[f"{kind}s"] = embed_gallery(
+                    model, kind, listed, refused, not options.asis, options.margin, done
+                )
+            arrays[f"{kind}_key"] = np.array(keys)
+            arrays[f"{kind}_identity"] = np.array([found[key][0] for key in keys])
+    if model.method.space == "pairwise" and files["voice"] and files["face"]:
+        arrays["similarity"] = similarity_matrix(model.method, arrays["voices"], arrays["faces"])
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    write_for_user(out, buffer.getvalue())
+    counts = " and ".join(f"{len(arrays[f'{kind}s'])} {kind}s" for kind in files if f"{kind}s" in arrays)
+    print(f"{out}: {counts}" + refused.told())
+    return 0
+
+
+def _listed(path: Path) -> "list[tuple[Kind, str, str, Path]]":
+    """Kind, key, identity and path of a file, or of each in a folder: identities are its folders."""
+    from voiceface.inference.media import OTHER, files_below, kind_of
+
+    if not path.is_dir():
+        return [(kind_of(path), path.name, path.resolve().parent.name, path)]
+    listed = []
+    problem = None
+    for kind in OTHER:
+        try:
+            found = files_below(path, kind)
+        except UserError as error:
+            problem = problem or error
+            continue
+        for key, file in found:
+            first, _, below = key.partition("/")
+            listed.append((kind, key, first if below else path.resolve().name, file))
+    if not listed:
+        raise UserError(f"{path}: no voices and no faces in it") from problem
+    return listed

@@ -4,8 +4,9 @@ import argparse
 from argparse import Namespace
 from pathlib import Path
 
+from voiceface.checkpoints.find import find_checkpoint
 from voiceface.cli.common import check_gpus, print_splits
-from voiceface.cli.parser import Parser, add_command, add_path, non_empty
+from voiceface.cli.parser import Parser, add_command, add_corpus, add_gpus, add_path, non_empty
 from voiceface.encoders import list_encoders
 from voiceface.utils.errors import UserError
 
@@ -20,13 +21,10 @@ Run it again after a stop: it resumes. Weights: docs/weights.md"""
 def add_parsers(commands: "argparse._SubParsersAction[Parser]") -> None:
     """Add the command."""
     extract = add_command(
-        commands,
-        "extract",
-        "features of frozen encoders as a corpus, on which heads train in seconds",
-        EXAMPLES,
+        commands, "extract", "features of frozen encoders as a corpus, on which heads train in seconds", EXAMPLES
     )
     add_path(extract, "out", "OUT", "folder of the corpus of features")
-    add_path(extract, "--data", "DIR", "corpus; without it the built-in synthetic one")
+    add_corpus(extract)
     add_path(extract, "--checkpoint", "CHECKPOINT", "take the encoders of a checkpoint, without its heads")
     for kind, names in list_encoders().items():
         known = [name for name in names if name != f"{kind}_features"]
@@ -42,13 +40,12 @@ def add_parsers(commands: "argparse._SubParsersAction[Parser]") -> None:
         "--dtype", default="float32", choices=["float32", "float16"], help="type that is stored (default: float32)"
     )
     extract.add_argument("--batch", type=int, default=64, metavar="N", help="clips per pass at most (default: 64)")
-    extract.add_argument("--gpus", type=int, default=0, choices=[0, 1], help="1: use a GPU")
+    add_gpus(extract)
     extract.add_argument("--workers", type=int, default=2, help="processes that read the corpus (default: 2)")
 
 
 def run_extract(options: Namespace) -> int:
     """Write the features of a corpus as a corpus and print what it holds."""
-    from voiceface.checkpoints.find import find_checkpoint
     from voiceface.checkpoints.frozen import of_checkpoint
     from voiceface.data.builtin import builtin_corpus
     from voiceface.data.corpus.shards import Corpus

@@ -1,9 +1,24 @@
-"""`voiceface match`, `retrieve` and `index`: their arguments, and those of `embed` that name files."""
+"""`voiceface match`, `retrieve` and `index`; and what `embed` shares with them on files."""
 
 import argparse
+import json
+import os
+import sys
 from argparse import Namespace
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from voiceface.cli.parser import Parser, add_command, add_path, non_empty
+from voiceface.checkpoints.find import find_checkpoint
+from voiceface.cli.common import console
+from voiceface.cli.parser import Parser, add_checkpoint, add_command, add_path, non_empty
+from voiceface.utils.errors import UserError
+from voiceface.utils.files import check_writable
+from voiceface.utils.text import printable
+
+if TYPE_CHECKING:
+    from voiceface.inference.model import Model
+    from voiceface.methods.base import Direction
 
 MATCH = """examples:
   voiceface match trinet-synthetic voice.wav a.jpg b.jpg         which face is the speaker's
@@ -35,7 +50,7 @@ def add_parsers(commands: "argparse._SubParsersAction[Parser]") -> None:
     retrieve = add_command(commands, "retrieve", "what of a gallery is most like a voice or a face", RETRIEVE)
     index = add_command(commands, "index", "embed a gallery once, to retrieve from it often", INDEX)
     for command in (match, retrieve, index):
-        add_path(command, "checkpoint", "CHECKPOINT", "installed checkpoint, checkpoint folder or hf://owner/name")
+        add_checkpoint(command)
     add_path(match, "files", "FILE", "one voice, then faces; or one face, then voices", nargs="*")
     add_path(
         match, "--csv", "FILE", "CSV with a match in each row: voice, face, face2, ... or face, voice, voice2, ..."
@@ -75,28 +90,177 @@ def add_faces(command: Parser) -> None:
     )
 
 
-def add_embed_files(embed: Parser) -> None:
-    """Let `voiceface embed` take files and folders in place of a corpus."""
-    add_path(embed, "files", "FILE", "voices, faces and folders of them, in place of --data", nargs="*")
-    add_faces(embed)
-
-
 def run_match(options: Namespace) -> int:
-    """See `voiceface.cli.inference_run`."""
-    from voiceface.cli.inference_run import run_match
+    """Print which candidate is the query's, or write a CSV of many such questions."""
+    from voiceface.inference.media import OTHER, check_detector, kind_of
 
-    return run_match(options)
+    batch = options.csv is not None
+    if batch != (options.out is not None) or batch == bool(options.files):
+        raise UserError("give a query and its candidates; or --csv FILE and --out FILE")
+    if not batch and len(options.files) < 2:
+        raise UserError(f"{options.files[0]}: no candidates; give one voice and several faces, or the reverse")
+    check_margin(options)
+    paths = [Path(file) for file in options.files]
+    are_there(paths)
+    asking = kind_of(paths[0]) if paths else "voice"
+    for path in paths[1:]:
+        if path.is_file() and kind_of(path) == asking:
+            raise UserError(
+                f"{path}: a {asking}, as the first file is; give one voice and several faces, or the reverse"
+            )
+    if not options.asis:
+        check_detector()
+    if batch:
+        source, out = Path(options.csv), Path(options.out)
+        _check_csv(source, out)
+        model = load(options)
+        from voiceface.inference.match_csv import match_csv
+
+        count, failed = match_csv(model, source, out, not options.asis, options.margin)
+        print(f"{out}: {count} rows" + (f", {failed} with an error" if failed else ""))
+        return 0
+    model = load(options)
+    direction: Direction = "v2f" if asking == "voice" else "f2v"
+    matches = model.match(paths[0], paths[1:], direction, not options.asis, options.margin)
+    lines = [(str(paths[1 + match.place]), match.similarity, match.probability) for match in matches]
+    _show(options, OTHER[asking], str(paths[0]), lines)
+    return 0
 
 
 def run_retrieve(options: Namespace) -> int:
-    """See `voiceface.cli.inference_run`."""
-    from voiceface.cli.inference_run import run_retrieve
+    """Print what of a gallery is most like a query."""
+    if (options.gallery is None) == (options.index is None):
+        raise UserError("give a folder GALLERY, or --index DIR of what `voiceface index` wrote")
+    if options.top < 1:
+        raise UserError(f"--top {options.top}: give 1 or more")
+    check_margin(options)
+    from voiceface.inference.media import OTHER, check_detector, files_below, kind_of
 
-    return run_retrieve(options)
+    query = Path(options.query)
+    are_there([query])
+    asking = kind_of(query)
+    kind = OTHER[asking]
+    files = [] if options.gallery is None else files_below(Path(options.gallery), kind)
+    if not options.asis and (asking == "face" or files):
+        check_detector()
+    from voiceface.inference.gallery import Index, embed_gallery
+    from voiceface.inference.search import nearest, unit
+    from voiceface.utils.progress import progress
+
+    model = load(options)
+    model.check_has_similarity()
+    index = None if options.index is None else Index(Path(options.index), model, options.exact)
+    if index is not None and index.kind != kind:
+        raise UserError(f"{query}: a {asking}, and {options.index} holds {index.kind}s; give a {kind}")
+    embed = model.embed_voice(query) if asking == "voice" else model.embed_face(query, not options.asis, options.margin)
+    if index is not None:
+        keys = index.keys
+        places, scores = index.search(embed, options.top)
+    else:
+        with progress("embedding", len(files)) as done:
+            keys, rows = embed_gallery(model, kind, files, Refusals(), not options.asis, options.margin, done)
+        rows = unit(rows) if model.method.space == "cosine" else rows
+        places, scores = nearest(model, embed, kind, rows, options.top)
+    lines = [(keys[p], s, None) for p, s in zip(places[0].tolist(), scores[0].tolist(), strict=True)]
+    _show(options, kind, str(query), lines)
+    return 0
 
 
 def run_index(options: Namespace) -> int:
-    """See `voiceface.cli.inference_run`."""
-    from voiceface.cli.inference_run import run_index
+    """Embed a gallery and write it as an index."""
+    check_margin(options)
+    gallery = Path(options.gallery)
+    if not gallery.is_dir():
+        raise UserError(f"{gallery}: no such folder")
+    from voiceface.inference.media import check_detector, files_below
+    from voiceface.utils.progress import progress
 
-    return run_index(options)
+    files = files_below(gallery, options.kind)
+    find = not options.asis
+    if options.kind == "face" and find:
+        check_detector()
+    from voiceface.inference.gallery import build_index
+
+    model, refused, out = load(options), Refusals(), Path(options.out)
+    with progress("embedding", len(files)) as done:
+        index = build_index(
+            out, model, options.kind, files, refused, options.dtype, find, options.margin, done, options.faiss
+        )
+    print(f"{out}: {len(index.keys)} {options.kind}s, {index.rows.shape[1]} dimensions" + refused.told())
+    if index.approximate is not None:
+        print(f"FAISS: {index.approximate}")
+    return 0
+
+
+def are_there(paths: Sequence[Path]) -> None:
+    """Answer a wrong name before torch is imported."""
+    for path in paths:
+        if not path.exists():
+            raise UserError(f"{path}: no such file")
+
+
+def _check_csv(source: Path, out: Path) -> None:
+    """Likewise a table that cannot be matched, and refuse to write over it."""
+    from voiceface.data.prepare.sources.tables import rows
+
+    check_writable(out)
+    if os.path.exists(out) and os.path.exists(source) and out.samefile(source):
+        raise UserError(f"--out {out}: is the file of --csv, which it would replace; choose another name")
+    next(rows(source, ("voice", "face")), None)
+
+
+class Refusals:
+    """Says which files cannot be used, and counts them."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __call__(self, key: str, reason: str) -> None:
+        """Say that a file is left out."""
+        self.count += 1
+        print(f"voiceface: left out {printable(key)}: {printable(reason)}", file=sys.stderr)
+
+    def told(self) -> str:
+        """How many were left out; empty: none."""
+        return f"; {self.count} left out" if self.count else ""
+
+
+def check_margin(options: Namespace) -> None:
+    """Refuse --margin without --asis."""
+    if options.margin is not None and not options.asis:
+        raise UserError(f"--margin {options.margin:g}: says what face crops show; give --asis too")
+
+
+def load(options: Namespace) -> "Model":
+    """The model of --checkpoint on --device."""
+    from voiceface.inference.light_start import without_extras_of_torchmetrics
+
+    folder = find_checkpoint(options.checkpoint)  # a mistyped name is answered before Lightning is imported
+    with without_extras_of_torchmetrics():
+        import pytorch_lightning  # noqa: F401
+
+    from voiceface.inference.model import Model
+
+    return Model(folder, options.device)
+
+
+def _show(options: Namespace, kind: str, query: str, lines: Sequence[tuple[str, float, float | None]]) -> None:
+    """Print candidates, the most alike first."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    known = any(probability is not None for _, _, probability in lines)
+    if options.json:
+        found = [
+            {kind: name, "similarity": score, **({"probability": probability} if known else {})}
+            for name, score, probability in lines
+        ]
+        print(json.dumps({"query": query, "found": found}, indent=1))
+        return
+    table = Table(kind, box=None, pad_edge=False)
+    table.add_column("similarity", justify="right")
+    if known:
+        table.add_column("probability", justify="right")
+    for name, score, probability in lines:
+        table.add_row(escape(printable(name)), f"{score:.4f}", *([f"{probability:.3f}"] if known else []))
+    console(max([80, *(len(name) + 40 for name, _, _ in lines)])).print(table)

@@ -1,17 +1,33 @@
-"""The listing of `voiceface list`: methods with papers, recipes, installed checkpoints, encoders; without torch."""
+"""`voiceface list`: methods with papers, recipes, installed checkpoints, encoders; without torch."""
 
+import argparse
 import textwrap
+from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
-
-from rich.console import Console
-from rich.text import Text
+from typing import TYPE_CHECKING
 
 from voiceface.checkpoints.find import Installed, list_checkpoints
+from voiceface.cli.common import console as new_console
+from voiceface.cli.parser import Parser, add_command
 from voiceface.encoders import list_encoders
 from voiceface.methods.papers import paper_of, read_parameters, recipes_of
 from voiceface.methods.recipes import list_methods, list_recipes, title
 from voiceface.utils.text import printable
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def add_parsers(commands: "argparse._SubParsersAction[Parser]") -> None:
+    """Add the command."""
+    add_command(commands, "list", "recipes, installed checkpoints and encoders", "voiceface list")
+
+
+def run_list(options: Namespace) -> int:
+    """Print recipes by method, installed checkpoints and encoders."""
+    print_list(new_console())
+    return 0
 
 
 def short(number: int) -> str:
@@ -32,7 +48,7 @@ def shortened(recipe: str, name: str) -> str:
     return text[len(name) + 2 :] if name and text.startswith((f"{name}: ", f"{name}, ")) else text
 
 
-def print_list(console: Console) -> None:
+def print_list(console: "Console") -> None:
     """Print all recipes by method, then the installed checkpoints and the encoders.
 
     Args:
@@ -62,7 +78,7 @@ def print_list(console: Console) -> None:
         _section(console, heading, [(f"{name:{longest}}", line) for name, line in zip(names, lines, strict=True)])
 
 
-def _checkpoints(console: Console, installed: Sequence[Installed]) -> None:
+def _checkpoints(console: "Console", installed: Sequence[Installed]) -> None:
     """Print what is installed: names with versions and, beside or below them, what they are; or why one cannot load."""
     if not installed:
         _section(console, "Checkpoints: none is installed (`pip install` of a wheel that `voiceface pack` makes)", [])
@@ -81,7 +97,7 @@ def _checkpoints(console: Console, installed: Sequence[Installed]) -> None:
     _section(console, heading, rows)
 
 
-def _section(console: Console, heading: str, rows: Sequence[tuple[str, str]]) -> None:
+def _section(console: "Console", heading: str, rows: Sequence[tuple[str, str]]) -> None:
     """A heading, and below it each row's first part and its text, beside or below it."""
     _print(console)
     _print(console, heading, style="bold")
@@ -93,16 +109,10 @@ def _section(console: Console, heading: str, rows: Sequence[tuple[str, str]]) ->
             _print(console, text, f" {first}  ", indent=len(first) + 3)
 
 
-def _print(console: Console, text: str = "", first: str | None = None, indent: int = 0, style: str = "") -> None:
-    """Print a text folded between words, without blanks at the ends of lines.
+def _print(console: "Console", text: str = "", first: str | None = None, indent: int = 0, style: str = "") -> None:
+    """Print a text folded between words, after `indent` blanks; `first` stands before its first line in their place."""
+    from rich.text import Text
 
-    Args:
-        console: Where to.
-        text: Words.
-        first: What stands before them on their first line; None: blanks.
-        indent: Columns that stay free before the words.
-        style: Of rich.
-    """
     blanks = " " * indent
     opening = blanks if first is None else first
     lines = textwrap.wrap(

@@ -51,6 +51,21 @@ def add_path(parser: argparse._ActionsContainer, name: str, metavar: str, help: 
     action.complete = shtab.DIRECTORY if metavar in FOLDERS else shtab.FILE  # type: ignore[attr-defined]
 
 
+def add_checkpoint(parser: Parser, help: str = "installed checkpoint, checkpoint folder or hf://owner/name") -> None:
+    """Add CHECKPOINT."""
+    add_path(parser, "checkpoint", "CHECKPOINT", help)
+
+
+def add_corpus(parser: argparse._ActionsContainer) -> None:
+    """Add --data."""
+    add_path(parser, "--data", "DIR", "corpus; without it the built-in synthetic one")
+
+
+def add_gpus(parser: Parser) -> None:
+    """Add --gpus of a command that uses one at most."""
+    parser.add_argument("--gpus", type=int, default=0, choices=[0, 1], help="1: use a GPU")
+
+
 def add_command(commands: "argparse._SubParsersAction[Parser]", name: str, help: str, example: str) -> Parser:
     """Add a command, its example below its help."""
     return commands.add_parser(

@@ -1,11 +1,28 @@
-"""`voiceface prepare`: its arguments, one function per kind; imports nothing heavy."""
+"""`voiceface prepare`: one function per kind of material. Imports nothing heavy before the work starts."""
 
 import argparse
 from argparse import Namespace
-from typing import Any
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from voiceface.cli.common import print_splits
 from voiceface.cli.parser import Parser, add_command, add_path, non_empty
 from voiceface.utils.errors import UserError
+
+if TYPE_CHECKING:
+    from voiceface.data.prepare.engine.build import Engine, Summary
+    from voiceface.data.prepare.sources.people import Reading
+
+SOURCES = {
+    "folder": "folder of IDENTITY/{voice,face}/* with an optional identities.csv, or a CSV with identity, path, kind",
+    "videos": "folder of IDENTITY/*.mp4 or IDENTITY/VIDEO/*.mp4 with an optional identities.csv, or a CSV with "
+    "identity, path and, if you like, video, split and attributes",
+}
+VOXCELEB_EXAMPLES = """examples:
+  voiceface prepare voxceleb --voxceleb1 VOX1 --faces1 unzippedFaces --split pins --dry-run CORPUS
+  voiceface prepare voxceleb --voxceleb1 VOX1 --vggface1 VGGFACE1 --voxceleb2 VOX2 --vggface2 VGGFACE2 --split trinet \
+CORPUS"""
 
 
 def add_parsers(commands: "argparse._SubParsersAction[Parser]") -> None:
@@ -14,13 +31,6 @@ def add_parsers(commands: "argparse._SubParsersAction[Parser]") -> None:
         commands, "prepare", "turn raw material into a corpus", "voiceface prepare folder PEOPLE CORPUS"
     )
     kinds = prepare.add_subparsers(dest="kind", metavar="KIND", required=True, parser_class=Parser)
-    _add_synthetic(kinds)
-    _add_folder(kinds)
-    _add_videos(kinds)
-    _add_voxceleb(kinds)
-
-
-def _add_synthetic(kinds: "argparse._SubParsersAction[Parser]") -> None:
     synthetic = add_command(
         kinds,
         "synthetic",
@@ -35,46 +45,24 @@ def _add_synthetic(kinds: "argparse._SubParsersAction[Parser]") -> None:
         "--strength", type=float, default=1.0, help="how well voice and face show what they share (default: 1)"
     )
     _add_building(synthetic)
-
-
-def _add_folder(kinds: "argparse._SubParsersAction[Parser]") -> None:
     folder = add_command(
         kinds,
         "folder",
         "collect voices and faces that lie in one folder per person, or are listed in a CSV",
         "voiceface prepare folder PEOPLE CORPUS --faces asis",
     )
-    folder.add_argument(
-        "source",
-        type=non_empty,
-        metavar="SRC",
-        help="folder of IDENTITY/{voice,face}/* with an optional identities.csv, or a CSV with identity, path, kind",
-    )
-    add_reading(folder, faces="asis", vad="none")
-    add_choosing(folder)
-    add_naming(folder)
-    _add_building(folder)
-
-
-def _add_videos(kinds: "argparse._SubParsersAction[Parser]") -> None:
+    folder.add_argument("source", type=non_empty, metavar="SRC", help=SOURCES["folder"])
+    _add_people(folder, faces="asis", vad="none")
     videos = add_command(
         kinds,
         "videos",
         "cut the speech and the faces out of talking-head videos, one folder per person, or listed in a CSV",
         "voiceface prepare videos VIDEOS CORPUS --bundle video",
     )
-    videos.add_argument(
-        "source",
-        type=non_empty,
-        metavar="SRC",
-        help="folder of IDENTITY/*.mp4 or IDENTITY/VIDEO/*.mp4 with an optional identities.csv, or a CSV with identity,"
-        " path and, if you like, video, split and attributes",
-    )
+    videos.add_argument("source", type=non_empty, metavar="SRC", help=SOURCES["videos"])
     videos.add_argument("--fps", type=float, default=1.0, help="frames per second that are looked at (default: 1)")
-    add_reading(videos, faces="detect", vad="silero")
-    add_choosing(videos)
-    add_naming(videos)
-    _add_building(videos)
+    _add_people(videos, faces="detect", vad="silero")
+    _add_voxceleb(kinds)
 
 
 def _add_voxceleb(kinds: "argparse._SubParsersAction[Parser]") -> None:
@@ -82,10 +70,7 @@ def _add_voxceleb(kinds: "argparse._SubParsersAction[Parser]") -> None:
         kinds,
         "voxceleb",
         "join the official downloads of VoxCeleb1, VoxCeleb2, VGGFace1 and VGGFace2",
-        "examples:\n"
-        "  voiceface prepare voxceleb --voxceleb1 VOX1 --faces1 unzippedFaces --split pins --dry-run CORPUS\n"
-        "  voiceface prepare voxceleb --voxceleb1 VOX1 --vggface1 VGGFACE1 --voxceleb2 VOX2 --vggface2 VGGFACE2 "
-        "--split trinet CORPUS",
+        VOXCELEB_EXAMPLES,
     )
     for name, form in (
         ("voxceleb1", "voices, wav/id10001/VIDEO/00001.wav at any depth; as all of these a folder or a listing of it"),
@@ -109,27 +94,22 @@ def _add_voxceleb(kinds: "argparse._SubParsersAction[Parser]") -> None:
     )
     voxceleb.add_argument("--dry-run", action="store_true", help="print what is there, the size and the time; stop")
     add_path(voxceleb, "--missing", "CSV", "write what is there and what is missing, one row per person")
-    add_reading(voxceleb, faces="detect", vad="none")
+    _add_people(voxceleb, faces="detect", vad="none", name="data sets and split, such as voxceleb1-pins")
     voxceleb.set_defaults(margin=None)
-    add_choosing(voxceleb)
-    add_naming(voxceleb, name="data sets and split, such as voxceleb1-pins")
-    _add_building(voxceleb)
 
 
 class _Once(argparse.Action):
     """A folder that is given once: argparse alone would forget the first of two without a word."""
 
-    def __call__(
-        self, parser: Any, namespace: argparse.Namespace, values: Any, option_string: str | None = None
-    ) -> None:
+    def __call__(self, parser: Any, namespace: Namespace, values: Any, option_string: str | None = None) -> None:
         """Keep the value."""
         if getattr(namespace, self.dest) is not None:
             raise UserError(f"{option_string}: given twice; give one folder above both")
         setattr(namespace, self.dest, values)
 
 
-def add_reading(kind: Parser, faces: str, vad: str) -> None:
-    """The options of `voiceface.data.prepare.sources.people.Reading`, with a kind's own defaults."""
+def _add_people(kind: Parser, faces: str, vad: str, name: str = "that of OUT") -> None:
+    """What all kinds of recordings share: how they are read (`reading`), of which people, and what the corpus is."""
     kind.add_argument(
         "--faces",
         default=faces,
@@ -170,19 +150,12 @@ def add_reading(kind: Parser, faces: str, vad: str) -> None:
     kind.add_argument(
         "--maximum-seconds", type=float, default=3600.0, metavar="S", help="longer sounds are refused (default: 3600)"
     )
-
-
-def add_choosing(kind: Parser) -> None:
-    """Which of the people are prepared."""
     kind.add_argument("--limit", type=int, metavar="N", help="so many people at most, from all splits")
     kind.add_argument("--only-identities", default="", metavar="A,B", help="these people; or a file that lists them")
-
-
-def add_naming(kind: Parser, name: str = "that of OUT") -> None:
-    """Name, licence, and the seed of the split."""
     kind.add_argument("--name", help=f"name of the corpus (default: {name})")
     kind.add_argument("--licence", default="", help="licence of the material, kept in the corpus")
     kind.add_argument("--seed", type=int, default=0, help="seed of the split")
+    _add_building(kind)
 
 
 def _add_building(kind: Parser) -> None:
@@ -207,7 +180,108 @@ def _add_building(kind: Parser) -> None:
 
 
 def run_prepare(options: Namespace) -> int:
-    """See `voiceface.cli.prepare_run`."""
-    from voiceface.cli.prepare_run import run_prepare
+    """Prepare a corpus and print what was kept and what was left out."""
+    if options.workers is not None and options.workers < 1:
+        raise UserError(f"--workers {options.workers}: give 1 or more")
+    from voiceface.data.prepare.engine.build import Engine
 
-    return run_prepare(options)
+    kinds = {"synthetic": _synthetic, "folder": _people, "videos": _people, "voxceleb": _voxceleb}
+    summary = kinds[options.kind](options, Engine(options.engine, options.address))
+    if summary is not None:
+        _print_summary(Path(options.out), summary)
+    return 0
+
+
+PACKAGES = {("vad", "silero"): "silero_vad", ("vad", "webrtc"): "webrtcvad", ("faces", "detect"): "mtcnn"}
+
+
+def reading(options: Namespace) -> "Reading":
+    """How files are read, by the words of `_add_people`.
+
+    Raises:
+        UserError: A detector's package is not installed: said here, before a walk through millions of files. A dry run
+            needs none.
+    """
+    for (option, value), package in PACKAGES.items():
+        if getattr(options, option) == value and find_spec(package) is None and not getattr(options, "dry_run", False):
+            raise UserError(f"--{option} {value}: needs the extra `prepare`: pip install 'voiceface[prepare]'")
+    from voiceface.data.prepare.media.faces import FaceOptions
+    from voiceface.data.prepare.media.speech import VoiceOptions
+    from voiceface.data.prepare.sources.people import Reading
+
+    return Reading(
+        VoiceOptions(options.minimum_seconds, options.maximum_seconds, options.vad),
+        FaceOptions(
+            options.faces,
+            options.face_size,
+            options.margin,
+            options.minimum_face,
+            options.which,
+            tuple(options.thresholds),
+            options.device,
+        ),
+    )
+
+
+def _synthetic(options: Namespace, engine: "Engine") -> "Summary":
+    from voiceface.data.prepare.synthetic import prepare_synthetic
+    from voiceface.data.synthetic import SyntheticOptions
+
+    made = SyntheticOptions(options.identities, options.voices, options.faces, options.seed, options.strength)
+    return prepare_synthetic(Path(options.out), made, options.workers, options.bundle, engine)
+
+
+def _people(options: Namespace, engine: "Engine") -> "Summary":
+    """A folder of people, or of their videos."""
+    from voiceface.data.prepare.folder import FolderOptions, prepare_folder
+    from voiceface.data.prepare.videos import VideosOptions, prepare_videos
+
+    source, out = Path(options.source), Path(options.out)
+    wanted: dict[str, Any] = {"name": options.name or out.name, "licence": options.licence, "seed": options.seed}
+    wanted["reading"] = reading(options)
+    how = options.workers, options.bundle, options.limit, options.only_identities, engine
+    if options.kind == "folder":
+        return prepare_folder(source, out, FolderOptions(**wanted), *how)
+    return prepare_videos(source, out, VideosOptions(**wanted, fps=options.fps), *how)
+
+
+def _voxceleb(options: Namespace, engine: "Engine") -> "Summary | None":
+    from voiceface.data.prepare.voxceleb import VoxCelebOptions, check_before, plan, prepare_voxceleb
+    from voiceface.data.prepare.voxceleb.folders import LAYOUTS
+    from voiceface.data.prepare.voxceleb.report import print_plan, write_missing
+
+    if options.margin is None:
+        if options.faces == "asis":
+            raise UserError("--margin is missing: --faces asis needs how many times the face box the pictures show")
+        options.margin = 1.0
+    out, places = Path(options.out), (*LAYOUTS, "meta1", "meta2", "split_file")
+    wanted = VoxCelebOptions(
+        options.split,
+        **{name: Path(value) for name in places if (value := getattr(options, name)) is not None},
+        seed=options.seed,
+        validation=options.validation,
+        reading=reading(options),
+        limit=options.limit,
+        only=options.only_identities,
+        name=options.name or "",
+        licence=options.licence,
+    )
+    check_before(out, wanted, options.bundle)
+    found = plan(wanted)
+    if options.missing is not None:
+        write_missing(Path(options.missing), found)
+    if options.dry_run:
+        print_plan(found, wanted, out)
+        return None
+    return prepare_voxceleb(out, wanted, options.workers, options.bundle, found, engine)
+
+
+def _print_summary(out: Path, summary: "Summary") -> None:
+    print(f"{out}: " + ("already prepared by this command" if summary.already_there else "prepared"))
+    print_splits(summary.splits)
+    if summary.rejects:
+        print(f"left out: {sum(summary.rejects.values())} inputs, listed in {out / 'rejects.csv'}")
+        for reason, count in sorted(summary.rejects.items(), key=lambda item: (-item[1], item[0]))[:20]:
+            print(f"  {count:6,}  {reason}")
+    if summary.notes:
+        print(f"kept, but strange: {summary.notes} inputs, listed in {out / 'notes.csv'}")

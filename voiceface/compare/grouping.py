@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from voiceface.compare.reading import Found
-from voiceface.compare.scored import EXACT, SAMPLED, TASKS, WITHIN, Line, Scored, column_of
+from voiceface.compare.scored import EXACT, SAMPLED, TASKS, WITHIN, Line, Scored, about_model, column_of
 from voiceface.compare.significance import paired_tests
 from voiceface.compare.table import DRAWN, EMPTY, Cell, Column, Comparison, Group, Row, columns_of
 from voiceface.evaluation.cells import DIRECTIONS
@@ -140,33 +140,25 @@ def _folder(run: Scored) -> str:
 
 def _row(line: Line, columns: Sequence[Column]) -> Row:
     first = line.runs[0].results
-    model, data, trained = first["model"], first["data"], first["model"]["training_data"] or {}
+    data = first["data"]
     notes = []
     leaking = max(run.results["data"].get("leaking_identities") or 0 for run in line.runs)
     if leaking:
         notes.append(f"trained on {leaking} of these {data['identities']} people: not ranked")
-    trained_for = model.get("directions") or []
+    trained_for = first["model"].get("directions") or []
     if len(trained_for) == 1:
         notes.append(f"trained for {DIRECTIONS[trained_for[0]]} alone")
     if data["skipped"]:
         notes.append(f"{data['skipped']} damaged clips were left out")
-    if any(not run.has(c) for run in line.runs for c in columns) and any(
-        run.has(c) for run in line.runs for c in columns
-    ):
-        partial = [c.name for c in columns if len({run.has(c) for run in line.runs}) > 1]
-        notes += [f"not every run was scored in {', '.join(partial)}"] if partial else []
+    partial = [c.name for c in columns if len({run.has(c) for run in line.runs}) > 1]
+    notes += [f"not every run was scored in {', '.join(partial)}"] if partial else []
     notes += dict.fromkeys(f"not tested against others: {why}" for run in line.runs if (why := run.found.unpaired))
     return Row(
         line.name,
         tuple(line.cell(column) for column in columns),
-        recipe=str(model["recipe"] or ""),
-        parameters=model["parameters"],
-        training_data=", ".join(str(trained[key]) for key in ("corpus", "split") if trained.get(key)),
-        steps=(first.get("training") or {}).get("steps"),
-        seeds=len(line.runs),
-        source=", ".join(str(run.found.path) for run in line.runs),
         notes=tuple(notes),
         ranked=not leaking,
+        **about_model([(run.found.path, run.results) for run in line.runs]),
     )
 
 

@@ -4,14 +4,13 @@ Nothing is ranked across tables: papers differ in the people they test, in the g
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from voiceface.compare.table import EMPTY, Cell, Column, Group, Row, columns_of
+from voiceface.compare.table import EMPTY, Cell, Column, Group, Row, columns_of, mark_best
 from voiceface.methods.recipes import nearest
 from voiceface.utils.errors import UserError
 
@@ -94,7 +93,7 @@ def _all() -> dict[str, Group]:
 def _group(table: Mapping[str, Any], people: Mapping[str, Mapping[str, Any]]) -> Group:
     words: list[str] = table["columns"]
     columns = tuple(column(word) for word in words)
-    rows = _best([_row(row, table, words, people) for row in table["rows"]], columns)
+    rows = mark_best([_row(row, table, words, people) for row in table["rows"]], columns)
     chances = [_chance(c, table.get("chance", {}).get(word)) for word, c in zip(words, columns, strict=True)]
     if any(cell.value is not None for cell in chances):
         rows.append(Row("chance", tuple(chances), kind="chance", ranked=False))
@@ -163,15 +162,3 @@ def _chance(column: Column, printed: float | None) -> Cell:
     if column.metric in ("AUC", "EER"):
         return Cell(0.5)
     return EMPTY if printed is None else Cell(printed / 100)
-
-
-def _best(rows: Sequence[Row], columns: Sequence[Column]) -> list[Row]:
-    """Mark the best of each column in which several rows are ranked."""
-    cells = [list(row.cells) for row in rows]
-    for place, one in enumerate(columns):
-        values = {i: v for i, row in enumerate(rows) if row.ranked and (v := row.cells[place].value) is not None}
-        if len(values) > 1:
-            best = (min if one.lower_is_better else max)(values.values())
-            for i in (i for i, value in values.items() if value == best):
-                cells[i][place] = replace(cells[i][place], best=True)
-    return [replace(row, cells=tuple(own)) for row, own in zip(rows, cells, strict=True)]

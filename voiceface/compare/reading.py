@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voiceface.checkpoints.config import canonical
-from voiceface.checkpoints.find import list_checkpoints
+from voiceface.checkpoints.find import Installed, list_checkpoints
 from voiceface.evaluation.results import parse_results, read_content, read_effects, read_results
 from voiceface.utils.errors import UserError, reason
 
@@ -79,11 +79,7 @@ def installed_results() -> tuple[list[Found], LeftOut]:
     paths: list[Path] = []
     left_out: LeftOut = []
     for one in list_checkpoints():
-        path = one.folder and one.folder / "results.json"
-        if path is not None and path.is_file():
-            paths.append(path)
-        else:
-            left_out.append((f"checkpoint {one.name}", one.problem or "not tested: it has no results.json"))
+        paths += _of_installed(one, one.name, left_out)
     found, broken = _read(paths)
     return found, left_out + broken
 
@@ -160,10 +156,8 @@ def _files(path: Path, left_out: LeftOut) -> Iterator[Path]:
     named = (
         [one for one in list_checkpoints() if canonical(one.name) == canonical(str(path))] if not path.exists() else []
     )
-    if named and not (named[0].folder and (named[0].folder / "results.json").is_file()):
-        left_out.append((f"checkpoint {path}", named[0].problem or "not tested: it has no results.json"))
-    elif named and named[0].folder:
-        yield named[0].folder / "results.json"
+    if named:
+        yield from _of_installed(named[0], str(path), left_out)
     elif not path.is_dir():
         yield path
     elif (path / "model.safetensors").exists() and not (path / "results.json").exists():
@@ -174,6 +168,15 @@ def _files(path: Path, left_out: LeftOut) -> Iterator[Path]:
             left_out.append((str(path), f"a checkpoint without its result; `voiceface test {path}` makes one"))
     else:
         yield from _below(path, DEPTH, left_out)
+
+
+def _of_installed(checkpoint: Installed, name: str, left_out: LeftOut) -> list[Path]:
+    """The result of an installed checkpoint."""
+    path = checkpoint.folder and checkpoint.folder / "results.json"
+    if path is not None and path.is_file():
+        return [path]
+    left_out.append((f"checkpoint {name}", checkpoint.problem or "not tested: it has no results.json"))
+    return []
 
 
 def _is_of(result: Path, checkpoint: Path) -> bool:

@@ -2,9 +2,10 @@
 
 import json
 import statistics
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -75,9 +76,23 @@ class Scored:
 
 
 def column_of(record: Mapping[str, Any]) -> Column:
-    """The column that a record belongs to."""
-    n = record["n"] if record["task"] == "matching" else 0
+    """The column that a record belongs to; a joint score is one of matching or retrieval."""
+    n = record["n"] if record["task"].removeprefix("joint_") == "matching" else 0
     return Column(record["metric"], n, record["stratum"], record["direction"])
+
+
+def about_model(runs: Sequence[tuple[Path, Mapping[str, Any]]]) -> dict[str, Any]:
+    """What a `Row` says of a model, by the names of its fields, from the paths and contents of its runs' results."""
+    first = runs[0][1]
+    model, trained = first["model"], first["model"]["training_data"] or {}
+    return {
+        "recipe": str(model["recipe"] or ""),
+        "parameters": model["parameters"],
+        "training_data": ", ".join(str(trained[key]) for key in ("corpus", "split") if trained.get(key)),
+        "steps": (first.get("training") or {}).get("steps"),
+        "seeds": len(runs),
+        "source": ", ".join(str(path) for path, _ in runs),
+    }
 
 
 @dataclass(frozen=True)

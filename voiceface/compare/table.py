@@ -4,8 +4,8 @@ Everything that shows one (terminal, Markdown, LaTeX, CSV, JSON, HTML, loggers) 
 """
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
 from voiceface.evaluation.cells import stratum_name
@@ -193,3 +193,15 @@ class Comparison:
     groups: tuple[Group, ...]
     left_out: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
+
+
+def mark_best(rows: Sequence[Row], columns: Sequence[Column]) -> list[Row]:
+    """Mark the best of each column in which several rows are ranked."""
+    cells = [list(row.cells) for row in rows]
+    for place, column in enumerate(columns):
+        values = {i: v for i, row in enumerate(rows) if row.ranked and (v := row.cells[place].value) is not None}
+        if len(values) > 1:
+            best = (min if column.lower_is_better else max)(values.values())
+            for i in (i for i, value in values.items() if value == best):
+                cells[i][place] = replace(cells[i][place], best=True)
+    return [replace(row, cells=tuple(own)) for row, own in zip(rows, cells, strict=True)]

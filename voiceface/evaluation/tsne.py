@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 CLIPS = 5  # of a person and modality before people are left out
 SHOWN = 20  # people in colour
 CATEGORIES = 12  # values in colour; rarer ones are grey
-GREY, PALE = "#b5b5b5", "#ececec"
+GREY, LIGHT, PALE = "#b5b5b5", "#d9d9d9", "#ececec"
+SHAPES = {"voice": "o", "face": "^"}
 # Okabe and Ito's colours, told apart by colour-blind people too, then darker ones.
 COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"]
 COLOURS += ["#8c564b", "#4d4d4d", "#6a3d9a", "#b2df1e", "#003f5c", "#a50026"]
@@ -121,11 +122,8 @@ def map_csv(drawn: Map, columns: Mapping[str, Sequence[Any]]) -> bytes:
 
 def identity_figure(drawn: Map) -> "Figure":
     """Two panels, voices and faces: 20 people in ten colours and two shapes, those with most points; the rest grey."""
-    voices, faces = (Counter(drawn.identity[drawn.modality == m].tolist()) for m in ("voice", "face"))
-    least = {name: min(voices[name], faces[name]) for name in sorted(voices.keys() | faces.keys())}
-    shown = sorted(sorted(least, key=lambda name: (-least[name], -voices[name] - faces[name], name))[:SHOWN])
     half = SHOWN // 2
-    styles = {name: (COLOURS[i % half], "o^"[i // half]) for i, name in enumerate(shown)}
+    styles = {name: (COLOURS[i % half], "o^"[i // half]) for i, name in enumerate(_most_seen(drawn, SHOWN))}
     return _two_panels(drawn, drawn.identity.tolist(), styles, "identity", "others", 26)
 
 
@@ -151,12 +149,44 @@ def category_figure(drawn: Map, labels: Sequence[str], title: str) -> "Figure":
     return _two_panels(drawn, labels, styles, title, "others" if len(counts) > len(shown) else "unknown", 12)
 
 
+def run_figure(drawn: Map, title: str) -> "Figure":
+    """One panel with both: a dozen people in colour, those with most points, voices and faces in shapes of their own.
+
+    Args:
+        drawn: The map.
+        title: Says what is drawn.
+    """
+    from matplotlib.figure import Figure
+
+    colours = dict(zip(_most_seen(drawn, len(COLOURS)), COLOURS, strict=False))
+    figure = Figure(figsize=(6.6, 5.6), layout="constrained")
+    panel = figure.add_subplot()
+    coloured = np.array([name in colours for name in drawn.identity.tolist()])
+    for inside, size in ((~coloured, 12), (coloured, 34)):
+        for kind, shape in SHAPES.items():
+            points = np.flatnonzero(inside & (drawn.modality == kind))
+            own = [colours.get(name, LIGHT) for name in drawn.identity[points].tolist()]
+            _dots(panel, drawn.xy[points], own, shape, size, alpha=0.9)
+    voices = int((drawn.modality == "voice").sum())
+    panel.set_title(f"{title}\nt-SNE of {voices} voices and {len(drawn.xy) - voices} faces", fontsize=11, loc="left")
+    _frame(panel)
+    entries: list[tuple[str, Any, str]] = [(f"{kind}s", "#444444", shape) for kind, shape in SHAPES.items()]
+    entries += [(name, colour, "s") for name, colour in colours.items()]
+    _legend(figure, entries if coloured.all() else [*entries, ("others", LIGHT, "s")], "outside right upper")
+    return figure
+
+
+def _most_seen(drawn: Map, most: int) -> list[str]:
+    """People with most points of both kinds, in the order of their names."""
+    voices, faces = (Counter(drawn.identity[drawn.modality == kind].tolist()) for kind in SHAPES)
+    least = {name: min(voices[name], faces[name]) for name in sorted(voices.keys() | faces.keys())}
+    return sorted(sorted(least, key=lambda name: (-least[name], -voices[name] - faces[name], name))[:most])
+
+
 def _two_panels(
     drawn: Map, labels: Sequence[str], styles: Mapping[str, tuple[Any, str]], title: str, rest: str, size: float
 ) -> "Figure":
     """Colour and marker of each label; `rest` names the grey points."""
-    from matplotlib.lines import Line2D
-
     figure, panels = _panels(drawn, f"by {title}", 2)
     grey = np.array([label not in styles for label in labels])
     for panel, modality in zip(panels, ("voice", "face"), strict=True):
@@ -167,12 +197,8 @@ def _two_panels(
             inside = [i for i in np.flatnonzero(own & ~grey).tolist() if styles[labels[i]][1] == shape]
             _dots(panel, drawn.xy[inside], [styles[labels[i]][0] for i in inside], shape, size)
         panel.set_title("voices (pale: faces)" if modality == "voice" else "faces (pale: voices)", fontsize=10)
-    legend = [*styles.items()] + ([(rest, (GREY, "o"))] if grey.any() else [])
-    handles = [
-        Line2D([], [], linestyle="", marker=marker, color=colour, markersize=6, label=_short(label))
-        for label, (colour, marker) in legend
-    ]
-    figure.legend(handles=handles, loc="outside right center", frameon=False, fontsize=9, title=title)
+    entries = [(_short(label), *style) for label, style in styles.items()]
+    _legend(figure, [*entries, (rest, GREY, "o")] if grey.any() else entries, "outside right center", title)
     return figure
 
 
@@ -202,12 +228,12 @@ def number_figure(drawn: Map, values: Sequence[float], title: str, unit: str) ->
     return figure
 
 
-def rendered(figure: "Figure") -> dict[str, bytes]:
+def rendered(figure: "Figure", formats: Sequence[str] = FORMATS) -> dict[str, bytes]:
     """A figure as PNG and as SVG, the same bytes for the same figure."""
     from matplotlib import rc_context
 
     files = {}
-    for kind in FORMATS:
+    for kind in formats:
         buffer = io.BytesIO()
         with rc_context({"svg.hashsalt": "voiceface"}):
             figure.savefig(buffer, format=kind, dpi=130, metadata={"Date": None} if kind == "svg" else {})
@@ -234,11 +260,29 @@ def _panels(drawn: Map, title: str, count: int) -> "tuple[Figure, Sequence[Axes]
     centre, half = (drawn.xy.max(axis=0) + drawn.xy.min(axis=0)) / 2, float(np.ptp(drawn.xy, axis=0).max()) * 0.53
     (left, right), (low, high) = ((middle - half, middle + half) for middle in centre.tolist())
     for panel in panels:
-        panel.set(xlim=(left, right), ylim=(low, high), aspect="equal", xticks=[], yticks=[])
-        for spine in panel.spines.values():
-            spine.set_color("#cccccc")
+        panel.set(xlim=(left, right), ylim=(low, high), aspect="equal")
+        _frame(panel)
     return figure, panels
 
 
-def _dots(panel: "Axes", xy: NDArray[np.float64], colour: Any, marker: str = "o", size: float = 12) -> None:
-    panel.scatter(xy[:, 0], xy[:, 1], color=colour, marker=marker, s=size, linewidths=0)
+def _frame(panel: "Axes") -> None:
+    panel.set(xticks=[], yticks=[])
+    for spine in panel.spines.values():
+        spine.set_color("#cccccc")
+
+
+def _dots(
+    panel: "Axes", xy: NDArray[np.float64], colour: Any, marker: str = "o", size: float = 12, alpha: float | None = None
+) -> None:
+    panel.scatter(xy[:, 0], xy[:, 1], color=colour, marker=marker, s=size, linewidths=0, alpha=alpha)
+
+
+def _legend(figure: "Figure", entries: Sequence[tuple[str, Any, str]], place: Any, title: str | None = None) -> None:
+    """Label, colour and marker of each entry."""
+    from matplotlib.lines import Line2D
+
+    handles = [
+        Line2D([], [], linestyle="", marker=marker, color=colour, markersize=6, label=label)
+        for label, colour, marker in entries
+    ]
+    figure.legend(handles=handles, loc=place, frameon=False, fontsize=9, title=title)

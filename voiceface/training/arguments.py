@@ -6,7 +6,8 @@ import importlib.util
 import json
 import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,25 @@ PLAIN = (
     "metrics",
 )
 GROUPS = ("model", "data", "trainer", "metrics")
+
+
+@dataclass(frozen=True)
+class RunChoice:
+    """What the short words of `voiceface fit` choose.
+
+    Attributes:
+        recipe: Recipe, or name of the method; empty: a config file says it.
+        preset: `paper` or `demo`.
+        encoders: One of `ENCODERS`.
+        out: Run folder; empty: the next free one.
+        people: `preset` where the number of people in a batch is the demo preset's, not the user's; else `user`.
+    """
+
+    recipe: str = ""
+    preset: str = "paper"
+    encoders: str = "paper"
+    out: str = ""
+    people: str = "user"
 
 
 def split_words(args: Sequence[str]) -> tuple[dict[str, str], list[str], list[str]]:
@@ -83,15 +103,14 @@ def split_words(args: Sequence[str]) -> tuple[dict[str, str], list[str], list[st
     return short, pretrained, rest
 
 
-def expand(args: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+def expand(args: Sequence[str]) -> tuple[list[str], RunChoice]:
     """Turn the short words of the front door into LightningCLI's own.
 
     Args:
         args: Words after `voiceface fit`.
 
     Returns:
-        Words for LightningCLI, and what was chosen: `recipe`, `preset`, `encoders`, `out`; and `people`: `preset` where
-        the number of people in a batch is the demo preset's, not the user's.
+        Words for LightningCLI, and what was chosen.
 
     Raises:
         UserError: A word or a recipe is unknown; the message holds the nearest one. Or pretrained weights are not for
@@ -99,7 +118,7 @@ def expand(args: Sequence[str]) -> tuple[list[str], dict[str, str]]:
     """
     short, pretrained, rest = split_words(args)
     _known(rest, short.get("model"))
-    root = short.get("data") or _value_of("--data.root", rest)
+    root = short.get("data") or next((value for name, value in _given(rest) if name == "--data.root"), None)
     preset = short.get("preset") or ("demo" if root is None else "paper")
     if preset not in ("paper", "demo"):
         raise UserError(f"--preset {preset}: not a preset{nearest(preset, ('paper', 'demo'))}; there are: paper, demo")
@@ -136,29 +155,24 @@ def expand(args: Sequence[str]) -> tuple[list[str], dict[str, str]]:
         words += ["--trainer.accelerator=gpu", f"--trainer.devices={short['gpus']}"]
     words += _starts([read_header(path) for path in pretrained], short.get("model"), files, rest)
     people = "preset" if files and preset == "demo" and not _sets_people(rest) else "user"
-    chosen = {"recipe": recipe, "preset": preset, "encoders": encoders, "out": short.get("out", ""), "people": people}
-    return words + rest, chosen
+    return words + rest, RunChoice(recipe, preset, encoders, short.get("out", ""), people)
 
 
-def _value_of(option: str, words: Sequence[str]) -> str | None:
-    """The value of an option among LightningCLI's words; None where it is not given."""
+def _given(words: Sequence[str]) -> Iterator[tuple[str, str | None]]:
+    """Each of LightningCLI's words as an option, with its value, which may be the next word; None: there is none."""
     for index, word in enumerate(words):
         name, has_value, value = word.partition("=")
-        if name == option:
-            return value if has_value else next(iter(words[index + 1 :]), None)
-    return None
+        yield name, value if has_value else next(iter(words[index + 1 :]), None)
 
 
 def _sets_people(words: Sequence[str]) -> bool:
     """Whether LightningCLI's words, or a config file among them, set the number of people in a batch."""
-    for index, word in enumerate(words):
-        name, has_value, value = word.partition("=")
+    for name, value in _given(words):
         if name == "--data.people":
             return True
         if name in ("--config", "-c"):
-            value = value if has_value else next(iter(words[index + 1 :]), "")
             with contextlib.suppress(OSError, ValueError, TypeError, yaml.YAMLError, RecursionError):
-                if "people" in (yaml.safe_load(Path(value).read_text())["data"] or ()):
+                if "people" in (yaml.safe_load(Path(value or "").read_text())["data"] or ()):
                     return True
     return False
 
@@ -218,17 +232,14 @@ def _arguments(recipe: str | None, files: Sequence[Path], rest: Sequence[str]) -
     for file in files:
         arguments |= _model_arguments(file)
     given: set[str] = set()
-    for index, word in enumerate(rest):
-        name, has_value, value = word.partition("=")
-        if not has_value:
-            value = rest[index + 1] if index + 1 < len(rest) else ""
+    for name, value in _given(rest):
         if name in ("--config", "-c"):
-            arguments |= _model_arguments(Path(value))
+            arguments |= _model_arguments(Path(value or ""))
         elif name.startswith("--model."):
             name, _, below = name.removeprefix("--model.").removeprefix("init_args.").partition(".")
             given.add(name.rstrip("+"))
             with contextlib.suppress(yaml.YAMLError):
-                arguments[name] = arguments.get(name) if below else yaml.safe_load(value)
+                arguments[name] = arguments.get(name) if below else yaml.safe_load(value or "")
     return arguments, given
 
 

@@ -7,6 +7,7 @@ import re
 import sys
 import warnings
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
@@ -27,7 +28,7 @@ from voiceface.evaluation.tables import print_table
 from voiceface.methods.base import Method
 from voiceface.methods.recipes import equivalent_recipe
 from voiceface.training.acceleration import check_precision, compile_encoders, keep_channels_last
-from voiceface.training.arguments import expand
+from voiceface.training.arguments import RunChoice, expand
 from voiceface.training.checkpointing import LastCheckpoint
 from voiceface.training.embedding_plot import picture
 from voiceface.training.few_people import fewer_people
@@ -54,7 +55,7 @@ class FitCLI(LightningCLI):
         chosen: What the short words chose, from `voiceface.training.arguments.expand`.
     """
 
-    def __init__(self, args: Sequence[str], chosen: dict[str, str]) -> None:
+    def __init__(self, args: Sequence[str], chosen: RunChoice) -> None:
         self.chosen = chosen
         super().__init__(
             Method,
@@ -111,7 +112,7 @@ class FitCLI(LightningCLI):
         # The saved config.yaml is for other runs too: it holds neither this run's folder nor where it resumed from.
         self.resumed = config.pop("ckpt_path")
         config["ckpt_path"] = None
-        need_folder(self.chosen["out"])
+        need_folder(self.chosen.out)
         self.out = run_folder(self.chosen, self.resumed)
         self.resumed = resume_from(self.resumed, self.out)
         trainer = config["trainer"]
@@ -132,7 +133,7 @@ class FitCLI(LightningCLI):
     def _fewer_people(self, config: Any) -> str | None:
         """With the demo preset's own number of people, take as many as a smaller corpus has; a line that says so."""
         wanted = config["data"]["people"]
-        if self.chosen["people"] != "preset" or not config["data"]["root"]:
+        if self.chosen.people != "preset" or not config["data"]["root"]:
             return None
         fewer = fewer_people(config["data"], config["trainer"])
         if fewer is None:
@@ -143,7 +144,7 @@ class FitCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
         """Log to the run folder, beside the loggers that the user asks for."""
         asked, project = self._get(self.config_init, "trainer")["logger"], self._get(self.config, "wandb")
-        about = {**self.chosen, **self.config[self.subcommand].as_dict()}
+        about = {**asdict(self.chosen), **self.config[self.subcommand].as_dict()}
         self.loggers = run_loggers(self.out, asked, project, about, self.resumed is not None)
         return super().instantiate_trainer(logger=self.loggers, default_root_dir=str(self.out), **kwargs)
 
@@ -151,7 +152,7 @@ class FitCLI(LightningCLI):
         """Keep the last and the best state in the run folder, and show one bar."""
         (self.metrics,) = (c for c in callbacks if isinstance(c, CrossModalMetrics))
         self.metrics.out = self.metrics.out or str(self.out / "results.json")
-        self.metrics.recipe = self.metrics.recipe or self.chosen["recipe"]
+        self.metrics.recipe = self.metrics.recipe or self.chosen.recipe
         self.watch = Watch()
         self.preemption = Preemption(self.out, LAUNCHED)
         fixed = settings(self.config[self.subcommand])
@@ -194,17 +195,15 @@ class FitCLI(LightningCLI):
             size = self.model.count_parameters()
             where = self.datamodule.root or f"{self.datamodule.corpus.root} (built-in, synthetic)"
             print(
-                f"{self.chosen['recipe'] or type(self.model).__name__}, preset {self.chosen['preset']}: "
+                f"{self.chosen.recipe or type(self.model).__name__}, preset {self.chosen.preset}: "
                 f"{size:,} parameters; data {where}; run folder {self.out}",
                 file=sys.stderr,
             )
             if self.note:
                 print(self.note, file=sys.stderr)
-            same = equivalent_recipe(self.chosen["recipe"], self.chosen["preset"], self.chosen["encoders"])
+            same = equivalent_recipe(self.chosen.recipe, self.chosen.preset, self.chosen.encoders)
             if same is not None:
-                print(
-                    f"with these networks the settings of {self.chosen['recipe']} are those of {same}", file=sys.stderr
-                )
+                print(f"with these networks the settings of {self.chosen.recipe} are those of {same}", file=sys.stderr)
 
     def after_fit(self) -> None:
         """Keep the last state, test the best one, write the checkpoint folder."""
@@ -228,16 +227,16 @@ class FitCLI(LightningCLI):
             self.model.checkpoint_hash = save_checkpoint(
                 self.model,
                 self.out / "checkpoint",
-                self.chosen["recipe"],
+                self.chosen.recipe,
                 self.model.training_data,
                 self.model.training_identities,
                 self.metrics.training,
                 self.model.calibration,
             )
         self.trainer.test(self.model, datamodule=self.datamodule, verbose=False)
-        picture(self.trainer, self.model, self.metrics.table, self.loggers, self.out, self.chosen["recipe"])
+        picture(self.trainer, self.model, self.metrics.table, self.loggers, self.out, self.chosen.recipe)
         if self.trainer.is_global_zero:
-            title = f"{self.chosen['recipe'] or type(self.model).__name__} on {corpus.name}"
+            title = f"{self.chosen.recipe or type(self.model).__name__} on {corpus.name}"
             write_learning_curve(self.out, title, chosen["step"])
             if self.metrics.results is not None:
                 add_results(self.out / "checkpoint", self.metrics.results)

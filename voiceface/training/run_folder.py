@@ -11,6 +11,7 @@ from typing import IO
 
 import torch
 
+from voiceface.training.arguments import RunChoice
 from voiceface.utils.errors import UserError, reason
 from voiceface.utils.files import write_atomic
 
@@ -60,7 +61,7 @@ def check_readable(path: Path) -> int:
     return step
 
 
-def run_folder(chosen: dict[str, str], resumed: str | None) -> Path:
+def run_folder(chosen: RunChoice, resumed: str | None) -> Path:
     """`--out`, or the next free `runs/RECIPE`; held until `release`. All processes of a run use the same.
 
     Args:
@@ -73,12 +74,12 @@ def run_folder(chosen: dict[str, str], resumed: str | None) -> Path:
     if LAUNCHED:
         return Path(os.environ[RUN_FOLDER])
     first = is_rank_zero()
-    if chosen["out"]:
-        out = Path(chosen["out"])
+    if chosen.out:
+        out = Path(chosen.out)
     elif resumed and resumed != "last":
         out = Path(resumed).parent
     else:
-        out = _next(chosen["recipe"] or "run", resumed)
+        out = _next(chosen.recipe or "run", resumed)
     if first and not out.exists():
         made.append(out)
     try:

@@ -8,7 +8,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -98,6 +98,22 @@ class Plan:
         return [*words, *run.words, *self.words, f"--seed_everything={run.seed}", f"--out={self.folder(run)}"]
 
 
+def repeated(plan: Plan, seeds: int, steps: int | None) -> Plan:
+    """The plan with each of its runs for the seeds 0, 1, ..., so many steps long (None: as its recipe is); checked.
+
+    Raises:
+        UserError: As `check`, or a number is below 1.
+    """
+    for option, number in (("seeds", seeds), ("steps", steps)):
+        if number is not None and number < 1:
+            raise UserError(f"--{option} {number}: give 1 or more")
+    budget = () if steps is None else ("--trainer.max_steps", str(steps))
+    runs = tuple(replace(run, seed=seed) for seed in range(seeds) for run in plan.runs)
+    made = replace(plan, runs=runs, words=(*budget, *plan.words))
+    check(made)
+    return made
+
+
 def check(plan: Plan) -> None:
     """Look at everything that can be wrong with a plan, before hours of work, without torch.
 
@@ -146,7 +162,7 @@ def alike(plan: Plan) -> dict[Run, Run]:
     found = {}
     for run in plan.runs:
         chosen = expand(plan.fit_words(run))[1]
-        settings = load_recipe(run.model, chosen["preset"], chosen["encoders"])
+        settings = load_recipe(run.model, chosen.preset, chosen.encoders)
         key = json.dumps([settings, run.words, run.seed], sort_keys=True, default=str)
         found[run] = first.setdefault(key, run)
     return found
@@ -163,14 +179,14 @@ def remarks(plan: Plan) -> tuple[str, ...]:
     seeds = sorted({run.seed for run in plan.runs})
     own = [] if any("max_steps" in word for word in plan.words) else ["the steps of each recipe"]
     lines = [
-        f"the same for all: {plan.data or 'the built-in corpus'}, preset {chosen['preset']}, encoders "
-        f"{chosen['encoders']}{' (the own of each recipe)' if chosen['encoders'] == 'paper' else ''}, "
+        f"the same for all: {plan.data or 'the built-in corpus'}, preset {chosen.preset}, encoders "
+        f"{chosen.encoders}{' (the own of each recipe)' if chosen.encoders == 'paper' else ''}, "
         f"{'seed' if len(seeds) == 1 else 'seeds'} {', '.join(map(str, seeds))}, "
         f"{', '.join([*own, *([' '.join(plan.words)] if plan.words else [])])}"
     ]
     same = {(run.name, first.name): None for run, first in alike(plan).items() if run != first}
     lines += [
-        f"{one}: with preset {chosen['preset']} and these encoders its settings are those of {other}; trained once"
+        f"{one}: with preset {chosen.preset} and these encoders its settings are those of {other}; trained once"
         for one, other in same
     ]
     return tuple(lines)
@@ -188,7 +204,7 @@ def keep(plan: Plan) -> tuple[str, ...]:
     name, version = corpus(plan)
     chosen = expand(plan.fit_words(plan.runs[0]))[1]
     mine: dict[str, Any] = {"schema": SCHEMA, "voiceface": __version__, "corpus": {"name": name, "version": version}}
-    mine |= {"data": plan.data, "preset": chosen["preset"], "encoders": chosen["encoders"], "gpus": plan.gpus}
+    mine |= {"data": plan.data, "preset": chosen.preset, "encoders": chosen.encoders, "gpus": plan.gpus}
     mine |= {"words": list(plan.words), "runs": [{**asdict(run), "words": list(run.words)} for run in plan.runs]}
     file = plan.out / "compare.json"
     if not file.exists():

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 
-from voiceface.compare.experiments.plans import Plan, Run, alike, check, finished, keep, remarks, result_path
+from voiceface.compare.experiments.plans import Plan, Run, alike, check, finished, keep, remarks, repeated, result_path
 from voiceface.methods.recipes import list_recipes, nearest
 from voiceface.training.launch import PARENT, started_by
 from voiceface.utils.errors import UserError, reason
@@ -59,14 +59,9 @@ def plan(
     twice = [name for name, count in Counter(models).items() if count > 1]
     if not models or twice:
         raise UserError(f"--models {','.join(models)}: {f'holds {twice[0]} twice' if twice else 'name a recipe'}")
-    for option, number in (("seeds", seeds), ("steps", steps)):
-        if number is not None and number < 1:
-            raise UserError(f"--{option} {number}: give 1 or more")
-    budget = () if steps is None else ("--trainer.max_steps", str(steps))
-    runs = tuple(Run(name, name, (), seed) for seed in range(seeds) for name in models)
-    made = Plan(out or free_folder("compare"), data, preset, encoders, gpus, runs, (*budget, *words))
-    check(made)
-    return made
+    runs = tuple(Run(name, name) for name in models)
+    once = Plan(out or free_folder("compare"), data, preset, encoders, gpus, runs, tuple(words))
+    return repeated(once, seeds, steps)
 
 
 def free_folder(name: str) -> Path:

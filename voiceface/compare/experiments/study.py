@@ -6,20 +6,20 @@ trains it, `voiceface.compare.experiments.study_scores.score_study` scores what 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from voiceface.compare.experiments.plans import Plan, Run, alike, check, result_path
+from voiceface.compare.experiments.plans import Plan, Run, alike, repeated, result_path
 from voiceface.compare.experiments.runs import free_folder
 from voiceface.compare.published import column
 from voiceface.compare.table import Column, columns_of
 from voiceface.encoders.pretrained.header import Pretrained, read_header
 from voiceface.methods.recipes import load_recipe, nearest
-from voiceface.training.arguments import expand, source_of, split_words
+from voiceface.training.arguments import RunChoice, expand, source_of, split_words
 from voiceface.utils.errors import UserError
 from voiceface.utils.source import constructor
 
@@ -140,28 +140,23 @@ def read_study(name: str) -> Study:
         raise UserError(
             f"--study {name}: no such study{nearest(name, list_studies())}; there are: {', '.join(list_studies())}"
         )
-    said = yaml.safe_load((FOLDER / f"{name}.yaml").read_text())
-    runs = {key: _run(key, value) for key, value in said.pop("runs").items()}
-    tables = tuple(_table(value) for value in said.pop("tables"))
-    said |= {key: tuple(said.get(key, ())) for key in ("grid", "notes")}
-    return Study(name, runs=tuple(runs.values()), tables=tables, **said)
+    said = _tuples(yaml.safe_load((FOLDER / f"{name}.yaml").read_text()))
+    runs = [StudyRun(key, **{"model": key, **(own or {})}) for key, own in said.pop("runs").items()]
+    tables = [_table(own) for own in said.pop("tables")]
+    return Study(name, runs=tuple(runs), tables=tuple(tables), **said)
 
 
-def _run(name: str, said: Mapping[str, Any] | None) -> StudyRun:
-    lists = {key: tuple(value) for key, value in (said or {}).items() if isinstance(value, list)}
-    return StudyRun(name, **{"model": name, **(said or {}), **lists})
+def _tuples(said: Any) -> Any:
+    """The same with tuples in place of lists."""
+    if isinstance(said, dict):
+        return {key: _tuples(value) for key, value in said.items()}
+    return tuple(map(_tuples, said)) if isinstance(said, list) else said
 
 
-def _table(said: dict[str, Any]) -> StudyTable:
-    return StudyTable(
-        **{
-            **said,
-            "columns": tuple(c for word in said["columns"] for c in _columns(word)),
-            "lines": tuple(_line(line) for line in said.get("lines", ())),
-            "protocols": {task: tuple(names) for task, names in said.get("protocols", {}).items()},
-            "notes": tuple(said.get("notes", ())),
-        }
-    )
+def _table(said: Mapping[str, Any]) -> StudyTable:
+    columns = [c for word in said["columns"] for c in _columns(word)]
+    lines = map(_line, said.get("lines", ()))
+    return StudyTable(**{"protocols": {}, **said, "columns": tuple(columns), "lines": tuple(lines)})
 
 
 def _columns(word: str) -> list[Column]:
@@ -169,8 +164,9 @@ def _columns(word: str) -> list[Column]:
 
 
 def _line(said: Mapping[str, Any]) -> Line:
-    lists = {key: said.get(key, ()) for key in ("protocol", "row")}
-    return Line(**{**said, **{k: (v,) if isinstance(v, str) else tuple(v) for k, v in lists.items()}})
+    """A row; a single protocol or row of the paper stands for a list of one."""
+    lists = {key: (own,) for key in ("protocol", "row") if isinstance(own := said.get(key), str)}
+    return Line(**{**said, **lists})
 
 
 def study_plan(
@@ -206,16 +202,13 @@ def study_plan(
             no run.
     """
     study = read_study(name)
-    for option, number in (("seeds", seeds), ("steps", steps)):
-        if number is not None and number < 1:
-            raise UserError(f"--{option} {number}: give 1 or more")
     headers = [read_header(file) for file in split_words(words)[1]]
     given = {"data": data, "preset": preset, "encoders": encoders}
     chosen = expand(["--model", study.runs[0].model, *(f"--{k}={v}" for k, v in given.items() if v is not None)])[1]
     runs: list[Run] = []
     used: set[str] = set()
     for run in study.runs:
-        if chosen["preset"] not in run.apart:
+        if chosen.preset not in run.apart:
             own = [about.path for about in headers if _is_for(about, run, chosen)]
             used.update(own)
             starts = (f"--pretrained={path}" for path in own)
@@ -226,12 +219,9 @@ def study_plan(
         raise UserError(
             f"--pretrained {unused.path}: weights of {what}, from which no run of {name} starts; leave it out"
         )
-    budget = () if steps is None else ("--trainer.max_steps", str(steps))
-    planned = tuple(replace(run, seed=seed) for seed in range(seeds) for run in runs)
-    shared = (*budget, *_without_pretrained(words))
-    made = Plan(out or free_folder(name), data, preset, encoders, gpus, planned, shared)
-    check(made)
-    return made
+    shared = _without_pretrained(words)
+    once = Plan(out or free_folder(name), data, preset, encoders, gpus, tuple(runs), shared)
+    return repeated(once, seeds, steps)
 
 
 def results_of(plan: Plan, run: str) -> list[Path]:
@@ -257,9 +247,9 @@ def _without_pretrained(words: Sequence[str]) -> tuple[str, ...]:
     return tuple(kept)
 
 
-def _is_for(about: Pretrained, run: StudyRun, chosen: Mapping[str, str]) -> bool:
+def _is_for(about: Pretrained, run: StudyRun, chosen: RunChoice) -> bool:
     """Whether weights are for the networks of a run, which starts from such."""
-    used = load_recipe(run.model, chosen["preset"], chosen["encoders"])["model"]
+    used = load_recipe(run.model, chosen.preset, chosen.encoders)["model"]
     used |= dict(word.removeprefix("--model.").split("=", 1) for word in run.words)
     if about.method:
         found = source_of("model", run.model)

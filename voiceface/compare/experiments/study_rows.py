@@ -7,6 +7,7 @@ from dataclasses import replace
 from voiceface.compare.experiments.study import Line, StudyTable
 from voiceface.compare.experiments.study_scores import Record, Scored
 from voiceface.compare.published import published_row
+from voiceface.compare.scored import about_model, column_of
 from voiceface.compare.table import ARROWS, EMPTY, Cell, Column, Row
 from voiceface.evaluation.cells import STRATA
 
@@ -33,13 +34,8 @@ def cell_of(
 
 
 def find(records: Sequence[Record], column: Column, protocol: str) -> Record | None:
-    """The record of a column under a protocol; a joint score is one of matching or retrieval."""
-    for record in records:
-        n = record["n"] if record["task"].removeprefix("joint_") == "matching" else 0
-        named = Column(record["metric"], n, record["stratum"], record["direction"])
-        if record["protocol"] == protocol and named == column:
-            return record
-    return None
+    """The record of a column under a protocol."""
+    return next((r for r in records if r["protocol"] == protocol and column_of(r) == column), None)
 
 
 def mean_of(known: Sequence[Record]) -> Cell:
@@ -83,21 +79,8 @@ def paper_of(table: StudyTable, line: Line) -> dict[Column, float]:
 def row_of(line: Line, cells: Sequence[Cell], scored: Mapping[str, Sequence[Scored]], notes: Sequence[str]) -> Row:
     """A row of our values, with what is known of the model."""
     trainings = scored.get(line.run, ())
-    if not trainings:
-        return Row(line.name, tuple(cells), notes=tuple(notes))
-    first = trainings[0].results
-    model, trained = first["model"], first["model"]["training_data"] or {}
-    return Row(
-        line.name,
-        tuple(cells),
-        recipe=str(model["recipe"] or ""),
-        parameters=model["parameters"],
-        training_data=", ".join(str(trained[key]) for key in ("corpus", "split") if trained.get(key)),
-        steps=(first.get("training") or {}).get("steps"),
-        seeds=len(trainings),
-        source=", ".join(str(run.path) for run in trainings),
-        notes=tuple(notes),
-    )
+    about = about_model([(run.path, run.results) for run in trainings]) if trainings else {}
+    return Row(line.name, tuple(cells), notes=tuple(notes), **about)
 
 
 def named(some: Sequence[Column], columns: Sequence[Column]) -> str:

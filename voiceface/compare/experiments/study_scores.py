@@ -76,7 +76,9 @@ def score_study(name: str, plan: Plan, note: Callable[[str], None] = to_stderr, 
         for number, path in enumerate(paths, 1):
             trained = read_results(path)
             made = _made_of(study, trained, level)
-            if _relative(trained) or _is_done(study, path.parent, made):
+            # A model that compares candidates with each other has embeddings without scores of their own.
+            relative = {record["protocol"] for record in trained["scores"]} == {"sampled"}
+            if relative or _is_done(study, path.parent, made):
                 continue
             note(f"[{number}/{len(paths)}] {path.parent}: scoring as the paper does")
             try:
@@ -95,11 +97,6 @@ def _made_of(study: Study, trained: dict[str, Any], level: float) -> dict[str, A
         "grid": list(study.grid),
         "level": level,
     }
-
-
-def _relative(trained: dict[str, Any]) -> bool:
-    """Whether the model compares candidates with each other, so that its embeddings have no scores of their own."""
-    return {record["protocol"] for record in trained["scores"]} == {"sampled"}
 
 
 def _is_done(study: Study, folder: Path, made: dict[str, Any]) -> bool:

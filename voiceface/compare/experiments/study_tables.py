@@ -11,7 +11,7 @@ from voiceface.compare.experiments.study import Line, Study, StudyTable, read_st
 from voiceface.compare.experiments.study_rows import NOT_TRAINED, cell_of, mean_of, named, paper_of, row_of
 from voiceface.compare.experiments.study_scores import Record, Scored, read_scored
 from voiceface.compare.published import published_row
-from voiceface.compare.table import EMPTY, Cell, Column, Comparison, Group, Row
+from voiceface.compare.table import EMPTY, Cell, Column, Comparison, Group, Row, mark_best
 from voiceface.scores.probes import is_chance
 from voiceface.training.arguments import expand
 from voiceface.utils.errors import UserError
@@ -40,7 +40,7 @@ def study_comparison(name: str, plan: Plan) -> Comparison:
     """
     study = read_study(name)
     scored = {run.name: [read_scored(path) for path in results_of(plan, run.name)] for run in study.runs}
-    preset = expand(plan.fit_words(plan.runs[0]))[1]["preset"]
+    preset = expand(plan.fit_words(plan.runs[0]))[1].preset
     notes = {}
     for run in study.runs:
         other = stands_for(plan, run.name)
@@ -91,7 +91,7 @@ def _group(study: Study, table: StudyTable, scored: Mapping[str, Sequence[Scored
     chances, varied = _chances(table.columns, shown)
     rows, absent = _explained(table.columns, rows, missing)
     if table.ranked:
-        rows = _best(rows, table.columns)
+        rows = mark_best(rows, table.columns)
     levels = [record["ci_level"] for record in shown.values() if record["ci_level"]]
     return _made_of(
         study,
@@ -141,17 +141,6 @@ def _protocols(table: StudyTable, shown: Mapping[tuple[str, Column], Record]) ->
         of = "" if len(whom) == len({name for name, _ in shown}) else f" of {', '.join(sorted(whom))}"
         notes.append(f"{named(list(where), table.columns)}{of}: {INSTEAD.get(protocol, f'protocol {protocol}')}.")
     return notes
-
-
-def _best(rows: Sequence[Row], columns: Sequence[Column]) -> list[Row]:
-    cells = [list(row.cells) for row in rows]
-    for place, column in enumerate(columns):
-        values = {i: v for i, row in enumerate(rows) if row.ranked and (v := row.cells[place].value) is not None}
-        if len(values) > 1:
-            best = (min if column.lower_is_better else max)(values.values())
-            for i in (i for i, value in values.items() if value == best):
-                cells[i][place] = replace(cells[i][place], best=True)
-    return [replace(row, cells=tuple(own)) for row, own in zip(rows, cells, strict=True)]
 
 
 def _chances(columns: Sequence[Column], shown: Mapping[tuple[str, Column], Record]) -> tuple[list[Row], list[str]]:

@@ -5,7 +5,6 @@ import io
 import json
 import math
 from collections.abc import Iterator
-from dataclasses import fields
 from typing import Any
 
 from voiceface.compare.render.escaping import spreadsheet
@@ -13,7 +12,6 @@ from voiceface.compare.table import Cell, Column, Comparison, Group, Row
 from voiceface.utils.version import __version__
 
 SCHEMA = 1
-CELL = tuple(field.name for field in fields(Cell))
 
 
 def to_csv(comparison: Comparison) -> str:
@@ -23,12 +21,11 @@ def to_csv(comparison: Comparison) -> str:
     take for a formula, because it begins with = + - @ or the like, is led by an apostrophe, and so is text that begins
     with one; `pandas` and `csv` show it.
     """
-    lines = list(tidy(comparison))
     buffer = io.StringIO()
     # Quoted, a carriage return within a name is not the end of a line.
     writer = csv.writer(buffer, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
     writer.writerow(NAMES)
-    writer.writerows([_field(line[name]) for name in NAMES] for line in lines)
+    writer.writerows([_field(line[name]) for name in NAMES] for line in tidy(comparison))
     return buffer.getvalue().encode("utf-8", "replace").decode()
 
 
@@ -79,7 +76,7 @@ def _tidy_line(group: Group, row: Row, column: Column, own: Cell) -> dict[str, A
         **{name: getattr(row, name) for name in ("ranked", "recipe", "seeds", "parameters", "training_data", "steps")},
         "column": column.name,
         **{name: getattr(column, name) for name in ("task", "metric", "n", "stratum", "direction", "lower_is_better")},
-        **{name: getattr(own, name) for name in CELL},
+        **vars(own),
         "level": group.level if own.low is not None else None,
         **dict(zip(("difference", "difference_low", "difference_high"), difference, strict=True)),
         "source": row.source,
@@ -95,6 +92,7 @@ def _field(value: Any) -> Any:
 
 
 def _group(group: Group) -> dict[str, Any]:
+    named = [{"column": column.name} for column in group.columns]
     return {
         "title": group.title,
         "kind": group.kind,
@@ -104,17 +102,11 @@ def _group(group: Group) -> dict[str, Any]:
         "columns": [
             {"name": c.name, "task": c.task, **c._asdict(), "lower_is_better": c.lower_is_better} for c in group.columns
         ],
-        "rows": [_row(row, group.columns) for row in group.rows],
+        "rows": [
+            {**vars(row), "cells": [c | vars(o) for c, o in zip(named, row.cells, strict=True)]} for row in group.rows
+        ],
         "notes": list(group.notes),
     }
-
-
-def _row(row: Row, columns: tuple[Column, ...]) -> dict[str, Any]:
-    cells = [
-        {"column": column.name, **{name: getattr(own, name) for name in CELL}}
-        for column, own in zip(columns, row.cells, strict=True)
-    ]
-    return {**{field.name: getattr(row, field.name) for field in fields(row)}, "cells": cells}
 
 
 def _finite(content: Any) -> Any:

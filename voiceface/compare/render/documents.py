@@ -2,9 +2,9 @@
 
 from collections.abc import Callable, Sequence
 
-from voiceface.compare.render.blocks import BEST, Block, Line, Shown, blocks, footnotes, pack, shared_facts
+from voiceface.compare.render.blocks import BEST, Block, Line, Shown, blocks, pack
 from voiceface.compare.render.escaping import latex, markdown, markdown_line
-from voiceface.compare.render.legend import about, left_out_lines, legend, mark_lines, note_lines
+from voiceface.compare.render.legend import about, below, left_out_lines, legend, numbered_footnotes
 from voiceface.compare.table import Comparison, Group
 from voiceface.utils.text import clean
 
@@ -23,9 +23,7 @@ def to_markdown(comparison: Comparison) -> str:
         for block in pack(blocks(group), SCREEN, LABEL):
             parts += [f"### {block.title}"] if block.title else []
             parts.append(_markdown_table(block))
-        below = [shared_facts(group)] if shared_facts(group) else []
-        parts += _markdown_list([*below, *mark_lines(group), *note_lines(group)])
-        parts += _markdown_list([f"[{number}] {note}" for number, note in enumerate(footnotes(group), 1)])
+        parts += [*_markdown_list(below(group)), *_markdown_list(numbered_footnotes(group))]
     explained = [*legend(comparison.groups, "Bold"), *map(clean, comparison.notes)]
     if comparison.groups and explained:
         parts += ["## How to read these tables", *_markdown_list(explained)]
@@ -74,11 +72,10 @@ def _latex_float(group: Group, parts: Sequence[Block], number: int, place: int) 
     caption = "; ".join(filter(None, (group.title, titles, about(group))))
     label = f"tab:voiceface-{number}" + (f"-{place}" if place > 1 else "")
     tables = "\n\\par\\medskip\n".join(map(_latex_table, parts))
-    below = f"Signs and notes as in Table~\\ref{{tab:voiceface-{number}}}."
+    under = f"Signs and notes as in Table~\\ref{{tab:voiceface-{number}}}."
     if place == 1:
-        said = [shared_facts(group), *mark_lines(group), *legend([group], "Bold"), *note_lines(group)]
-        said += [f"[{n}] {note}" for n, note in enumerate(footnotes(group), 1)]
-        below = latex(" ".join(line if line.endswith((".", "?", "!")) else f"{line}." for line in said if line))
+        said = [*below(group, legend([group], "Bold")), *numbered_footnotes(group)]
+        under = latex(" ".join(line if line.endswith((".", "?", "!")) else f"{line}." for line in said if line))
     return "\n".join(
         [
             r"\begin{table}",
@@ -86,7 +83,7 @@ def _latex_float(group: Group, parts: Sequence[Block], number: int, place: int) 
             rf"\caption{{{latex(caption)}.}}",
             rf"\label{{{label}}}",
             tables,
-            rf"\par\medskip\parbox{{\linewidth}}{{\scriptsize {below}}}",
+            rf"\par\medskip\parbox{{\linewidth}}{{\scriptsize {under}}}",
             r"\end{table}",
         ]
     )

@@ -1,8 +1,17 @@
 """The legend of a leaderboard: the signs that occur in it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
-from voiceface.compare.render.blocks import BEST, SAME, SIGMA, UNTESTED, mark_symbols, sign_of
+from voiceface.compare.render.blocks import (
+    BEST,
+    SAME,
+    SIGMA,
+    UNTESTED,
+    footnotes,
+    mark_symbols,
+    shared_facts,
+    sign_of,
+)
 from voiceface.compare.table import DRAWN, Comparison, Group
 from voiceface.utils.text import clean
 
@@ -68,14 +77,16 @@ def legend(groups: Iterable[Group], best: str) -> list[str]:
     return lines
 
 
-def mark_lines(group: Group) -> list[str]:
-    """What is said of single values, each after its symbol."""
-    return [f"{symbol} {clean(mark)}" for mark, symbol in mark_symbols(group).items()]
+def below(group: Group, signs: Sequence[str] = ()) -> list[str]:
+    """What is said below a group's tables: shared facts, single values after their symbols, `signs`, the whole."""
+    facts, marks = shared_facts(group), mark_symbols(group).items()
+    said = [f"{symbol} {clean(mark)}" for mark, symbol in marks]
+    return [*filter(None, [facts]), *said, *signs, *map(clean, group.notes)]
 
 
-def note_lines(group: Group) -> list[str]:
-    """What is said of a group as a whole."""
-    return [clean(note) for note in group.notes]
+def numbered_footnotes(group: Group) -> list[str]:
+    """The notes of rows, each after its number."""
+    return [f"[{number}] {note}" for number, note in enumerate(footnotes(group), 1)]
 
 
 def left_out_lines(comparison: Comparison) -> list[str]:

@@ -9,6 +9,7 @@ import logging
 import re
 import time
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -61,12 +62,10 @@ def log_comparison(
         UserError: See `check_loggers`.
     """
     check_loggers(wandb_project, tensorboard)
-    drawn: dict[int, dict[str, bytes]] = {}
 
+    @cache
     def pictures(number: int) -> dict[str, bytes]:
-        if number not in drawn:
-            drawn[number] = _pictures(comparison.groups[number])
-        return drawn[number]
+        return _pictures(comparison.groups[number])
 
     if tensorboard is not None:
         folder = Path(tensorboard)

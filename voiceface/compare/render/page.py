@@ -2,8 +2,10 @@
 
 import base64
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 from importlib.resources import files
+from itertools import islice
 from typing import Any
 
 from voiceface.compare.render.blocks import SAME, UNTESTED, sign_of
@@ -80,7 +82,7 @@ def _group(group: Group, name: str, faces: Faces | None) -> dict[str, Any]:
         "heads": [
             {"what": "model", "name": "model", "kind": "name word", "first": "ascending"},
             *(_head(column, i == 0 and _is_sorted(models, column)) for i, column in enumerate(group.columns)),
-            *({"what": what, "name": what, "kind": kind, "first": "ascending"} for what, kind in extra),
+            *({"what": what, "name": what, "kind": EXTRA[what][0], "first": "ascending"} for what in extra),
         ],
         "bodies": [[_row(row, group, extra, footnotes) for row in part] for part in (models, pinned) if part],
         "signs": any(cell.same is not None for row in group.rows for cell in row.cells),
@@ -98,15 +100,8 @@ def _head(column: Column, first: bool) -> dict[str, Any]:
     more = " ".join(filter(None, (arrow, stratum)))
     name = " ".join(filter(None, (what, more)))
     order = "ascending" if column.lower_is_better else "descending"
-    return {
-        "what": what,
-        "more": more,
-        "name": name,
-        "kind": "number",
-        "first": order,
-        "block": column.what,
-        "sorted": first,
-    }
+    head = {"what": what, "more": more, "name": name, "kind": "number", "first": order}
+    return head | {"block": column.what, "sorted": first}
 
 
 def _is_sorted(models: Sequence[Row], first: Column) -> bool:
@@ -116,35 +111,24 @@ def _is_sorted(models: Sequence[Row], first: Column) -> bool:
     return bool(known) and values[: len(known)] == sorted(known, reverse=not first.lower_is_better)
 
 
-def _extra_columns(group: Group) -> list[tuple[str, str]]:
-    """What is said of rows beside their scores, as far as any row says it."""
-    there = {
-        "parameters": any(row.parameters is not None for row in group.rows),
-        "steps": any(row.steps is not None for row in group.rows),
-        "runs": any(row.seeds > 1 for row in group.rows),
-        "trained on": any(row.training_data for row in group.rows),
-        "source": any(row.source for row in group.rows) and group.kind != "measured",
-    }
-    return [
-        (what, "word" if what in ("trained on", "source") else "number") for what, is_there in there.items() if is_there
-    ]
+def _extra_columns(group: Group) -> list[str]:
+    """The heads of `EXTRA` of which some row says anything; of the runs, more than one."""
+    told = {what: {value(row) for row in group.rows} - {None, ""} for what, (_, value, _) in EXTRA.items()}
+    told["runs"].discard(1)
+    if group.kind == "measured":
+        del told["source"]
+    return [what for what, values in told.items() if values]
 
 
-def _row(row: Row, group: Group, extra: Sequence[tuple[str, str]], footnotes: Sequence[str]) -> dict[str, Any]:
-    about: dict[str, tuple[str, Any]] = {
-        "parameters": (_size(row.parameters), row.parameters),
-        "steps": (plain(row.steps) if row.steps is not None else "", row.steps),
-        "runs": (str(row.seeds) if row.kind == "model" else "", row.seeds if row.kind == "model" else None),
-        "trained on": (row.training_data, row.training_data),
-        "source": (row.source, row.source),
-    }
+def _row(row: Row, group: Group, extra: Sequence[str], footnotes: Sequence[str]) -> dict[str, Any]:
     cells: list[dict[str, Any]] = [{"value": row.name, "sort": row.name}]
     cells += [
         _cell(column, cell, group.level, footnotes) | {"sign": sign_of(row, number, group)}
         for number, (column, cell) in enumerate(zip(group.columns, row.cells, strict=True))
     ]
-    for what, kind in extra:
-        text, value = about[what]
+    for kind, value_of, shown in map(EXTRA.__getitem__, extra):
+        value = value_of(row)
+        text = "" if value is None else shown(value)
         long = " long" if len(text) > LONG else ""
         cells.append({"value": text, "sort": "" if value is None else value, "kind": kind + long})
     words = " ".join((row.name, row.recipe, row.training_data, row.source if group.kind != "measured" else ""))
@@ -186,10 +170,18 @@ def _said(column: Column, cell: Cell, level: float) -> str:
     return "; ".join(parts)
 
 
-def _size(parameters: int | None) -> str:
-    if parameters is None:
-        return ""
+def _size(parameters: int) -> str:
     return f"{parameters / 1e6:,.1f} M" if parameters >= 1_000_000 else f"{parameters / 1e3:,.0f} k"
+
+
+# What is said of a row beside its scores, by the head of its column: kind of column, value to sort by, and its text.
+EXTRA: dict[str, tuple[str, Callable[[Row], Any], Callable[[Any], str]]] = {
+    "parameters": ("number", lambda row: row.parameters, _size),
+    "steps": ("number", lambda row: row.steps, plain),
+    "runs": ("number", lambda row: row.seeds if row.kind == "model" else None, str),
+    "trained on": ("word", lambda row: row.training_data, str),
+    "source": ("word", lambda row: row.source, str),
+}
 
 
 def _figure(plot: Plot, name: str) -> dict[str, Any]:
@@ -233,24 +225,18 @@ def _point(point: Any) -> str:
 
 
 def _pictures(group: Group, models: Sequence[Row]) -> list[tuple[str, str]]:
-    found: list[tuple[str, str]] = []
-    for row in models:
-        runs = group.results.get(row.name, ())
-        picture = embeddings_picture(runs[0][0]) if runs and len(found) < MODELS else None
-        if picture:
-            found.append((row.name, _data(picture, "webp")))
-    return found
+    tested = [(row.name, runs[0][0]) for row in models if (runs := group.results.get(row.name))]
+    found = ((name, picture) for name, path in tested if (picture := embeddings_picture(path)))
+    return [(name, _data(picture, "webp")) for name, picture in islice(found, MODELS)]
 
 
 def _examples(group: Group, faces: Faces | None) -> list[dict[str, Any]]:
     """By query what the first models put first."""
-    cache: dict[str, str] = {}
 
+    @cache
     def face(key: str) -> str:
-        if key not in cache:
-            picture = faces(key) if faces else None
-            cache[key] = _data(picture, "jpeg") if picture else ""
-        return cache[key]
+        picture = faces(key) if faces else None
+        return _data(picture, "jpeg") if picture else ""
 
     queries: dict[tuple[str, str], dict[str, Any]] = {}
     runs = {row.name: group.results.get(row.name, ()) for row in group.rows}

@@ -1,6 +1,6 @@
 """The data of a leaderboard's plots: models, scores and intervals."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any, Literal, NamedTuple
@@ -137,23 +137,20 @@ class Results:
 def many(r: Results) -> Plot:
     """1:N accuracy by N, both directions."""
     ns = r.numbers()
-    panels = []
-    for direction, words in DIRECTIONS.items():
-        series = [_series(m, [r.matching(m, n, direction, n=n) for n in ns]) for m in (*r.shown, *r.ideal)]
-        series.append(Series(CHANCE, tuple(Point(n, 1 / n) for n in ns)))
-        panels.append(_panel(words, series))
+    guess = [Point(n, 1 / n) for n in ns]
+    panels = _both_ways(r, lambda m, d: [r.matching(m, n, d, n=n) for n in ns], lambda _: guess)
     text = r.chosen("Share of trials in which the right one of N candidates is chosen; bands are the intervals.")
     return _plot("1:N matching", text, "lines", "candidates N", "accuracy, %", panels, r, log="xy")
 
 
 def recall(r: Results) -> Plot:
     """R@K by K, both directions."""
-    panels = []
-    for direction, words in DIRECTIONS.items():
-        series = [_series(m, [r.recall(m, k, direction) for k in RECALLS]) for m in (*r.shown, *r.ideal)]
-        guess = [(k, r.chance_of(f"R@{k}", direction)) for k in RECALLS]
-        series.append(Series(CHANCE, tuple(Point(k, y) for k, y in guess if y is not None)))
-        panels.append(_panel(words, series))
+
+    def guess(direction: str) -> list[Point | None]:
+        chances = [r.chance_of(f"R@{k}", direction) for k in RECALLS]
+        return [None if y is None else Point(k, y) for k, y in zip(RECALLS, chances, strict=True)]
+
+    panels = _both_ways(r, lambda m, d: [r.recall(m, k, d) for k in RECALLS], guess)
     text = r.chosen("Share of queries that find the right person among the first K of the whole split.")
     return _plot("Recall", text, "lines", "first K", "R@K, %", panels, r, log="x")
 
@@ -188,12 +185,8 @@ def training(r: Results) -> Plot:
 def strata(r: Results) -> Plot:
     """1:2 accuracy among people alike."""
     names = r.strata()
-    panels = []
-    for direction, words in DIRECTIONS.items():
-        series = [
-            _series(m, [r.matching(m, x, direction, s) for x, s in enumerate(names)]) for m in (*r.shown, *r.ideal)
-        ]
-        panels.append(_panel(words, [*series, Series(CHANCE, (Point(0, 0.5), Point(len(names) - 1, 0.5)))]))
+    guess = [Point(0, 0.5), Point(len(names) - 1, 0.5)]
+    panels = _both_ways(r, lambda m, d: [r.matching(m, x, d, s) for x, s in enumerate(names)], lambda _: guess)
     words = "; ".join(f"{s}: {stratum_name(s)}" for s in names)
     text = r.chosen(
         f"1:2 accuracy where candidates are alike. {words}. Bars stand on chance, in the order of the legend."
@@ -234,8 +227,18 @@ def plot_data(group: Group) -> dict[str, Plot]:
     return {name: plot for name, plot in drawn.items() if plot.panels}
 
 
-def _series(name: str, points: list[Point | None]) -> Series:
+def _series(name: str, points: Sequence[Point | None]) -> Series:
     return Series(name, tuple(point for point in points if point is not None))
+
+
+def _both_ways(
+    r: Results, score: Callable[[str, str], Sequence[Point | None]], guess: Callable[[str], Sequence[Point | None]]
+) -> list[Panel]:
+    """A panel for each direction: `score` gives the points of a model in it, `guess` those of chance."""
+    return [
+        _panel(words, [*(_series(m, score(m, way)) for m in (*r.shown, *r.ideal)), _series(CHANCE, guess(way))])
+        for way, words in DIRECTIONS.items()
+    ]
 
 
 def _panel(title: str, series: list[Series]) -> Panel:

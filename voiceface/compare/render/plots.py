@@ -4,6 +4,7 @@ import io
 import re
 import warnings
 from collections.abc import Sequence
+from functools import partial
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -34,38 +35,22 @@ def plots_of(group: Group) -> "dict[str, Figure]":
     return {name: draw(plot) for name, plot in plot_data(group).items()}
 
 
-def many_curves(group: Group) -> "Figure":
-    """1:N accuracy by N with bands, both directions."""
-    return _of("many_curves", group)
-
-
-def forest(group: Group) -> "Figure":
-    """1:2 accuracy with intervals, both directions, anybody and same gender."""
-    return _of("forest", group)
-
-
-def roc_curves(group: Group) -> "Figure":
-    """ROC curves, anybody and same gender."""
-    return _of("roc_curves", group)
-
-
-def recall_curves(group: Group) -> "Figure":
-    """R@K by K, both directions."""
-    return _of("recall_curves", group)
-
-
-def strata_bars(group: Group) -> "Figure":
-    """1:2 accuracy by stratum, both directions."""
-    return _of("strata_bars", group)
-
-
-def training_curves(group: Group) -> "Figure":
-    """Validation accuracy by training step."""
-    return _of("training_curves", group)
-
-
 def _of(name: str, group: Group) -> "Figure":
     return draw(PLOTS[name](Results(group)))
+
+
+many_curves = partial(_of, "many_curves")
+"""1:N accuracy by N with bands, both directions."""
+forest = partial(_of, "forest")
+"""1:2 accuracy with intervals, both directions, anybody and same gender."""
+roc_curves = partial(_of, "roc_curves")
+"""ROC curves, anybody and same gender."""
+recall_curves = partial(_of, "recall_curves")
+"""R@K by K, both directions."""
+strata_bars = partial(_of, "strata_bars")
+"""1:2 accuracy by stratum, both directions."""
+training_curves = partial(_of, "training_curves")
+"""Validation accuracy by training step."""
 
 
 def draw(plot: Plot) -> "Figure":

@@ -11,8 +11,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from voiceface.compare.render.blocks import BEST, Block, blocks, footnotes, pack, shared_facts
-from voiceface.compare.render.legend import about, left_out_lines, legend, mark_lines, note_lines
+from voiceface.compare.render.blocks import BEST, Block, blocks, pack
+from voiceface.compare.render.legend import about, below, left_out_lines, legend, numbered_footnotes
 from voiceface.compare.table import Comparison, Group
 from voiceface.utils.text import clean
 
@@ -82,9 +82,8 @@ def _group(group: Group, width: int) -> Together:
     label = max(14, width // 6)
     for block in pack(blocks(group), width, label):
         parts += [_table(block, max(label, width - block.width(0))), ""]
-    below = [shared_facts(group)] if shared_facts(group) else []
-    parts += [Text(line) for line in (*below, *mark_lines(group), *note_lines(group))]
-    parts += [_hanging(f"[{number}] {note}") for number, note in enumerate(footnotes(group), 1)]
+    parts += [Text(line) for line in below(group)]
+    parts += [_hanging(line) for line in numbered_footnotes(group)]
     return Together(*parts)
 
 
