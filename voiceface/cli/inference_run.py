@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from voiceface.checkpoints.find import find_checkpoint
-from voiceface.data.prepare.sources.tables import rows
+from voiceface.data.prepare.sources.tables import read_csv_rows
 from voiceface.inference.media import OTHER, Kind, check_detector, files_below, kind_of
 from voiceface.utils.errors import UserError
 from voiceface.utils.files import check_writable, write_for_user
@@ -183,7 +183,7 @@ def _check_csv(source: Path, out: Path) -> None:
     check_writable(out)
     if os.path.exists(out) and os.path.exists(source) and out.samefile(source):
         raise UserError(f"--out {out}: is the file of --csv, which it would replace; choose another name")
-    next(rows(source, ("voice", "face")), None)
+    next(read_csv_rows(source, ("voice", "face")), None)
 
 
 def _listed(path: Path) -> list[tuple[Kind, str, str, Path]]:

@@ -3,6 +3,7 @@
 from argparse import Namespace
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from voiceface.cli.common import print_splits
 from voiceface.data.prepare.engine.build import Engine, Summary
@@ -14,7 +15,7 @@ def run_prepare(options: Namespace) -> int:
     """Prepare a corpus and print what was kept and what was left out."""
     if options.workers is not None and options.workers < 1:
         raise UserError(f"--workers {options.workers}: give 1 or more")
-    kinds = {"synthetic": _synthetic, "folder": _folder, "videos": _videos, "voxceleb": _voxceleb}
+    kinds = {"synthetic": _synthetic, "folder": _people, "videos": _people, "voxceleb": _voxceleb}
     summary = kinds[options.kind](options)
     if summary is not None:
         _print_summary(Path(options.out), summary)
@@ -63,29 +64,16 @@ def _synthetic(options: Namespace) -> Summary:
     return prepare_synthetic(Path(options.out), made, options.workers, options.bundle, _engine(options))
 
 
-def _folder(options: Namespace) -> Summary:
-    from voiceface.data.prepare.folder import FolderOptions, prepare_folder
+def _people(options: Namespace) -> Summary:
+    from voiceface.data.prepare.folder import FolderOptions
+    from voiceface.data.prepare.people import prepare_people
+    from voiceface.data.prepare.videos import VideosOptions
 
     out = Path(options.out)
-    wanted = FolderOptions(options.name or out.name, options.licence, reading(options), seed=options.seed)
-    return prepare_folder(
-        Path(options.source),
-        out,
-        wanted,
-        options.workers,
-        options.bundle,
-        options.limit,
-        options.only_identities,
-        _engine(options),
-    )
-
-
-def _videos(options: Namespace) -> Summary:
-    from voiceface.data.prepare.videos import VideosOptions, prepare_videos
-
-    out = Path(options.out)
-    wanted = VideosOptions(options.name or out.name, options.licence, reading(options), options.fps, seed=options.seed)
-    return prepare_videos(
+    shared: dict[str, Any] = {"name": options.name or out.name, "licence": options.licence, "seed": options.seed}
+    shared["reading"] = reading(options)
+    wanted = FolderOptions(**shared) if options.kind == "folder" else VideosOptions(**shared, fps=options.fps)
+    return prepare_people(
         Path(options.source),
         out,
         wanted,

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from voiceface.data.prepare.media.rejected import Rejected
-from voiceface.data.prepare.sources.tables import rows
+from voiceface.data.prepare.sources.tables import read_csv_rows
 from voiceface.inference.gallery import table
 from voiceface.inference.media import Kind
 from voiceface.inference.model import Model
@@ -42,7 +42,7 @@ def match_csv(
         UserError: The file has no such columns or no rows, or `out` cannot be written.
     """
     check_writable(out)
-    lines = [row for _, row in rows(source, ("voice", "face"))]
+    lines = [row for _, row in read_csv_rows(source, ("voice", "face"))]
     if not lines:
         raise UserError(f"{source}: no rows; give one line per voice, with its faces")
     columns = list(lines[0])

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from voiceface.data.prepare.sources.tables import rows
+from voiceface.data.prepare.sources.tables import read_csv_rows
 from voiceface.utils.errors import UserError
 
 
@@ -78,7 +78,7 @@ def named(only: str) -> list[str]:
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"--only-identities {only}: cannot be read ({error}); give a text or CSV file") from None
         if any(name.strip().lower() == "identity" for line in lines[:1] for name in _cells(line)):
-            identities = [row["identity"] for _, row in rows(path, ("identity",))]
+            identities = [row["identity"] for _, row in read_csv_rows(path, ("identity",))]
         else:
             identities = [line.strip() for line in lines]
     else:
