@@ -1,10 +1,14 @@
-"""Atomic file writing: after a kill or on a full disk, a file is the old one or the new one."""
+"""Files: written whole or not at all, so that a kill or a full disk leaves the old one; read within bounds."""
 
+import csv
+import hashlib
+import io
+import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from voiceface.utils.errors import UserError, reason
 
@@ -66,3 +70,46 @@ def check_writable(path: Path) -> None:
     other = os.path.exists(path) and not os.path.isfile(path)
     if other or not above.is_dir() or not os.access(above, os.W_OK):
         raise UserError(f"{path}: cannot be written; name a file in a folder that can")
+
+
+def read_json(path: Path, most_mib: int = 200, **how: Any) -> dict[str, Any]:
+    """Read a JSON file that holds an object.
+
+    Args:
+        path: The file, in UTF-8.
+        most_mib: A larger file is refused, MiB.
+        how: For `json.loads`, such as `parse_constant`.
+
+    Raises:
+        OSError: The file cannot be read.
+        ValueError: It is too large, no JSON or no object; the words are fit to follow the file's name.
+    """
+    with path.open("rb") as file:
+        content = file.read(most_mib * 2**20 + 1)
+    if len(content) > most_mib * 2**20:
+        raise ValueError(f"over {most_mib} MiB")
+    try:
+        found = json.loads(content.decode(), **how)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"not readable as JSON ({error})") from None
+    if not isinstance(found, dict):
+        raise ValueError("no object")
+    return found
+
+
+def csv_bytes(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> bytes:
+    """A CSV file's bytes, in UTF-8 but for file names that are not."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    return text.getvalue().encode("utf-8", "surrogateescape")
+
+
+def sha256_of(path: Path) -> str:
+    """The sha256 of a file of any size, 64 hexadecimal digits."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

@@ -5,7 +5,6 @@ corpus never mix, and what two addresses share is fetched once.
 """
 
 import fcntl
-import hashlib
 import multiprocessing
 import os
 import time
@@ -17,6 +16,7 @@ from typing import IO, Any
 from fsspec.core import url_to_fs
 
 from voiceface.utils.errors import UserError, reason
+from voiceface.utils.files import sha256_of
 from voiceface.utils.progress import progress
 
 CHUNK = 8 << 20  # bytes of one request: what a cut connection can cost
@@ -25,7 +25,7 @@ LIMIT_GB = 100.0
 MIB = 1 << 20
 # A forked process that let go of its parent's filesystem would take the parent's connections out of the parent's epoll,
 # which both share: the parent's next answer would never arrive.
-_kept: dict[int, Any] = {}
+_open_filesystems: dict[int, Any] = {}
 
 
 def cache_folder() -> Path:
@@ -114,10 +114,10 @@ def _download(url: str, part: IO[bytes], sha256: str, size: int | None) -> None:
     """Complete a file, from wherever it stands, and check it."""
     resumed = part.tell() > 0
     _append(url, part, size)
-    if resumed and _digest(part) != sha256:  # what an earlier process left was no good
+    if resumed and sha256_of(Path(part.name)) != sha256:  # what an earlier process left was no good
         part.truncate(0)
         _append(url, part, size)
-    if _digest(part) != sha256:
+    if sha256_of(Path(part.name)) != sha256:
         os.unlink(part.name)
         raise UserError(
             f"{url}: its content is not what corpus.json says (sha256 differs); the corpus was changed or damaged there"
@@ -148,14 +148,6 @@ def _bar(url: str, size: int, start: int) -> AbstractContextManager[Callable[...
     if multiprocessing.parent_process() is not None:
         return nullcontext(lambda n: None)
     return progress(f"fetching {'/'.join(url.split('/')[-2:])}, MiB", size // MIB, start // MIB)
-
-
-def _digest(part: IO[bytes]) -> str:
-    digest = hashlib.sha256()
-    with open(part.name, "rb") as file:
-        while block := file.read(MIB):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 @contextmanager
@@ -201,7 +193,7 @@ def _ask(url: str, start: int | None = None, end: int | None = None) -> bytes:
         raise UserError(f"{url}: this address needs the extra `remote`: pip install 'voiceface[remote]'") from None
     except ValueError as error:
         raise UserError(f"{url}: not an address that can be read ({_line(error)}); give https, s3 or hf") from None
-    _kept[id(filesystem)] = filesystem
+    _open_filesystems[id(filesystem)] = filesystem
     for delay in (*DELAYS, None):
         try:
             data = bytes(filesystem.cat_file(path, start=start, end=end))
