@@ -1,6 +1,7 @@
 """Files: written whole or not at all, so that a kill or a full disk leaves the old one; read within bounds."""
 
 import csv
+import fcntl
 import hashlib
 import io
 import json
@@ -36,6 +37,35 @@ def atomic(path: Path) -> Iterator[IO[bytes]]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def locked(path: Path, wait: bool) -> Iterator[IO[bytes]]:
+    """Open a file to append to, as its only writer; the kernel drops the lock when the process ends, however it ends.
+
+    Args:
+        path: File; it and its folder are made where they are missing.
+        wait: Wait for another process that holds the lock.
+
+    Yields:
+        The file.
+
+    Raises:
+        BlockingIOError: Another process holds the lock, and `wait` is false.
+        OSError: The file cannot be written, or its file system has no locks.
+    """
+    while True:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            # Renamed or removed before the lock was this process's: what is locked is then not what has the name.
+            try:
+                same = os.path.samestat(os.fstat(file.fileno()), path.stat())
+            except FileNotFoundError:
+                same = False
+            if same:
+                yield file
+                return
 
 
 def write_atomic(path: Path, data: bytes) -> None:

@@ -8,15 +8,15 @@ import fcntl
 import multiprocessing
 import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import IO, Any
 
 from fsspec.core import url_to_fs
 
 from voiceface.utils.errors import UserError, reason
-from voiceface.utils.files import sha256_of
+from voiceface.utils.files import locked, sha256_of
 from voiceface.utils.progress import progress
 
 CHUNK = 8 << 20  # bytes of one request: what a cut connection can cost
@@ -93,8 +93,7 @@ def fetch(root: str, name: str, sha256: str, size: int | None) -> Path:
             os.utime(path)
         return path
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(path.with_suffix(".part")) as part:
+        with locked(path.with_suffix(".part"), wait=True) as part:
             if not path.exists():
                 _make_room(path.parent, size or 0)
                 _download(f"{root}/{name}", part, sha256, size)
@@ -148,22 +147,6 @@ def _bar(url: str, size: int, start: int) -> AbstractContextManager[Callable[...
     if multiprocessing.parent_process() is not None:
         return nullcontext(lambda n: None)
     return progress(f"fetching {'/'.join(url.split('/')[-2:])}, MiB", size // MIB, start // MIB)
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file to append to, as its only writer; the lock ends with the process, however it ends."""
-    while True:
-        with path.open("ab") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            # Renamed or removed while this process waited: what is locked is then not what has the name.
-            try:
-                same = os.path.samestat(os.fstat(file.fileno()), path.stat())
-            except FileNotFoundError:
-                same = False
-            if same:
-                yield file
-                return
 
 
 def _make_room(folder: Path, size: int) -> None:

@@ -56,7 +56,7 @@ class TrainingBatches(Reading):
         self.steps = steps_per_epoch(self.identities, sampling.people * world)
         self._planned: tuple[int, NDArray[np.int64]] | None = None
 
-    def __getitem__(self, when: tuple[int, int]) -> Batch:
+    def _batch(self, when: tuple[int, int]) -> Batch:
         epoch, step = when
         if self._planned is None or self._planned[0] != epoch:
             s = self.sampling
@@ -64,14 +64,9 @@ class TrainingBatches(Reading):
         plan = self._planned[1][step]
         skipped: list[str] = []
         people: list[tuple[Any, ...]] = []
-        try:
-            for number in plan[self.rank]:
-                taken = [person[4] for person in people]
-                people.append(self._person(int(number), when, plan, taken, skipped))
-        except DamagedError as error:
-            return {"error": str(error)}
-        except UserError as error:
-            return {"mistake": str(error)}
+        for number in plan[self.rank]:
+            taken = [person[4] for person in people]
+            people.append(self._person(int(number), when, plan, taken, skipped))
         voices, faces = (np.stack([clip for person in people for clip in person[kind]]) for kind in (0, 1))
         number_of = torch.tensor([person[4] for person in people])
         return {
@@ -83,7 +78,6 @@ class TrainingBatches(Reading):
             "face_identity": number_of.repeat_interleave(self.sampling.faces),
             "face_keys": [key for person in people for key in person[3]],
             "skipped": skipped,
-            **self._given(),
         }
 
     def _person(
@@ -186,38 +180,33 @@ class EvaluationBatches(Reading):
     def __len__(self) -> int:
         return -(-len(self.bundles) // self.bundles_per_batch)
 
-    def __getitem__(self, number: int) -> Batch:
+    def _batch(self, number: int) -> Batch:
         clips: dict[str, list[Any]] = {"voices": [], "faces": []}
         members: dict[str, list[Member]] = {"voices": [], "faces": []}
         identity: dict[str, list[int]] = {"voices": [], "faces": []}
         skipped: list[str] = []
         cut_voice = partial(self._voice, samples=self.sampling.voice_samples(0, 0) if self.crops else None)
         start = number * self.bundles_per_batch
-        try:
-            for bundle in self.bundles[start : start + self.bundles_per_batch]:
-                try:
-                    voices, faces = self.corpus.members(self.split, bundle)
-                except DamagedError as error:
-                    if self.on_error == "stop":
-                        raise
-                    skipped += [str(error)] * sum(getattr(bundle, kind) for kind in self.kinds)
-                    continue
-                for kind, found, cut in (("voices", voices, cut_voice), ("faces", faces, self._face)):
-                    for member in found if kind in self.kinds else ():
-                        try:
-                            rng = self._random(member, 0, 0) if self.crops else None
-                            clips[kind].append(cut(bundle, member, rng))
-                        except DamagedError as error:
-                            if self.on_error == "stop":
-                                raise
-                            skipped.append(str(error))
-                            continue
-                        members[kind].append(member)
-                        identity[kind].append(self._number[bundle.identity])
-        except DamagedError as error:
-            return {"error": str(error)}
-        except UserError as error:
-            return {"mistake": str(error)}
+        for bundle in self.bundles[start : start + self.bundles_per_batch]:
+            try:
+                voices, faces = self.corpus.members(self.split, bundle)
+            except DamagedError as error:
+                if self.on_error == "stop":
+                    raise
+                skipped += [str(error)] * sum(getattr(bundle, kind) for kind in self.kinds)
+                continue
+            for kind, found, cut in (("voices", voices, cut_voice), ("faces", faces, self._face)):
+                for member in found if kind in self.kinds else ():
+                    try:
+                        rng = self._random(member, 0, 0) if self.crops else None
+                        clips[kind].append(cut(bundle, member, rng))
+                    except DamagedError as error:
+                        if self.on_error == "stop":
+                            raise
+                        skipped.append(str(error))
+                        continue
+                    members[kind].append(member)
+                    identity[kind].append(self._number[bundle.identity])
         lengths = [len(v) for v in clips["voices"]]
         kind_of_voice = np.int16 if self.features is None and "voices" not in self.cached else np.float32
         voices_padded = np.zeros((len(lengths), max(lengths, default=0)), kind_of_voice)
@@ -236,7 +225,6 @@ class EvaluationBatches(Reading):
             "face_keys": [m.key for m in members["faces"]],
             "face_observed": [m.observed for m in members["faces"]],
             "skipped": skipped,
-            **self._given(),
         }
 
 

@@ -54,14 +54,14 @@ def walk(root: Path, rejects: list[Reject]) -> Iterator[str]:
                 yield path
 
 
-def check_outside(source: Path, out: Path) -> None:
-    """Refuse an output folder within the raw material.
+def check_outside(source: Path, out: Path, option: str = "") -> None:
+    """Refuse an output folder within the raw material, which messages name after its option.
 
     Raises:
         UserError: `out` is `source` or lies within it.
     """
     if source.is_dir() and source.resolve() in (out.resolve(), *out.resolve().parents):
-        raise UserError(f"{out}: lies within {source}, which is only read; choose an OUT elsewhere")
+        raise UserError(f"{out}: lies within {option}{source}, which is only read; choose an OUT elsewhere")
 
 
 def within(identity: str, paths: Sequence[str]) -> dict[str, str]:
