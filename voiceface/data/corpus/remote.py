@@ -8,8 +8,7 @@ import fcntl
 import multiprocessing
 import os
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -130,7 +129,10 @@ def _append(url: str, part: IO[bytes], size: int | None) -> None:
         part.truncate(0)
         part.write(_ask(url))
     else:
-        with _bar(url, size, start) as advance:
+        # Workers show no bar: many would be a mess.
+        shown = multiprocessing.parent_process() is None
+        what = f"fetching {'/'.join(url.split('/')[-2:])}, MiB"
+        with progress(what, size // MIB, start // MIB, shown) as advance:
             while start < size:
                 end = min(start + CHUNK, size)
                 data = _ask(url, start, end)
@@ -140,13 +142,6 @@ def _append(url: str, part: IO[bytes], size: int | None) -> None:
                 start += len(data)
                 advance(len(data) / MIB)
     part.flush()
-
-
-def _bar(url: str, size: int, start: int) -> AbstractContextManager[Callable[..., None]]:
-    """A bar in the main process; that of many workers would be a mess."""
-    if multiprocessing.parent_process() is not None:
-        return nullcontext(lambda n: None)
-    return progress(f"fetching {'/'.join(url.split('/')[-2:])}, MiB", size // MIB, start // MIB)
 
 
 def _make_room(folder: Path, size: int) -> None:

@@ -130,7 +130,10 @@ class Corpus:
     @cached_property
     def identities(self) -> dict[str, dict[str, str]]:
         """Identity table: identity to its split and attributes; an empty string is an unknown value."""
-        table = csv.DictReader(io.StringIO(self._text("identities.csv")))
+        try:
+            table = csv.DictReader(io.StringIO(self._content("identities.csv").decode()))
+        except UnicodeDecodeError:
+            table = csv.DictReader(())
         if not {"identity", "split"} <= set(table.fieldnames or ()):
             raise UserError(f"--data {self.root}: identities.csv is damaged; run `voiceface check {self.root}`")
         return {row.pop("identity"): row for row in table}
@@ -171,12 +174,6 @@ class Corpus:
                 f"--data {self.root}: {split}/index.csv is damaged (it names {unknown!r}); run `voiceface check` on it"
             )
         return index
-
-    def _text(self, name: str) -> str:
-        try:
-            return self._content(name).decode()
-        except UnicodeDecodeError:
-            raise UserError(f"--data {self.root}: {name} is damaged; run `voiceface check {self.root}`") from None
 
     def _content(self, name: str) -> bytes:
         try:

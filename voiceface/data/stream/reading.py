@@ -57,6 +57,12 @@ class Reading(Dataset[Batch]):
     def _batch(self, which: Any) -> Batch:
         raise NotImplementedError
 
+    def _skip(self, error: DamagedError, skipped: list[str], clips: int = 1) -> None:
+        """Note what is left out, or stop."""
+        if self.on_error == "stop":
+            raise error
+        skipped += [str(error)] * clips
+
     def _stored(self, kind: str, bundle: Bundle, member: Member) -> NDArray[np.float32] | None:
         """A network's output that stands for a clip, cached or of a corpus of features; None where there is none."""
         what = f"{kind[:-1]} {member.key}"
