@@ -107,10 +107,10 @@ def check_corpus(corpus: Corpus, deep: bool = False, workers: int | None = None)
     jobs: list[Job] = []
     for split in SPLITS:
         described = corpus.description["splits"][split]
-        damaged = _hash_problem(corpus, f"{split}/index.csv") if described["shards"] else []
-        found.problems += damaged
         if not described["shards"]:
             continue
+        damaged = _hash_problem(corpus, f"{split}/index.csv")
+        found.problems += damaged
         try:
             index = corpus.index(split)
         except UserError as error:

@@ -60,12 +60,7 @@ def encoder_of(method: "Method", kind: str) -> VoiceEncoder | FaceEncoder:
 
 
 def cached_rows(
-    method: "Method",
-    of: Reading,
-    crops: bool,
-    workers: int = 0,
-    start_method: str | None = None,
-    rank: int = 0,
+    method: "Method", of: Reading, crops: bool, workers: int = 0, start_method: str | None = None, rank: int = 0
 ) -> dict[str, FeatureRows]:
     """What the frozen networks make of every clip that a stream reads; computed where it is not kept yet.
 

@@ -63,14 +63,8 @@ def prepare_voxceleb(
     found = found or plan(options)
     split = options.split if options.split in NAMED else Path(options.split).stem
     datasets = "+".join(f"voxceleb{dataset}" for dataset in options.datasets())
-    corpus = CorpusOptions(
-        options.name or f"{datasets}-{split}",
-        options.licence,
-        options.reading.face.size,
-        options.reading.face.margin,
-        seed=options.seed,
-        bundle=bundle,
-    )
+    name, face = options.name or f"{datasets}-{split}", options.reading.face
+    corpus = CorpusOptions(name, options.licence, face.size, face.margin, seed=options.seed, bundle=bundle)
     made_by = {
         "command": "prepare voxceleb",
         "split": split,

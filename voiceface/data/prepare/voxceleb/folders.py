@@ -121,11 +121,8 @@ def read_tree(name: str, place: Path, owners: Callable[[str], str | None], rejec
             paths += tree.files[identity].split("\n")
         tree.files[identity] = "\n".join(_one_of_each(layout, paths, rejects))
     if not tree.files:
-        why = (
-            f"; the first file left out is {rejects[refused].path}: {rejects[refused].reason}"
-            if rejects[refused:]
-            else ""
-        )
+        first = rejects[refused : refused + 1]
+        why = "".join(f"; the first file left out is {reject.path}: {reject.reason}" for reject in first)
         raise UserError(f"--{name} {place}: holds nothing such as {layout.example}{why}")
     return tree
 
