@@ -14,7 +14,7 @@ from tests_support import tone_person
 from voiceface.data.prepare.engine.build import CorpusOptions, Engine, build
 from voiceface.data.prepare.engine.executors import run_local
 from voiceface.utils.errors import UserError
-from voiceface.utils.pace import pace
+from voiceface.utils.progress import pace
 
 JOBS = [(i, ("train", 1 + i % 3, 1 + i % 2)) for i in range(10)]
 

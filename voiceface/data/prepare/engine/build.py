@@ -18,7 +18,7 @@ from voiceface.data.prepare.engine.output_folder import Summary, make_once
 from voiceface.data.prepare.engine.packing import END_OF_TAR, Bundling, CorpusOptions, pack
 from voiceface.data.prepare.engine.provenance import describe
 from voiceface.utils.errors import UserError
-from voiceface.utils.pace import pace
+from voiceface.utils.progress import pace
 
 __all__ = ["END_OF_TAR", "LOCAL", "Bundling", "CorpusOptions", "Engine", "Summary", "build"]
 

@@ -17,7 +17,7 @@ from voiceface.data.corpus.shards import SCHEMA, SPLITS
 from voiceface.utils.audio import SAMPLE_RATE
 from voiceface.utils.errors import UserError
 from voiceface.utils.files import atomic, csv_bytes, sha256_of, write_atomic
-from voiceface.utils.pace import pace
+from voiceface.utils.progress import pace
 from voiceface.utils.seeds import seeded
 from voiceface.utils.version import __version__
 
