@@ -95,9 +95,16 @@ class Index(Sequence[Bundle]):
     def __getitem__(self, which: int | slice) -> "Bundle | Index":
         if isinstance(which, slice):
             return self.take(which)
-        row = {name: column[which] for name, column in self._columns.items()}
-        shard, key, identity = self.shards[row["shard"]], row["key"].decode(), self.names[row["identity"]]
-        return Bundle(shard, key, identity, **{name: int(row[name]) for name in NUMBERS})
+        columns = self._columns
+        return Bundle(
+            self.shards[columns["shard"][which]],
+            columns["key"][which].decode(),
+            self.names[self.identity[which]],
+            int(columns["offset"][which]),
+            int(columns["bytes"][which]),
+            int(self.voices[which]),
+            int(self.faces[which]),
+        )
 
     def __iter__(self) -> Iterator[Bundle]:
         return map(self.__getitem__, range(len(self)))
