@@ -19,7 +19,8 @@ from voiceface.data.corpus.shards import Corpus
 from voiceface.data.corpus.videos import deal_videos, shared_videos
 from voiceface.data.module import VoxVGGDataModule
 from voiceface.data.prepare.engine.build import CorpusOptions, build
-from voiceface.data.prepare.folder import FolderOptions, prepare_folder
+from voiceface.data.prepare.folder import FolderOptions
+from voiceface.data.prepare.people import prepare_people
 from voiceface.utils.errors import UserError
 
 counts = st.dictionaries(st.sampled_from(["", "a", "b", "c"]), st.integers(1, 12), max_size=4)
@@ -155,7 +156,7 @@ def test_a_folder_is_prepared_by_video(tmp_path: Path):
 def test_a_folder_that_names_no_videos_is_not_prepared_by_video(tmp_path: Path):
     source = raw_material(tmp_path / "people", "")
     with pytest.raises(UserError, match=f"--bundle video: no video in {source} has both"):
-        prepare_folder(source, tmp_path / "corpus", FolderOptions(), 1, "video")
+        prepare_people(source, tmp_path / "corpus", FolderOptions(), 1, "video")
     assert not list(tmp_path.glob("corpus*"))
 
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests_support import examples
 
-from voiceface.methods.losses import rows, triplet_loss
+from voiceface.methods.losses import take_rows, triplet_loss
 
 
 def brute_force(v, f, vi, fi, margin):
@@ -64,7 +64,7 @@ def test_rows_are_those_of_indexing_and_their_gradient_repeats_to_the_bit():
         (take(table, index) * weight.to(table.dtype)).sum().backward()
         return table.grad
 
-    assert torch.equal(rows(table, index), table[index])
+    assert torch.equal(take_rows(table, index), table[index])
     expected = gradient(lambda t, i: t[i], table.double())
-    assert torch.allclose(gradient(rows, table).double(), expected, rtol=1e-4, atol=1e-4)
-    assert len({gradient(rows, table).numpy().tobytes() for _ in range(20)}) == 1
+    assert torch.allclose(gradient(take_rows, table).double(), expected, rtol=1e-4, atol=1e-4)
+    assert len({gradient(take_rows, table).numpy().tobytes() for _ in range(20)}) == 1

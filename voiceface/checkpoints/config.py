@@ -15,6 +15,7 @@ from packaging.version import InvalidVersion, Version
 
 from voiceface.methods.recipes import nearest
 from voiceface.utils.errors import UserError, reason
+from voiceface.utils.files import read_json
 from voiceface.utils.version import __version__
 
 SCHEMA = 2
@@ -85,15 +86,14 @@ def read_config(folder: Path) -> dict[str, Any]:
             f"{folder}: not a checkpoint folder (no config.json); give the `checkpoint` folder that "
             "`voiceface fit` writes"
         )
-    if path.stat().st_size > MOST_MIB * 2**20:
-        raise UserError(f"{path}: over {MOST_MIB} MiB; no config.json is that large")
     try:
-        text = path.read_text(encoding="utf-8")
-        config = json.loads(text, parse_constant=_no_constant, parse_float=_finite, object_pairs_hook=_each_once)
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path}: not readable as JSON ({error}); copy the checkpoint again") from None
-    if not isinstance(config, dict):
-        raise UserError(f"{path}: no object with the keys of a checkpoint")
+        config = read_json(
+            path, MOST_MIB, parse_constant=_no_constant, parse_float=_finite, object_pairs_hook=_each_once
+        )
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({reason(error)}); copy the checkpoint again") from None
+    except ValueError as error:
+        raise UserError(f"{path}: {error}; copy the checkpoint again") from None
     schema = config.get("schema")
     if type(schema) is not int or schema not in (1, SCHEMA):
         advice = "; update voiceface" if type(schema) is int and schema > SCHEMA else ""
@@ -238,31 +238,20 @@ FILES = (*REQUIRED, "README.md", "results.json", "results.effects.npz", "trainin
 """All that a checkpoint folder may hold; nothing else is packed, pushed or fetched."""
 
 
-MOST_MIB = 200  # of a JSON file, as of a result file
-
-
 def canonical(name: str) -> str:
     """The one spelling of a name among those that are the same to package installers (PEP 503): `A_b` is `a-b`."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON file that holds an object.
+def read_part(path: Path) -> dict[str, Any]:
+    """Read a JSON file of a checkpoint.
 
     Raises:
         UserError: It cannot be read, or holds something else or over 200 MiB; the message does not name its folder.
     """
     try:
-        with path.open("rb") as file:
-            text = file.read(MOST_MIB * 2**20 + 1)
+        return read_json(path)
     except OSError as error:
         raise UserError(f"{path.name} cannot be read ({reason(error)})") from None
-    if len(text) > MOST_MIB * 2**20:
-        raise UserError(f"{path.name} is over {MOST_MIB} MiB")
-    try:
-        content = json.loads(text)
-    except (ValueError, RecursionError):
-        raise UserError(f"{path.name} is not readable as JSON") from None
-    if not isinstance(content, dict):
-        raise UserError(f"{path.name} holds no object")
-    return content
+    except ValueError as error:
+        raise UserError(f"{path.name} is {error}") from None

@@ -16,7 +16,7 @@ from importlib.metadata import Distribution, EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
-from voiceface.checkpoints.config import FILES, GROUP, HUB, REQUIRED, canonical, check_version, read_config, read_json
+from voiceface.checkpoints.config import FILES, GROUP, HUB, REQUIRED, canonical, check_version, read_config, read_part
 from voiceface.methods.recipes import equivalent_recipe, list_recipes, nearest
 from voiceface.utils.errors import UserError
 
@@ -139,7 +139,7 @@ def _about(entry: EntryPoint, claims: list[EntryPoint]) -> Installed:
         check_version(folder, config)
         scores = {}
         if (folder / "results.json").exists():
-            results = read_json(folder / "results.json")
+            results = read_part(folder / "results.json")
             if results["model"]["checkpoint"] != config["sha256"]:
                 return broken(problem="its results.json is of other weights; reinstall it")
             scores = matching_scores(results)
@@ -166,7 +166,7 @@ def _folder(entry: EntryPoint) -> Path:
     if folder is None or missing:
         raise UserError(f"its package {package} holds no {missing[0]}; reinstall it")
     _unchanged(entry.dist, parts, folder)
-    said = read_json(folder / "config.json").get("name")  # those of schema 1 have none
+    said = read_part(folder / "config.json").get("name")  # those of schema 1 have none
     if said is not None and canonical(str(said)) != canonical(entry.name):
         raise UserError(f"its config.json says that it is {said}, not {entry.name}; reinstall it")
     return folder

@@ -19,7 +19,7 @@ from voiceface.data.corpus.leaks import IDENTITIES, read_training_identities
 from voiceface.encoders.weights import _fill
 from voiceface.evaluation.results import effects_content, read_results, write_results
 from voiceface.utils.errors import UserError, reason
-from voiceface.utils.files import write_for_user
+from voiceface.utils.files import read_json, write_for_user
 
 if TYPE_CHECKING:
     from voiceface.methods.base import Method
@@ -136,12 +136,13 @@ def read_training(folder: Path) -> dict[str, Any] | None:
     """
     path = folder / TRAINING
     try:
-        training: dict[str, Any] = json.loads(path.read_text())
+        return read_json(path)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path}: not readable as JSON ({error})") from None
-    return training
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({reason(error)})") from None
+    except ValueError as error:
+        raise UserError(f"{path}: {error}") from None
 
 
 def load_checkpoint(folder: Path) -> "Method":

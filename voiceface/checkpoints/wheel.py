@@ -17,7 +17,7 @@ from packaging.licenses import InvalidLicenseExpression, canonicalize_license_ex
 from packaging.specifiers import SpecifierSet
 from packaging.version import InvalidVersion, Version
 
-from voiceface.checkpoints.config import FILES, GROUP, NAME, canonical, compatible, read_config, read_json
+from voiceface.checkpoints.config import FILES, GROUP, NAME, canonical, compatible, read_config, read_part
 from voiceface.checkpoints.wheel_templates import MODULE, PROJECT, ZOO
 from voiceface.utils.errors import UserError, reason
 
@@ -217,7 +217,7 @@ def _write_project(folder: Path, project: Path, what: Package) -> None:
     for file in FILES:
         if (folder / file).is_file():
             shutil.copyfile(folder / file, package / file)
-    config = read_json(package / "config.json")
+    config = read_part(package / "config.json")
     if config.get("name", what.name) != what.name:  # those of schema 1 have none
         (package / "config.json").write_text(json.dumps({**config, "name": what.name}, indent=1))
         card = (package / "README.md").read_text("utf-8")

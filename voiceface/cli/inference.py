@@ -201,12 +201,12 @@ def are_there(paths: Sequence[Path]) -> None:
 
 def _check_csv(source: Path, out: Path) -> None:
     """Likewise a table that cannot be matched, and refuse to write over it."""
-    from voiceface.data.prepare.sources.tables import rows
+    from voiceface.data.prepare.sources.tables import read_csv_rows
 
     check_writable(out)
     if os.path.exists(out) and os.path.exists(source) and out.samefile(source):
         raise UserError(f"--out {out}: is the file of --csv, which it would replace; choose another name")
-    next(rows(source, ("voice", "face")), None)
+    next(read_csv_rows(source, ("voice", "face")), None)
 
 
 class Refusals:

@@ -233,16 +233,16 @@ def _synthetic(options: Namespace, engine: "Engine") -> "Summary":
 
 def _people(options: Namespace, engine: "Engine") -> "Summary":
     """A folder of people, or of their videos."""
-    from voiceface.data.prepare.folder import FolderOptions, prepare_folder
-    from voiceface.data.prepare.videos import VideosOptions, prepare_videos
+    from voiceface.data.prepare.folder import FolderOptions
+    from voiceface.data.prepare.people import prepare_people
+    from voiceface.data.prepare.videos import VideosOptions
 
     source, out = Path(options.source), Path(options.out)
     wanted: dict[str, Any] = {"name": options.name or out.name, "licence": options.licence, "seed": options.seed}
     wanted["reading"] = reading(options)
-    how = options.workers, options.bundle, options.limit, options.only_identities, engine
-    if options.kind == "folder":
-        return prepare_folder(source, out, FolderOptions(**wanted), *how)
-    return prepare_videos(source, out, VideosOptions(**wanted, fps=options.fps), *how)
+    made = FolderOptions(**wanted) if options.kind == "folder" else VideosOptions(**wanted, fps=options.fps)
+    who = options.limit, options.only_identities
+    return prepare_people(source, out, made, options.workers, options.bundle, *who, engine)
 
 
 def _voxceleb(options: Namespace, engine: "Engine") -> "Summary | None":

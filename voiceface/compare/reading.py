@@ -3,7 +3,6 @@
 What cannot be compared is named with its reason and left out; the rest is compared.
 """
 
-import json
 import os
 from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from voiceface.checkpoints.config import canonical
 from voiceface.checkpoints.find import Installed, list_checkpoints
 from voiceface.evaluation.results import parse_results, read_content, read_effects, read_results
 from voiceface.utils.errors import UserError, reason
+from voiceface.utils.files import read_json
 
 REFERENCE = Path(__file__).parent / "reference"
 DEPTH = 3  # folders below a named one that are searched
@@ -182,9 +182,9 @@ def _of_installed(checkpoint: Installed, name: str, left_out: LeftOut) -> list[P
 def _is_of(result: Path, checkpoint: Path) -> bool:
     """Whether a result file is that of a checkpoint folder's weights."""
     try:
-        about, results = (json.loads(path.read_bytes()) for path in (checkpoint / "config.json", result))
+        about, results = (read_json(path) for path in (checkpoint / "config.json", result))
         return bool(about["sha256"] == results["model"]["checkpoint"])
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError):
         return False
 
 

@@ -36,8 +36,7 @@ class VoxVGGDataModule(pl.LightningDataModule):
     """Stream a corpus: identity batches for training, every clip once for evaluation.
 
     A training batch holds `people` distinct identities on each rank, with `voices` voice crops and `faces` faces each.
-    Face size and margin are those
-    that the method's face encoder asks for.
+    Face size and margin are those that the method's face encoder asks for.
 
     Args:
         root: Folder or address of the corpus. None: the built-in synthetic corpus, made on first use.

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from voiceface.data.prepare.sources.tables import rows
+from voiceface.data.prepare.sources.tables import read_csv_rows
 from voiceface.utils.errors import UserError
 
 # What numpy and zipfile raise where a file is damaged, or lies about its size, its type or its compression.
@@ -91,7 +91,7 @@ def _side(path: Path, kind: str) -> dict[str, Any]:
     if path.suffix == ".parquet":
         columns = _parquet(path)
     elif path.suffix in (".npy", ".csv"):
-        table = [row for _, row in rows(path.with_suffix(".csv"), ("identity", "key"))]
+        table = [row for _, row in read_csv_rows(path.with_suffix(".csv"), ("identity", "key"))]
         columns = {name: np.array([row[name] for row in table]) for name in (table[0] if table else ())}
         if path.with_suffix(".npy").exists() or path.suffix == ".npy":
             columns["embedding"] = read_matrix(path.with_suffix(".npy"))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from voiceface.data.prepare.sources.tables import GENDERS, rows
+from voiceface.data.prepare.sources.tables import GENDERS, read_csv_rows
 from voiceface.evaluation.embedding_files import read_matrix, read_raw
 from voiceface.utils.errors import UserError
 
@@ -100,7 +100,7 @@ def read_identities(path: Path) -> dict[str, dict[str, str]]:
         UserError: The file is not readable, has no id column, or gives one id to two people.
     """
     table: dict[str, dict[str, str]] = {}
-    for line, row in rows(path, ()):
+    for line, row in read_csv_rows(path, ()):
         plain = {"".join(c for c in name if c.isalnum()): name for name in row}
         columns = [plain[c] for c in ID_COLUMNS if c in plain] or [plain[c] for c in ("name",) if c in plain]
         if not columns:

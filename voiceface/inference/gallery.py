@@ -1,7 +1,6 @@
 """Galleries: many faces or voices, embedded once and kept in a folder, an index."""
 
 import csv
-import io
 import json
 import os
 import shutil
@@ -20,7 +19,7 @@ from voiceface.inference.media import Kind
 from voiceface.inference.model import Model
 from voiceface.inference.search import Found, check_top, nearest, stacked, unit
 from voiceface.utils.errors import UserError, reason
-from voiceface.utils.files import atomic, check_writable, write_atomic
+from voiceface.utils.files import atomic, check_writable, csv_bytes, read_json, write_atomic
 
 SCHEMA = 1
 DTYPES = ("float32", "float16")
@@ -156,8 +155,8 @@ def _write(
             raise UserError(f"no {kind} of {len(files)} can be used (the last one: {without[-1][1]})")
         file.seek(0)
         _header(file, len(keys), dim, dtype)
-    write_atomic(folder / "keys.csv", table(("key",), keys))
-    write_atomic(folder / "refused.csv", table(("key", "reason"), without))
+    write_atomic(folder / "keys.csv", csv_bytes(("key",), keys))
+    write_atomic(folder / "refused.csv", csv_bytes(("key", "reason"), without))
     about = {
         "schema": SCHEMA,
         "checkpoint": model.config["sha256"],
@@ -177,15 +176,6 @@ def _header(file: Any, count: int, dim: int, dtype: str) -> None:
     """An .npy header; NumPy leaves room in it for a first dimension that grows, so it can be written again."""
     shape = {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": (count, dim)}
     np.lib.format.write_array_header_1_0(file, shape)
-
-
-def table(columns: Sequence[str], lines: Sequence[Sequence[Any]]) -> bytes:
-    """A CSV file's bytes, in UTF-8 but for file names that are not."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(lines)
-    return text.getvalue().encode("utf-8", "surrogateescape")
 
 
 def _keys(path: Path) -> list[str]:
@@ -218,12 +208,12 @@ class Index:
     def __init__(self, folder: Path, model: Model, exact: bool = False) -> None:
         path = folder / "index.json"
         try:
-            about = json.loads(path.read_text())
+            about = read_json(path)
             kind, space, shape = about["kind"], about["space"], (int(about["count"]), int(about["dim"]))
             checkpoint, schema, dtype = about["checkpoint"], about["schema"], about["dtype"]
         except OSError:
             raise UserError(f"{folder}: no index (no index.json); make one by `voiceface index`") from None
-        except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+        except (ValueError, KeyError, TypeError, OverflowError) as error:
             raise UserError(f"{path}: damaged ({error}); make the index again") from None
         if schema != SCHEMA:
             raise UserError(f"{path}: schema {schema}, this version reads {SCHEMA}; make the index again")

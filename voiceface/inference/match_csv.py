@@ -6,13 +6,12 @@ import torch
 from torch import Tensor
 
 from voiceface.data.prepare.media.rejected import Rejected
-from voiceface.data.prepare.sources.tables import rows
-from voiceface.inference.gallery import table
+from voiceface.data.prepare.sources.tables import read_csv_rows
 from voiceface.inference.media import Kind
 from voiceface.inference.model import Model
 from voiceface.methods.base import Direction
 from voiceface.utils.errors import UserError
-from voiceface.utils.files import check_writable, write_for_user
+from voiceface.utils.files import check_writable, csv_bytes, write_for_user
 from voiceface.utils.progress import progress
 
 
@@ -42,7 +41,7 @@ def match_csv(
         UserError: The file has no such columns or no rows, or `out` cannot be written.
     """
     check_writable(out)
-    lines = [row for _, row in rows(source, ("voice", "face"))]
+    lines = [row for _, row in read_csv_rows(source, ("voice", "face"))]
     if not lines:
         raise UserError(f"{source}: no rows; give one line per voice, with its faces")
     columns = list(lines[0])
@@ -67,7 +66,7 @@ def match_csv(
             new["error"] = str(error)
             failed += 1
         written.append([*(row[c] for c in columns), *new.values()])
-    write_for_user(out, table([*columns, *added], written))
+    write_for_user(out, csv_bytes([*columns, *added], written))
     return len(lines), failed
 
 

@@ -25,7 +25,7 @@ from torch.nn import functional as F
 
 from voiceface.encoders.weights import load_into
 from voiceface.methods.base import Method
-from voiceface.methods.losses import contrastive_loss, distances, rows, softmax_ratio_loss
+from voiceface.methods.losses import contrastive_loss, distances, softmax_ratio_loss, take_rows
 from voiceface.methods.mining import draw_triplets
 
 Loss = Literal["triplet", "siamese", "classifier"]
@@ -161,7 +161,7 @@ class Kim(Method):
         a = each[a]
         with torch.autocast(voices.device.type, enabled=False):
             losses, right = self._of_triplets(
-                *(rows(x.float(), i) for x, i in ((anchors, a), (others, p), (others, n)))
+                *(take_rows(x.float(), i) for x, i in ((anchors, a), (others, p), (others, n)))
             )
             if self._hard():
                 losses = losses.topk(min(self.keep, len(losses))).values

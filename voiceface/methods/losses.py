@@ -32,12 +32,12 @@ def triplet_loss(
         distance = pairwise_distances(anchors, others)
         same = anchor_identity[:, None] == other_identity[None, :]
         anchor, positive = same.nonzero(as_tuple=True)
-        hinge = (distance[anchor, positive, None] - rows(distance, anchor) + margin).clamp_min(0)
+        hinge = (distance[anchor, positive, None] - take_rows(distance, anchor) + margin).clamp_min(0)
         hinge = hinge[~same[anchor]]
         return hinge.sum(), hinge
 
 
-def rows(table: Tensor, index: Tensor) -> Tensor:
+def take_rows(table: Tensor, index: Tensor) -> Tensor:
     """Rows of a table, which may repeat; the same as `table[index]`, but the gradient has the same bits in every run.
 
     Several threads add the gradient of `table[index]` in whatever order they come.

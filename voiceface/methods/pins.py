@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from voiceface.methods.base import Method
-from voiceface.methods.losses import contrastive_loss, pairwise_distances, rows
+from voiceface.methods.losses import contrastive_loss, pairwise_distances, take_rows
 from voiceface.methods.mining import curriculum_negatives
 
 
@@ -129,7 +129,7 @@ class PINs(Method):
             anchors, columns = curriculum_negatives(
                 distance[face], face_identity[face], voice_identity, near, tau, self.all_negatives
             )
-            far = rows(distance, face)[anchors, columns]
+            far = take_rows(distance, face)[anchors, columns]
             loss = near.sum() * 0
             if len(far):
                 positive = contrastive_loss(near, torch.ones_like(near), self.margin).mean()

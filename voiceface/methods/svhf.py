@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from voiceface.methods.base import Direction, Method, to_width
-from voiceface.methods.losses import rows
+from voiceface.methods.losses import take_rows
 from voiceface.methods.mining import draw_galleries
 from voiceface.utils.errors import UserError
 
@@ -177,7 +177,7 @@ class SVHF(Method):
         query, gallery, target = draw_galleries(asking, asked, min(self.candidates, people))
         if not len(query):
             return nothing, {"loss": nothing.detach()}
-        logits = self.choose(rows(queries, query), rows(items, gallery), self.directions[0])
+        logits = self.choose(take_rows(queries, query), take_rows(items, gallery), self.directions[0])
         loss = F.cross_entropy(logits, target)
         return loss, {"loss": loss.detach(), "right": (logits.argmax(dim=1) == target).float().mean()}
 

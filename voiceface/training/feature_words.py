@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from voiceface.utils.errors import UserError
+from voiceface.utils.files import read_json
 
 
 def features_of(root: str) -> dict[str, Any] | None:
@@ -26,8 +27,8 @@ def features_of(root: str) -> dict[str, Any] | None:
         features = Corpus(root).description.get("features")
     else:
         try:
-            features = json.loads((Path(root) / "corpus.json").read_text()).get("features")
-        except (OSError, ValueError, AttributeError, RecursionError):
+            features = read_json(Path(root) / "corpus.json").get("features")
+        except (OSError, ValueError):
             return None
     if features is None:
         return None

@@ -1,10 +1,15 @@
-"""Atomic file writing: after a kill or on a full disk, a file is the old one or the new one."""
+"""Files: written whole or not at all, so that a kill or a full disk leaves the old one; read within bounds."""
 
+import csv
+import fcntl
+import hashlib
+import io
+import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from voiceface.utils.errors import UserError, reason
 
@@ -32,6 +37,35 @@ def atomic(path: Path) -> Iterator[IO[bytes]]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def locked(path: Path, wait: bool) -> Iterator[IO[bytes]]:
+    """Open a file to append to, as its only writer; the kernel drops the lock when the process ends, however it ends.
+
+    Args:
+        path: File; it and its folder are made where they are missing.
+        wait: Wait for another process that holds the lock.
+
+    Yields:
+        The file.
+
+    Raises:
+        BlockingIOError: Another process holds the lock, and `wait` is false.
+        OSError: The file cannot be written, or its file system has no locks.
+    """
+    while True:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            # Renamed or removed before the lock was this process's: what is locked is then not what has the name.
+            try:
+                same = os.path.samestat(os.fstat(file.fileno()), path.stat())
+            except FileNotFoundError:
+                same = False
+            if same:
+                yield file
+                return
 
 
 def write_atomic(path: Path, data: bytes) -> None:
@@ -66,3 +100,46 @@ def check_writable(path: Path) -> None:
     other = os.path.exists(path) and not os.path.isfile(path)
     if other or not above.is_dir() or not os.access(above, os.W_OK):
         raise UserError(f"{path}: cannot be written; name a file in a folder that can")
+
+
+def read_json(path: Path, most_mib: int = 200, **how: Any) -> dict[str, Any]:
+    """Read a JSON file that holds an object.
+
+    Args:
+        path: The file, in UTF-8.
+        most_mib: A larger file is refused, MiB.
+        how: For `json.loads`, such as `parse_constant`.
+
+    Raises:
+        OSError: The file cannot be read.
+        ValueError: It is too large, no JSON or no object; the words are fit to follow the file's name.
+    """
+    with path.open("rb") as file:
+        content = file.read(most_mib * 2**20 + 1)
+    if len(content) > most_mib * 2**20:
+        raise ValueError(f"over {most_mib} MiB")
+    try:
+        found = json.loads(content.decode(), **how)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"not readable as JSON ({error})") from None
+    if not isinstance(found, dict):
+        raise ValueError("no object")
+    return found
+
+
+def csv_bytes(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> bytes:
+    """A CSV file's bytes, in UTF-8 but for file names that are not."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    return text.getvalue().encode("utf-8", "surrogateescape")
+
+
+def sha256_of(path: Path) -> str:
+    """The sha256 of a file of any size, 64 hexadecimal digits."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()

@@ -35,18 +35,21 @@ def terminal() -> TextIO | None:
 
 
 @contextmanager
-def progress(what: str, total: int, done: int = 0) -> Iterator[Callable[..., None]]:
+def progress(what: str, total: int, done: int = 0, shown: bool = True) -> Iterator[Callable[..., None]]:
     """Show a bar while the block runs, if there is a `terminal`.
 
     Args:
         what: What is being done.
         total: Number of items.
         done: Items that were done before.
+        shown: Whether this process has a bar: of many that do the same, one should.
 
     Yields:
         A function to call per finished item (or with a number of items).
     """
-    with new_bar() as bar:
+    bar = new_bar()
+    bar.disable |= not shown
+    with bar:
         task = bar.add_task(what, total=total, completed=done)
         yield lambda n=1: bar.advance(task, n)
 

@@ -16,10 +16,12 @@ from tests_support import examples
 
 from voiceface.data.corpus.bundles import Reject
 from voiceface.data.corpus.shards import Corpus
-from voiceface.data.prepare.folder import FolderOptions, collect, identity_table, make_folder_person, prepare_folder
+from voiceface.data.prepare.folder import FolderOptions, collect, make_folder_person
 from voiceface.data.prepare.media.faces import FaceOptions, read_face
 from voiceface.data.prepare.media.speech import VoiceOptions, read_voice
+from voiceface.data.prepare.people import prepare_people
 from voiceface.data.prepare.sources.people import Reading
+from voiceface.data.prepare.sources.tables import identity_table
 from voiceface.utils.errors import UserError
 
 PEOPLE = Path(os.environ.get("VOICEFACE_TEST_DATA", "")) / "people"
@@ -331,7 +333,7 @@ def test_folder_to_corpus(tmp_path: Path) -> None:
     voice(tmp_path / "source/p03/voice/silent.wav", level=0)
     voice(tmp_path / "source/p04/voice/loud.wav", level=2)
     (tmp_path / "source/p03/face/notes.txt").touch()
-    summary = prepare_folder(tmp_path / "source", tmp_path / "out", OPTIONS, workers=1)
+    summary = prepare_people(tmp_path / "source", tmp_path / "out", OPTIONS, workers=1)
     assert {split: counts["identities"] for split, counts in summary.splits.items()} == {
         "train": 2,
         "val": 2,

@@ -23,8 +23,9 @@ from voiceface.data.prepare.media.faces import FaceOptions
 from voiceface.data.prepare.media.frames import read_frames
 from voiceface.data.prepare.media.rejected import Rejected
 from voiceface.data.prepare.media.speech import VoiceOptions
+from voiceface.data.prepare.people import prepare_people
 from voiceface.data.prepare.sources.people import Reading
-from voiceface.data.prepare.videos import VideosOptions, collect_videos, make_videos_person, prepare_videos
+from voiceface.data.prepare.videos import VideosOptions, collect_videos, make_videos_person
 from voiceface.utils.errors import UserError
 
 DATA = Path(os.environ.get("VOICEFACE_TEST_DATA", ""))
@@ -249,7 +250,7 @@ def test_options_that_cannot_be_meant(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="give 10 or less"):
         collect_videos(tmp_path, VideosOptions(reading=Reading(VoiceOptions(minimum_seconds=11))))
     with pytest.raises(UserError, match="which is only read"):
-        prepare_videos(tmp_path, tmp_path / "out", OPTIONS)
+        prepare_people(tmp_path, tmp_path / "out", OPTIONS)
 
 
 def test_voices_and_faces_of_a_video(tmp_path: Path) -> None:
@@ -316,7 +317,7 @@ def test_a_corpus_of_videos(tmp_path: Path) -> None:
     source = tmp_path / "source"
     for name in ("p/v/1.mp4", "p/v/2.mp4", "p/w.mp4", "q/a.mp4", "r/a.mp4", "s/a.mp4"):
         video(source / name)
-    summary = prepare_videos(source, tmp_path / "corpus", OPTIONS, workers=1, bundle="video")
+    summary = prepare_people(source, tmp_path / "corpus", OPTIONS, workers=1, bundle="video")
     assert {split: counts["identities"] for split, counts in summary.splits.items()} == {
         "train": 2,
         "val": 0,
@@ -335,7 +336,7 @@ def test_a_corpus_of_videos(tmp_path: Path) -> None:
         *((identity, "a") for identity in "qrs"),
     }
     assert len({key for _, _, key in seen}) == len(seen) == 6 * 3
-    again = prepare_videos(source, tmp_path / "some", OPTIONS, workers=1, only="p,q")
+    again = prepare_people(source, tmp_path / "some", OPTIONS, workers=1, only="p,q")
     assert sum(counts["identities"] for counts in again.splits.values()) == 2
 
 

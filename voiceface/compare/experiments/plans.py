@@ -17,7 +17,7 @@ from voiceface.evaluation.results import read_effects, read_results
 from voiceface.methods.recipes import load_recipe
 from voiceface.training.arguments import expand
 from voiceface.utils.errors import UserError
-from voiceface.utils.files import write_for_user
+from voiceface.utils.files import read_json, write_for_user
 from voiceface.utils.version import __version__
 
 SCHEMA = 1
@@ -223,7 +223,7 @@ def keep(plan: Plan) -> tuple[str, ...]:
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        before = json.loads(file.read_text())
+        before = read_json(file)
         whole = before["schema"] == SCHEMA and {"voiceface", "corpus", *SAME, "runs"} <= before.keys()
         whole = whole and all({"name", "model", "words", "seed"} == run.keys() for run in before["runs"])
     except (OSError, ValueError, TypeError, KeyError, AttributeError):

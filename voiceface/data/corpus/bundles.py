@@ -116,12 +116,7 @@ def deal(person: Person, max_voices: int, max_faces: int, seed: int) -> list[Per
     voice_parts = np.array_split(rng.permutation(voices), bundles)
     face_parts = np.array_split(rng.permutation(faces), bundles)
     return [
-        Person(
-            person.identity,
-            person.split,
-            tuple(person.voices[i] for i in v),
-            tuple(person.faces[i] for i in f),
-        )
+        Person(person.identity, person.split, tuple(person.voices[i] for i in v), tuple(person.faces[i] for i in f))
         # Reversed: array_split gives the longer parts first, and bundles should be of even size.
         for v, f in zip(voice_parts, reversed(face_parts), strict=True)
     ]

@@ -13,6 +13,7 @@ from voiceface.data.corpus.clips import cut_face, cut_feature, cut_voice
 from voiceface.data.corpus.index import Bundle, Index
 from voiceface.data.corpus.shards import SPLITS, Corpus, DamagedError
 from voiceface.utils.errors import UserError
+from voiceface.utils.files import sha256_of
 from voiceface.utils.processes import cores, end_with_parent
 from voiceface.utils.progress import progress
 
@@ -72,15 +73,12 @@ def hash_problems(corpus: Corpus) -> list[str]:
 def _hash_problem(corpus: Corpus, name: str) -> list[str]:
     try:
         path = corpus.path(name)
-        digest = hashlib.sha256()
-        with path.open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
+        digest = sha256_of(path)
     except FileNotFoundError:
         return [f"{name}: missing"]
     except (UserError, OSError) as error:
         return [str(error)]
-    if digest.hexdigest() == corpus.files[name][0]:
+    if digest == corpus.files[name][0]:
         return []
     if corpus.remote:
         path.unlink(missing_ok=True)
@@ -109,10 +107,10 @@ def check_corpus(corpus: Corpus, deep: bool = False, workers: int | None = None)
     jobs: list[Job] = []
     for split in SPLITS:
         described = corpus.description["splits"][split]
-        damaged = _hash_problem(corpus, f"{split}/index.csv") if described["shards"] else []
-        found.problems += damaged
         if not described["shards"]:
             continue
+        damaged = _hash_problem(corpus, f"{split}/index.csv")
+        found.problems += damaged
         try:
             index = corpus.index(split)
         except UserError as error:

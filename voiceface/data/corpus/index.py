@@ -61,8 +61,7 @@ class Index(Sequence[Bundle]):
         self.identity: NDArray[np.int64] = number[columns["identity"]]
         self.voices: NDArray[np.int64] = columns["voices"].astype(np.int64, copy=False)
         self.faces: NDArray[np.int64] = columns["faces"].astype(np.int64, copy=False)
-        self._shard, self._key = columns["shard"], columns["key"]
-        self._offset, self._bytes = columns["offset"], columns["bytes"]
+        self._columns = {**columns, "identity": self.identity, "voices": self.voices, "faces": self.faces}
 
     @classmethod
     def of(cls, bundles: Sequence[Bundle]) -> "Index":
@@ -78,15 +77,7 @@ class Index(Sequence[Bundle]):
         Args:
             which: A slice, a mask or numbers of bundles.
         """
-        columns = {
-            "shard": self._shard[which],
-            "key": self._key[which],
-            "identity": self.identity[which],
-            "offset": self._offset[which],
-            "bytes": self._bytes[which],
-            "voices": self.voices[which],
-            "faces": self.faces[which],
-        }
+        columns = {name: column[which] for name, column in self._columns.items()}
         return Index(columns, self.shards, self.names)
 
     def paired(self) -> "Index":
@@ -104,12 +95,13 @@ class Index(Sequence[Bundle]):
     def __getitem__(self, which: int | slice) -> "Bundle | Index":
         if isinstance(which, slice):
             return self.take(which)
+        columns = self._columns
         return Bundle(
-            self.shards[self._shard[which]],
-            self._key[which].decode(),
+            self.shards[columns["shard"][which]],
+            columns["key"][which].decode(),
             self.names[self.identity[which]],
-            int(self._offset[which]),
-            int(self._bytes[which]),
+            int(columns["offset"][which]),
+            int(columns["bytes"][which]),
             int(self.voices[which]),
             int(self.faces[which]),
         )

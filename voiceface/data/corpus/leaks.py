@@ -88,17 +88,15 @@ def corpus_leaks(here: Corpus, clips: list[StoredClip], there: Corpus, others: l
     leaks = []
     for (a, trained), (b, tested) in (((here, clips), (there, others)), ((there, others), (here, clips))):
         names = f"{a.root} (train)", f"{b.root} (test)"
-        if shared := identities_of(a, "train") & identities_of(b, "test"):
-            leaks.append(Leak("identities", *names, sorted(shared)))
-        sources, other_sources = (
-            {clip.source for clip in found if clip.split == split and clip.source}
-            for found, split in ((trained, "train"), (tested, "test"))
-        )
-        if shared := sources & other_sources:
-            leaks.append(Leak("source files", *names, sorted(shared)))
-        contents = {clip.content for clip in trained if clip.split == "train"}
-        if same := [clip.key for clip in tested if clip.split == "test" and clip.content in contents]:
-            leaks.append(Leak("identical clips", *names, sorted(same)))
+        learned = [clip for clip in trained if clip.split == "train"]
+        asked = [clip for clip in tested if clip.split == "test"]
+        contents = {clip.content for clip in learned}
+        shared: dict[str, Iterable[str]] = {
+            "identities": identities_of(a, "train") & identities_of(b, "test"),
+            "source files": ({clip.source for clip in learned} & {clip.source for clip in asked}) - {""},
+            "identical clips": [clip.key for clip in asked if clip.content in contents],
+        }
+        leaks += [Leak(what, *names, sorted(found)) for what, found in shared.items() if found]
     return leaks
 
 

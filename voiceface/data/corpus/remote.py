@@ -5,18 +5,17 @@ corpus never mix, and what two addresses share is fetched once.
 """
 
 import fcntl
-import hashlib
 import multiprocessing
 import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
 from fsspec.core import url_to_fs
 
 from voiceface.utils.errors import UserError, reason
+from voiceface.utils.files import locked, sha256_of
 from voiceface.utils.progress import progress
 
 CHUNK = 8 << 20  # bytes of one request: what a cut connection can cost
@@ -25,7 +24,7 @@ LIMIT_GB = 100.0
 MIB = 1 << 20
 # A forked process that let go of its parent's filesystem would take the parent's connections out of the parent's epoll,
 # which both share: the parent's next answer would never arrive.
-_kept: dict[int, Any] = {}
+_open_filesystems: dict[int, Any] = {}
 
 
 def cache_folder() -> Path:
@@ -93,8 +92,7 @@ def fetch(root: str, name: str, sha256: str, size: int | None) -> Path:
             os.utime(path)
         return path
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(path.with_suffix(".part")) as part:
+        with locked(path.with_suffix(".part"), wait=True) as part:
             if not path.exists():
                 _make_room(path.parent, size or 0)
                 _download(f"{root}/{name}", part, sha256, size)
@@ -114,10 +112,10 @@ def _download(url: str, part: IO[bytes], sha256: str, size: int | None) -> None:
     """Complete a file, from wherever it stands, and check it."""
     resumed = part.tell() > 0
     _append(url, part, size)
-    if resumed and _digest(part) != sha256:  # what an earlier process left was no good
+    if resumed and sha256_of(Path(part.name)) != sha256:  # what an earlier process left was no good
         part.truncate(0)
         _append(url, part, size)
-    if _digest(part) != sha256:
+    if sha256_of(Path(part.name)) != sha256:
         os.unlink(part.name)
         raise UserError(
             f"{url}: its content is not what corpus.json says (sha256 differs); the corpus was changed or damaged there"
@@ -131,7 +129,10 @@ def _append(url: str, part: IO[bytes], size: int | None) -> None:
         part.truncate(0)
         part.write(_ask(url))
     else:
-        with _bar(url, size, start) as advance:
+        # Workers show no bar: many would be a mess.
+        shown = multiprocessing.parent_process() is None
+        what = f"fetching {'/'.join(url.split('/')[-2:])}, MiB"
+        with progress(what, size // MIB, start // MIB, shown) as advance:
             while start < size:
                 end = min(start + CHUNK, size)
                 data = _ask(url, start, end)
@@ -141,37 +142,6 @@ def _append(url: str, part: IO[bytes], size: int | None) -> None:
                 start += len(data)
                 advance(len(data) / MIB)
     part.flush()
-
-
-def _bar(url: str, size: int, start: int) -> AbstractContextManager[Callable[..., None]]:
-    """A bar in the main process; that of many workers would be a mess."""
-    if multiprocessing.parent_process() is not None:
-        return nullcontext(lambda n: None)
-    return progress(f"fetching {'/'.join(url.split('/')[-2:])}, MiB", size // MIB, start // MIB)
-
-
-def _digest(part: IO[bytes]) -> str:
-    digest = hashlib.sha256()
-    with open(part.name, "rb") as file:
-        while block := file.read(MIB):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file to append to, as its only writer; the lock ends with the process, however it ends."""
-    while True:
-        with path.open("ab") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            # Renamed or removed while this process waited: what is locked is then not what has the name.
-            try:
-                same = os.path.samestat(os.fstat(file.fileno()), path.stat())
-            except FileNotFoundError:
-                same = False
-            if same:
-                yield file
-                return
 
 
 def _make_room(folder: Path, size: int) -> None:
@@ -201,7 +171,7 @@ def _ask(url: str, start: int | None = None, end: int | None = None) -> bytes:
         raise UserError(f"{url}: this address needs the extra `remote`: pip install 'voiceface[remote]'") from None
     except ValueError as error:
         raise UserError(f"{url}: not an address that can be read ({_line(error)}); give https, s3 or hf") from None
-    _kept[id(filesystem)] = filesystem
+    _open_filesystems[id(filesystem)] = filesystem
     for delay in (*DELAYS, None):
         try:
             data = bytes(filesystem.cat_file(path, start=start, end=end))

@@ -52,6 +52,9 @@ class Corpus:
         remote: Whether it is behind an address.
         files: Every file that `corpus.json` vouches for, by its name such as `train/000000.tar`: its sha256, and its
             bytes where they are known.
+        name: Name of the corpus.
+        face_size: Side of the stored faces, pixels.
+        face_margin: How many times the face box the stored faces show.
 
     Raises:
         UserError: `root` is missing, is not a corpus, is unfinished, has another schema, or names files outside itself.
@@ -85,7 +88,7 @@ class Corpus:
             raise UserError(f"--data {self.root}: corpus.json lacks {', '.join(sorted(missing))}; prepare it again")
         self.description: dict[str, Any] = described
         try:
-            _check_values(described)
+            self.name, self.face_size, self.face_margin = _name_and_faces(described)
             self.files = _described_files(described)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise UserError(f"--data {self.root}: corpus.json is damaged ({error}); prepare it again") from None
@@ -107,30 +110,18 @@ class Corpus:
         )
 
     @property
-    def name(self) -> str:
-        """Name of the corpus."""
-        return str(self.description["name"])
-
-    @property
     def version(self) -> str:
         """Hash of the whole content: of the identity table and every shard."""
         shards = [shard["sha256"] for split in SPLITS for shard in self.description["splits"][split]["shards"]]
         return hashlib.sha256("\n".join([self.description["identities_sha256"], *shards]).encode()).hexdigest()
 
-    @property
-    def face_size(self) -> int:
-        """Side of the stored faces, pixels."""
-        return int(self.description["face_size"])
-
-    @property
-    def face_margin(self) -> float:
-        """How many times the face box the stored faces show."""
-        return float(self.description["face_margin"])
-
     @cached_property
     def identities(self) -> dict[str, dict[str, str]]:
         """Identity table: identity to its split and attributes; an empty string is an unknown value."""
-        table = csv.DictReader(io.StringIO(self._text("identities.csv")))
+        try:
+            table = csv.DictReader(io.StringIO(self._content("identities.csv").decode()))
+        except UnicodeDecodeError:
+            table = csv.DictReader(())
         if not {"identity", "split"} <= set(table.fieldnames or ()):
             raise UserError(f"--data {self.root}: identities.csv is damaged; run `voiceface check {self.root}`")
         return {row.pop("identity"): row for row in table}
@@ -171,12 +162,6 @@ class Corpus:
                 f"--data {self.root}: {split}/index.csv is damaged (it names {unknown!r}); run `voiceface check` on it"
             )
         return index
-
-    def _text(self, name: str) -> str:
-        try:
-            return self._content(name).decode()
-        except UnicodeDecodeError:
-            raise UserError(f"--data {self.root}: {name} is damaged; run `voiceface check {self.root}`") from None
 
     def _content(self, name: str) -> bytes:
         try:
@@ -295,13 +280,14 @@ def _described_files(described: Mapping[str, Any]) -> dict[str, tuple[str, int |
     return files
 
 
-def _check_values(described: Mapping[str, Any]) -> None:
-    """Refuse a name that is no text, and sizes that no picture has."""
+def _name_and_faces(described: Mapping[str, Any]) -> tuple[str, int, float]:
+    """Name, size and margin of the faces, unless the name is no text, or no picture has such a size."""
     name, size, margin = (described[key] for key in ("name", "face_size", "face_margin"))
     if not isinstance(name, str):
         raise ValueError("its name is no text")
     if type(size) is not int or not 0 < size < 2**16 or type(margin) not in (int, float) or not 0 < margin < 100:
         raise ValueError(f"its faces have {size!r} pixels and the margin {margin!r}")
+    return name, size, float(margin)
 
 
 def _member(described: Mapping[str, Any], offset: int) -> Member:

@@ -10,11 +10,11 @@ import json
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,12 +60,7 @@ def encoder_of(method: "Method", kind: str) -> VoiceEncoder | FaceEncoder:
 
 
 def cached_rows(
-    method: "Method",
-    of: Reading,
-    crops: bool,
-    workers: int = 0,
-    start_method: str | None = None,
-    rank: int = 0,
+    method: "Method", of: Reading, crops: bool, workers: int = 0, start_method: str | None = None, rank: int = 0
 ) -> dict[str, FeatureRows]:
     """What the frozen networks make of every clip that a stream reads; computed where it is not kept yet.
 
@@ -152,10 +147,6 @@ class _Stream:
         networks = Frozen(method.voice_encoder, method.face_encoder, {})
         self.embed = FeatureExtractor(networks, "float32", CLIPS, str(method.device))
 
-    def clips(self) -> NDArray[np.int64]:
-        """Clips of each bundle."""
-        return self.batches.bundles.voices if self.kind == "voices" else self.batches.bundles.faces
-
     def numbers(self, chunk: int) -> range:
         """The batches of a chunk."""
         first = chunk * CHUNK // PART
@@ -206,24 +197,38 @@ class _Stream:
 
 def _make(folder: Path, about: Mapping[str, Any], missing: Sequence[int], stream: _Stream, rank: int) -> None:
     """Compute chunks until all are there: those that nobody else is at work on, then wait for the others."""
-    clips = stream.clips()
+    clips = stream.batches.bundles.voices if stream.kind == "voices" else stream.batches.bundles.faces
     sizes = {i: int(clips[i * CHUNK : (i + 1) * CHUNK].sum()) for i in missing}
     total, start = sum(sizes.values()), time.monotonic()
     what = f"{stream.kind} of {about['split']}"
     if rank == 0:
         print(f"--cache-frozen: computing {total:,} {what}, once", file=sys.stderr)
-    shown = progress(f"caching {what}", total) if rank == 0 else nullcontext(_show_nothing)
     # Processes start at places of their own, so that they seldom meet.
     left = deque([*missing[rank % len(missing) :], *missing[: rank % len(missing)]])
-    with (folder / "lock").open("ab") as lock, shown as advance:
+    with (folder / "lock").open("ab") as lock, progress(f"caching {what}", total, shown=rank == 0) as advance:
 
         def done(chunk: int) -> None:
             fcntl.lockf(lock, fcntl.LOCK_UN, 1, chunk)
             advance(sizes[chunk])
 
+        def take(taken: deque[int]) -> Iterator[int]:
+            """Lock chunks of those that are left as their batches are asked for; those that others hold stay left."""
+            for _ in range(len(left)):
+                chunk = left.popleft()
+                try:
+                    fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, chunk)
+                except (BlockingIOError, PermissionError):
+                    left.append(chunk)
+                    continue
+                if is_whole(chunk_path(folder, chunk), stream.dim):  # another process was faster
+                    done(chunk)
+                    continue
+                taken.append(chunk)
+                yield from stream.numbers(chunk)
+
         while left:
             taken: deque[int] = deque()
-            batches = _take(folder, stream, left, taken, lock, done)
+            batches = take(taken)
             first = next(batches, None)
             if first is not None:
                 for rows, keys in stream.chunks(chain([first], batches), taken):
@@ -238,25 +243,3 @@ def _make(folder: Path, about: Mapping[str, Any], missing: Sequence[int], stream
         print(
             f"--cache-frozen: {total:,} {what} in {seconds:.1f} s ({total / seconds:.0f} per second)", file=sys.stderr
         )
-
-
-def _show_nothing(clips: int) -> None:
-    """Rank 0 has the bar."""
-
-
-def _take(
-    folder: Path, stream: _Stream, left: deque[int], taken: deque[int], lock: IO[bytes], done: Callable[[int], None]
-) -> Iterator[int]:
-    """Lock chunks of those that are left as their batches are asked for; those that others hold stay left."""
-    for _ in range(len(left)):
-        chunk = left.popleft()
-        try:
-            fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, chunk)
-        except (BlockingIOError, PermissionError):
-            left.append(chunk)
-            continue
-        if is_whole(chunk_path(folder, chunk), stream.dim):  # another process was faster
-            done(chunk)
-            continue
-        taken.append(chunk)
-        yield from stream.numbers(chunk)

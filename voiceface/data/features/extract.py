@@ -5,7 +5,6 @@ both. The work goes on in `OUT.partial`: a few bundles at a time, each piece who
 the description, and at the end one rename to `OUT`.
 """
 
-import hashlib
 import io
 import json
 from collections.abc import Mapping, Sequence
@@ -25,7 +24,7 @@ from voiceface.data.stream.sampling import Sampling
 from voiceface.encoders.pretrained.frozen import FeatureExtractor, Frozen
 from voiceface.utils.audio import SAMPLE_RATE
 from voiceface.utils.errors import UserError
-from voiceface.utils.files import write_atomic
+from voiceface.utils.files import sha256_of, write_atomic
 from voiceface.utils.progress import progress
 from voiceface.utils.version import __version__
 
@@ -155,7 +154,7 @@ def _pack(work: Path, corpus: Corpus, plan: Plan) -> None:
         "face_size": faces["size"],
         "face_margin": faces["margin"],
         "splits": splits,
-        "identities_sha256": hashlib.sha256((work / "identities.csv").read_bytes()).hexdigest(),
+        "identities_sha256": sha256_of(work / "identities.csv"),
         "rejects": {},
         "voiceface": __version__,
         "plan": plan,

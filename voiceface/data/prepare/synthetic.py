@@ -89,14 +89,7 @@ def prepare_synthetic(
     split_of = {int(i): str(splits[rank]) for rank, i in enumerate(order)}
     jobs = [SyntheticJob(options, i, split_of[i]) for i in range(n)]
     identities = {who.identity: who.attributes for who in (person(options, i) for i in range(n))}
-    corpus = CorpusOptions(
-        name="synthetic",
-        licence="Apache-2.0",
-        face_size=FACE_SIZE,
-        face_margin=FACE_MARGIN,
-        seed=options.seed,
-        bundle=bundle,
-    )
+    corpus = CorpusOptions("synthetic", "Apache-2.0", FACE_SIZE, FACE_MARGIN, seed=options.seed, bundle=bundle)
     made_by = {"command": "prepare synthetic", "synthetic": asdict(options)}
     videos = min(options.voices, options.faces) if bundle == "video" else 0
     return build(out, jobs, partial(render, videos=videos), identities, corpus, made_by, workers=workers, engine=engine)

@@ -5,32 +5,19 @@ Every file below the folder (every row of the manifest) ends up in the corpus or
 be anyone's.
 """
 
-import os
-from collections import defaultdict
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from voiceface.data.corpus.bundles import Clip, Person, Reject, encode_flac, encode_jpeg
-from voiceface.data.prepare.engine.build import LOCAL, Bundling, CorpusOptions, Engine, Summary, build
 from voiceface.data.prepare.media.faces import FaceOptions, read_faces
 from voiceface.data.prepare.media.file_stamps import stamp
 from voiceface.data.prepare.media.frames import read_frames
 from voiceface.data.prepare.media.rejected import Rejected, unchanged
 from voiceface.data.prepare.media.speech import LONGEST_REGION, VoiceOptions, read_speech
+from voiceface.data.prepare.sources.collect import Collection, Entry, Files, Material, collect_people
 from voiceface.data.prepare.sources.people import Reading, Source, check_reading
-from voiceface.data.prepare.sources.selection import chosen
-from voiceface.data.prepare.sources.tables import IDENTITIES, identity_table, rows
-from voiceface.data.prepare.sources.walk import (
-    check_outside,
-    check_shares,
-    clip_keys,
-    common_reasons,
-    split_people,
-    walk,
-    within,
-)
+from voiceface.data.prepare.sources.walk import check_shares
 from voiceface.utils.errors import UserError
 
 # fmt: off
@@ -40,7 +27,6 @@ EXTENSIONS = {
 }
 # fmt: on
 READING = Reading(VoiceOptions(vad="silero"), FaceOptions(faces="detect"))
-COLUMNS = ("identity", "path")
 # Frames of one video that the detector sees together.
 FRAMES_AT_ONCE = 8
 
@@ -82,54 +68,7 @@ class VideosJob:
         return len(self.videos)
 
 
-@dataclass(frozen=True)
-class VideoCollection:
-    """What lies in the raw material: people to read, attributes of the identities, and what is left out unread."""
-
-    jobs: list[VideosJob]
-    identities: dict[str, dict[str, str]]
-    rejects: list[Reject]
-
-
-def prepare_videos(
-    source: Path,
-    out: Path,
-    options: VideosOptions,
-    workers: int | None = None,
-    bundle: Bundling = "random",
-    limit: int | None = None,
-    only: str = "",
-    engine: Engine = LOCAL,
-) -> Summary:
-    """Make a corpus of the people in a folder or a manifest of videos.
-
-    Args:
-        source: Folder or CSV, see `collect_videos`.
-        out: Folder of the corpus.
-        options: What is kept, and how.
-        workers: Processes; default one per core.
-        bundle: `video` keeps the clips of one video together, see `CorpusOptions`.
-        limit: So many people at most, see `voiceface.data.prepare.sources.selection.chosen`.
-        only: These people only, see there.
-        engine: Where the videos are read, see `voiceface.data.prepare.engine.build.build`.
-
-    Returns:
-        Counts per split, and rejects by reason.
-
-    Raises:
-        UserError: As `collect_videos`, `voiceface.data.prepare.sources.selection.chosen` and
-            `voiceface.data.prepare.engine.build.build`.
-    """
-    check_outside(source, out)
-    found = collect_videos(source, options)
-    face = options.reading.face
-    corpus = CorpusOptions(options.name, options.licence, face.size, face.margin, seed=options.seed, bundle=bundle)
-    made_by = {"command": "prepare videos", "videos": asdict(options)}
-    jobs = chosen(found.jobs, limit, only)
-    return build(out, jobs, make_videos_person, found.identities, corpus, made_by, found.rejects, workers, engine)
-
-
-def collect_videos(source: Path, options: VideosOptions) -> VideoCollection:
+def collect_videos(source: Path, options: VideosOptions) -> Collection[VideosJob]:
     """Find the people in a folder or a manifest, without opening their videos.
 
     A folder holds `<identity>/*.mp4` (or another container), at any depth. A file right below its identity is a video
@@ -148,40 +87,22 @@ def collect_videos(source: Path, options: VideosOptions) -> VideoCollection:
         UserError: An option cannot be meant, the source is missing or empty, a table lacks a column or contradicts
             itself, a split is unknown, or fewer than two identities have videos.
     """
-    _check(options)
-    layout = "a folder of IDENTITY/*.mp4, or a CSV with identity, path"
-    if not source.exists():
-        raise UserError(f"{source}: no such folder or file; give {layout}")
-    root = str((source if source.is_dir() else source.parent).absolute())
-    table = source / IDENTITIES if source.is_dir() else source
-    rejects: list[Reject] = []
-    people: dict[str, list[tuple[str, str]]] = defaultdict(list)
-    for identity, path, video in _walk(source, rejects) if source.is_dir() else _manifest(source, rejects):
-        people[identity].append((path, video))
-    if len(people) < 2:
+    check_reading(options.reading)
+    check_shares(options.shares)
+    if not 0 < options.fps <= 60:
+        raise UserError(f"--fps {options.fps:g}: give frames per second above 0, 60 at most")
+    if options.reading.voice.minimum_seconds > LONGEST_REGION / 2:
         raise UserError(
-            f"{source}: {len(people) or 'no'} identity with videos, matching needs two or more; give {layout} (left "
-            f"out: {common_reasons(rejects)})"
+            f"--minimum-seconds {options.reading.voice.minimum_seconds:g}: speech over {LONGEST_REGION:g} s is cut into"
+            f" equal parts; give {LONGEST_REGION / 2:g} or less"
         )
-    attributes = identity_table(source, COLUMNS) if table.exists() else {}
-    if source.is_dir():
-        there = people.keys() | {reject.path.split("/")[0] for reject in rejects}
-        reason = f"in {IDENTITIES} but without files"
-        rejects += [Reject(f"{identity}/", "collect", reason) for identity in sorted(attributes.keys() - there)]
-    given = {identity: attributes.get(identity, {}).get("split", "") for identity in sorted(people)}
-    splits = split_people(table, given, options.shares, options.seed)
-    jobs = []
-    for identity, videos in sorted(people.items()):
-        names = within(identity, [path for path, _ in videos])
-        keys = clip_keys(identity, list(names.values()))
+
+    def job(identity: str, split: str, files: Files) -> VideosJob:
         # Without an id of its own a video is named as its clips are, within the identity.
-        sources = tuple(
-            Source(path, keys[names[path]], video or keys[names[path]].removeprefix(f"{identity}/"), root=root)
-            for path, video in sorted(videos)
-        )
-        jobs.append(VideosJob(identity, splits[identity], sources, options.reading, options.fps))
-    identities = {i: {k: v for k, v in attributes.get(i, {}).items() if k != "split"} for i in sorted(people)}
-    return VideoCollection(jobs, identities, rejects)
+        videos = (replace(v, video=v.video or v.key.removeprefix(f"{identity}/")) for v in files["video"])
+        return VideosJob(identity, split, tuple(videos), options.reading, options.fps)
+
+    return collect_people(source, MATERIAL, options.shares, options.seed, job)
 
 
 def make_videos_person(job: VideosJob) -> Person:
@@ -240,50 +161,16 @@ def _read_video(
     return voices, faces
 
 
-def _walk(root: Path, rejects: list[Reject]) -> Iterator[tuple[str, str, str]]:
-    """Identity, path and video id of every video below a folder; other files go to the rejects."""
-    for path in walk(root, rejects):
-        *above, name = path.split("/")
-        if not above:
-            rejects.append(Reject(path, "collect", "not in an identity's folder"))
-        elif PurePosixPath(name).suffix.lower() not in EXTENSIONS:
-            rejects.append(Reject(path, "collect", "no video by its file extension"))
-        else:
-            yield above[0], path, "/".join(above[1:])
+def _entry(path: str) -> Entry | str:
+    """A file of a folder, or why it is left out."""
+    *above, name = path.split("/")
+    if not above:
+        return "not in an identity's folder"
+    if PurePosixPath(name).suffix.lower() not in EXTENSIONS:
+        return "no video by its file extension"
+    return Entry(above[0], "video", path, "/".join(above[1:]))
 
 
-def _manifest(path: Path, rejects: list[Reject]) -> Iterator[tuple[str, str, str]]:
-    """Identity, path and video id of every row of a manifest; rows that cannot be used go to the rejects."""
-    owners: dict[str, str] = {}
-    for number, row in rows(path, COLUMNS):
-        identity = row["identity"]
-        if "/" in identity or identity in (".", ".."):
-            raise UserError(f"{path}, line {number}: identity {identity} cannot name a folder; use another")
-        if not identity or not row["path"]:
-            name = row["path"] or f"{path.name}, line {number}"
-            rejects.append(Reject(name, "collect", "row without identity or path"))
-            continue
-        file = os.path.relpath(path.parent / row["path"], path.parent)
-        again, owner = file in owners, owners.setdefault(file, identity)
-        if owner != identity:
-            raise UserError(
-                f"{path}, line {number}: {row['path']} belongs to {identity}, above to {owner}; one file is one person"
-            )
-        if again:
-            rejects.append(Reject(file, "collect", "listed twice"))
-        elif not (path.parent / file).is_file():
-            rejects.append(Reject(file, "collect", "file does not exist"))
-        else:
-            yield identity, file, row.get("video", "")
-
-
-def _check(options: VideosOptions) -> None:
-    check_reading(options.reading)
-    check_shares(options.shares)
-    if not 0 < options.fps <= 60:
-        raise UserError(f"--fps {options.fps:g}: give frames per second above 0, 60 at most")
-    if options.reading.voice.minimum_seconds > LONGEST_REGION / 2:
-        raise UserError(
-            f"--minimum-seconds {options.reading.voice.minimum_seconds:g}: speech over {LONGEST_REGION:g} s is cut into"
-            f" equal parts; give {LONGEST_REGION / 2:g} or less"
-        )
+MATERIAL = Material(
+    ("identity", "path"), ("video",), "videos", "a folder of IDENTITY/*.mp4, or a CSV with identity, path", _entry
+)

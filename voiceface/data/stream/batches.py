@@ -56,7 +56,7 @@ class TrainingBatches(Reading):
         self.steps = steps_per_epoch(self.identities, sampling.people * world)
         self._planned: tuple[int, NDArray[np.int64]] | None = None
 
-    def __getitem__(self, when: tuple[int, int]) -> Batch:
+    def _batch(self, when: tuple[int, int]) -> Batch:
         epoch, step = when
         if self._planned is None or self._planned[0] != epoch:
             s = self.sampling
@@ -64,14 +64,9 @@ class TrainingBatches(Reading):
         plan = self._planned[1][step]
         skipped: list[str] = []
         people: list[tuple[Any, ...]] = []
-        try:
-            for number in plan[self.rank]:
-                taken = [person[4] for person in people]
-                people.append(self._person(int(number), when, plan, taken, skipped))
-        except DamagedError as error:
-            return {"error": str(error)}
-        except UserError as error:
-            return {"mistake": str(error)}
+        for number in plan[self.rank]:
+            taken = [person[4] for person in people]
+            people.append(self._person(int(number), when, plan, taken, skipped))
         voices, faces = (np.stack([clip for person in people for clip in person[kind]]) for kind in (0, 1))
         number_of = torch.tensor([person[4] for person in people])
         return {
@@ -83,7 +78,6 @@ class TrainingBatches(Reading):
             "face_identity": number_of.repeat_interleave(self.sampling.faces),
             "face_keys": [key for person in people for key in person[3]],
             "skipped": skipped,
-            **self._given(),
         }
 
     def _person(
@@ -101,9 +95,7 @@ class TrainingBatches(Reading):
                 heard = self._draw(voices, self.sampling.voices, epoch, bundle, cut_voice, skipped)
                 seen = self._draw(faces, self.sampling.faces, epoch, bundle, self._face, skipped)
             except DamagedError as error:
-                if self.on_error == "stop":
-                    raise
-                skipped.append(str(error))
+                self._skip(error, skipped)
                 continue
             return heard[0], seen[0], heard[1], seen[1], int(self.identities[candidate])
         raise DamagedError(f"{skipped[-1]}; so were {SUBSTITUTES} others tried in its place")
@@ -147,9 +139,9 @@ class TrainingBatches(Reading):
                 keys.append(member.key)
             except DamagedError as error:
                 good.remove(member)
-                if self.on_error == "stop" or not good:
+                if not good:
                     raise
-                skipped.append(str(error))
+                self._skip(error, skipped)
         return clips, keys
 
 
@@ -186,38 +178,26 @@ class EvaluationBatches(Reading):
     def __len__(self) -> int:
         return -(-len(self.bundles) // self.bundles_per_batch)
 
-    def __getitem__(self, number: int) -> Batch:
-        clips: dict[str, list[Any]] = {"voices": [], "faces": []}
-        members: dict[str, list[Member]] = {"voices": [], "faces": []}
-        identity: dict[str, list[int]] = {"voices": [], "faces": []}
+    def _batch(self, number: int) -> Batch:
+        clips: dict[str, list[NDArray[Any]]] = {"voices": [], "faces": []}
+        origins: dict[str, list[tuple[Member, int]]] = {"voices": [], "faces": []}
         skipped: list[str] = []
         cut_voice = partial(self._voice, samples=self.sampling.voice_samples(0, 0) if self.crops else None)
         start = number * self.bundles_per_batch
-        try:
-            for bundle in self.bundles[start : start + self.bundles_per_batch]:
-                try:
-                    voices, faces = self.corpus.members(self.split, bundle)
-                except DamagedError as error:
-                    if self.on_error == "stop":
-                        raise
-                    skipped += [str(error)] * sum(getattr(bundle, kind) for kind in self.kinds)
-                    continue
-                for kind, found, cut in (("voices", voices, cut_voice), ("faces", faces, self._face)):
-                    for member in found if kind in self.kinds else ():
-                        try:
-                            rng = self._random(member, 0, 0) if self.crops else None
-                            clips[kind].append(cut(bundle, member, rng))
-                        except DamagedError as error:
-                            if self.on_error == "stop":
-                                raise
-                            skipped.append(str(error))
-                            continue
-                        members[kind].append(member)
-                        identity[kind].append(self._number[bundle.identity])
-        except DamagedError as error:
-            return {"error": str(error)}
-        except UserError as error:
-            return {"mistake": str(error)}
+        for bundle in self.bundles[start : start + self.bundles_per_batch]:
+            try:
+                voices, faces = self.corpus.members(self.split, bundle)
+            except DamagedError as error:
+                self._skip(error, skipped, sum(getattr(bundle, kind) for kind in self.kinds))
+                continue
+            for kind, found, cut in (("voices", voices, cut_voice), ("faces", faces, self._face)):
+                for member in found if kind in self.kinds else ():
+                    try:
+                        rng = self._random(member, 0, 0) if self.crops else None
+                        clips[kind].append(cut(bundle, member, rng))
+                        origins[kind].append((member, self._number[bundle.identity]))
+                    except DamagedError as error:
+                        self._skip(error, skipped)
         lengths = [len(v) for v in clips["voices"]]
         kind_of_voice = np.int16 if self.features is None and "voices" not in self.cached else np.float32
         voices_padded = np.zeros((len(lengths), max(lengths, default=0)), kind_of_voice)
@@ -225,19 +205,17 @@ class EvaluationBatches(Reading):
             row[: len(voice)] = voice
         size = self.sampling.face_size
         pictures = np.stack(clips["faces"]) if clips["faces"] else np.zeros((0, size, size, 3), np.uint8)
-        return {
+        batch: Batch = {
             "voices": torch.from_numpy(voices_padded),
             "voice_lengths": torch.tensor(lengths, dtype=torch.int64),
-            "voice_identity": torch.tensor(identity["voices"], dtype=torch.int64),
-            "voice_keys": [m.key for m in members["voices"]],
-            "voice_observed": [m.observed for m in members["voices"]],
             "faces": _channels_first(pictures),
-            "face_identity": torch.tensor(identity["faces"], dtype=torch.int64),
-            "face_keys": [m.key for m in members["faces"]],
-            "face_observed": [m.observed for m in members["faces"]],
             "skipped": skipped,
-            **self._given(),
         }
+        for kind, of in (("voice", origins["voices"]), ("face", origins["faces"])):
+            batch[f"{kind}_identity"] = torch.tensor([person for _, person in of], dtype=torch.int64)
+            batch[f"{kind}_keys"] = [member.key for member, _ in of]
+            batch[f"{kind}_observed"] = [member.observed for member, _ in of]
+        return batch
 
 
 def _channels_first(faces: NDArray[Any]) -> torch.Tensor:

@@ -31,8 +31,7 @@ def epoch_plan(identities: NDArray[np.int64], people: int, world: int, seed: int
     """Deal the bundles of one epoch to steps and ranks.
 
     People stand in random order, each with their bundles one after another, and are dealt to the steps like cards:
-    nobody has more bundles than
-    there are steps, so no step holds a person twice, and no bundle is used twice.
+    nobody has more bundles than there are steps, so no step holds a person twice, and no bundle is used twice.
 
     Args:
         identities: Identity of each bundle, int64 of shape (bundles,).

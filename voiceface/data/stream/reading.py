@@ -14,6 +14,7 @@ from voiceface.data.corpus.index import Bundle, Index
 from voiceface.data.corpus.shards import Corpus, DamagedError, Member
 from voiceface.data.stream.cached_rows import FeatureRows
 from voiceface.data.stream.sampling import Sampling
+from voiceface.utils.errors import UserError
 from voiceface.utils.seeds import seeded
 
 Batch = dict[str, Any]
@@ -43,36 +44,50 @@ class Reading(Dataset[Batch]):
         self.features: dict[str, Any] | None = corpus.description.get("features")
         self.cached: Mapping[str, FeatureRows] = {}
 
-    def _given(self) -> Batch:
-        """What a batch says of cached outputs, so that encoders hand them through."""
-        return {"given": sorted(self.cached)} if self.cached else {}
-
-    def _cached(self, kind: str, bundle: Bundle, member: Member) -> NDArray[np.float32]:
-        rows = self.cached[kind]
+    def __getitem__(self, which: Any) -> Batch:
+        """One batch, with the kinds of clips that are cached outputs; or what stops the run, as text."""
         try:
-            return rows[member.key]
-        except KeyError:
-            raise DamagedError(
-                f"{self.split}/{bundle.shard}: {kind[:-1]} {member.key} was damaged when the features in {rows.folder} "
-                "were computed (mended since? delete that folder)"
-            ) from None
-        except OSError as error:
-            raise DamagedError(f"{rows.folder}: {kind[:-1]} {member.key} cannot be read ({error})") from None
+            batch = self._batch(which)
+        except DamagedError as error:
+            return {"error": str(error)}
+        except UserError as error:
+            return {"mistake": str(error)}
+        return {**batch, "given": sorted(self.cached)} if self.cached else batch
 
-    def _feature(self, kind: str, bundle: Bundle, member: Member) -> NDArray[np.float32]:
-        """A clip of a corpus of features; nothing is cropped or changed."""
-        assert self.features is not None
+    def _batch(self, which: Any) -> Batch:
+        raise NotImplementedError
+
+    def _skip(self, error: DamagedError, skipped: list[str], clips: int = 1) -> None:
+        """Note what is left out, or stop."""
+        if self.on_error == "stop":
+            raise error
+        skipped += [str(error)] * clips
+
+    def _stored(self, kind: str, bundle: Bundle, member: Member) -> NDArray[np.float32] | None:
+        """A network's output that stands for a clip, cached or of a corpus of features; None where there is none."""
+        what = f"{kind[:-1]} {member.key}"
+        if kind in self.cached:
+            rows = self.cached[kind]
+            try:
+                return rows[member.key]
+            except KeyError:
+                raise DamagedError(
+                    f"{self.split}/{bundle.shard}: {what} was damaged when the features in {rows.folder} were computed "
+                    "(mended since? delete that folder)"
+                ) from None
+            except OSError as error:
+                raise DamagedError(f"{rows.folder}: {what} cannot be read ({error})") from None
+        if self.features is None:
+            return None
         data = self.corpus.read(self.split, bundle, member.offset, member.bytes)
         try:
             return cut_feature(data, self.features[kind]["dim"], self.features["dtype"])
         except ValueError as error:
-            raise DamagedError(f"{self.split}/{bundle.shard}: {kind[:-1]} {member.key} is damaged ({error})") from None
+            raise DamagedError(f"{self.split}/{bundle.shard}: {what} is damaged ({error})") from None
 
     def _face(self, bundle: Bundle, face: Member, rng: np.random.Generator | None) -> NDArray[Any]:
-        if "faces" in self.cached:
-            return self._cached("faces", bundle, face)
-        if self.features is not None:
-            return self._feature("faces", bundle, face)
+        if (stored := self._stored("faces", bundle, face)) is not None:
+            return stored
         s = self.sampling
         data = self.corpus.read(self.split, bundle, face.offset, face.bytes)
         try:
@@ -91,10 +106,8 @@ class Reading(Dataset[Batch]):
     def _voice(
         self, bundle: Bundle, voice: Member, rng: np.random.Generator | None, samples: int | None = None
     ) -> NDArray[Any]:
-        if "voices" in self.cached:
-            return self._cached("voices", bundle, voice)
-        if self.features is not None:
-            return self._feature("voices", bundle, voice)
+        if (stored := self._stored("voices", bundle, voice)) is not None:
+            return stored
         data = self.corpus.read(self.split, bundle, voice.offset, voice.bytes)
         percent = 100
         if rng is not None and self.sampling.voice_speed:
@@ -114,6 +127,5 @@ class Reading(Dataset[Batch]):
             return None  # nothing is drawn for a feature
         if kind == "faces" and not (self.sampling.flip or self.sampling.face_jitter):
             return None  # nor for a face as it is; generators take time
-        when = ("fixed",) if kind in self.sampling.fixed else (epoch,)
-        last = () if kind in self.sampling.fixed else (nth,)
-        return np.random.default_rng(seeded(self.sampling.seed, *when, member.key, *last))
+        drawn = ("fixed", member.key) if kind in self.sampling.fixed else (epoch, member.key, nth)
+        return np.random.default_rng(seeded(self.sampling.seed, *drawn))

@@ -10,8 +10,6 @@ Nothing here describes real people: nationalities and languages are invented, an
 a statement about humans.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Collection
 from dataclasses import dataclass

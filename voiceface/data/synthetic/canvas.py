@@ -1,7 +1,5 @@
 """A small anti-aliased drawing surface for the synthetic portraits: soft shapes in head coordinates."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Clothing and background of the synthetic portraits."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from voiceface.data.synthetic.canvas import Array, Canvas

@@ -6,8 +6,6 @@ lips and chin; vigour - open eyes, raised brows, lifted corners of the mouth; na
 outline; first language - clothing. Skin tone and eye colour are free of all of them, hair colour of all but age.
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 

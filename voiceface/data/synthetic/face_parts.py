@@ -1,7 +1,5 @@
 """Head, neck and features of the synthetic portraits."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from voiceface.data.synthetic.canvas import Array, Canvas, smooth

@@ -1,7 +1,5 @@
 """Hair of the synthetic portraits: outline, hairline and strands."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from voiceface.data.synthetic.canvas import Array, Canvas

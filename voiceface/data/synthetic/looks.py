@@ -1,7 +1,5 @@
 """Looks of a person of the synthetic corpus: shown and private traits of the face as drawing parameters."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -10,19 +10,14 @@ shimmer, tremor; build - spectral tilt, formant damping; vigour - speaking rate,
 inventory; nationality - colour and length of fricatives, intonation, rhythm, third formant.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from voiceface.data.synthetic import SyntheticPerson
+from voiceface.data.synthetic.canvas import Array, smooth
 from voiceface.utils.audio import SAMPLE_RATE
-
-"""Samples per second of every voice clip."""
-
-Array = NDArray[np.float64]
 
 _HOP = 128
 _FFT = 512
@@ -110,12 +105,6 @@ class _Score:
     formants: Array
 
 
-def _rise(x: Array, start: Array | float, end: Array | float) -> Array:
-    """Smooth step from 0 at start to 1 at end."""
-    u = np.clip((x - start) / (end - start), 0, 1)
-    return u * u * (3 - 2 * u)
-
-
 def _utterance(manner: _Manner, frames: int, generator: np.random.Generator) -> _Score:
     """Random syllables with pauses between phrases."""
     _, fricative_share, drift, period, alternation, third = manner.accent
@@ -138,9 +127,9 @@ def _utterance(manner: _Manner, frames: int, generator: np.random.Generator) -> 
     fricative = chance[3][syllable] < 0.6
     sounding = ~silent[syllable]
     level = (0.8 + 0.4 * chance[4])[syllable] * sounding
-    opening = _rise(u, onset - 0.08, onset + 0.1)
-    voicing = level * np.where(fricative, opening, 0.3 + 0.7 * opening) * (1 - 0.8 * _rise(u, 0.86, 1.0))
-    frication = level * fricative * _rise(u, 0.0, 0.06) * (1 - _rise(u, onset - 0.06, onset + 0.06))
+    opening = smooth(u, onset - 0.08, onset + 0.1)
+    voicing = level * np.where(fricative, opening, 0.3 + 0.7 * opening) * (1 - 0.8 * smooth(u, 0.86, 1.0))
+    frication = level * fricative * smooth(u, 0.0, 0.06) * (1 - smooth(u, onset - 0.06, onset + 0.06))
 
     vowel = manner.vowels[np.minimum((chance[5] * len(manner.vowels)).astype(int), len(manner.vowels) - 1)]
     locus = np.stack([np.full(count, 330.0), 0.5 * vowel[:, 1] + 800], axis=1)

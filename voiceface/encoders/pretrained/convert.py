@@ -1,6 +1,5 @@
 """`voiceface import-weights`: a public weight file into a safetensors file with our names and layout."""
 
-import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from voiceface.encoders.pretrained.options import check_against, check_options
 from voiceface.encoders.pretrained.safe_pickle import KNOWN_FILES
 from voiceface.encoders.weights import misfit
 from voiceface.utils.errors import UserError
-from voiceface.utils.files import check_writable, write_for_user
+from voiceface.utils.files import check_writable, sha256_of, write_for_user
 
 COUNTER = "num_batches_tracked"  # of batch norms; unused where their momentum is fixed, and absent from many files
 
@@ -50,7 +49,7 @@ def import_weights(target: str, source: Path, out: Path, options: Mapping[str, A
         layouts = (_own_layout(own, layouts),)
     converted, needed = convert(target, tensors, str(source), options or {}, layouts)
     origin = {"source": own.source, "sha256": own.sha256} if own else {}
-    metadata = metadata_of(target, needed) | (origin or {"source": source.name, "sha256": _sha256(source)})
+    metadata = metadata_of(target, needed) | (origin or {"source": source.name, "sha256": sha256_of(source)})
     write_for_user(out, save(converted, metadata))
     return metadata
 
@@ -179,11 +178,3 @@ def _hint(target: str, tensors: Mapping[str, Tensor]) -> str:
             if any(not fit.unknown and not fit.lacking for fit in fits):
                 return f"; it looks like {other}: `voiceface import-weights {other} FILE OUT`"
     return f"; {KNOWN_FILES}"
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

@@ -16,7 +16,7 @@ from voiceface.data.prepare.engine.executors import LOCAL, Engine, run
 from voiceface.data.prepare.engine.journal import clips_of, last_look, record, resume
 from voiceface.data.prepare.engine.output_folder import Summary, make_once
 from voiceface.data.prepare.engine.packing import END_OF_TAR, Bundling, CorpusOptions, pack
-from voiceface.data.prepare.engine.provenance import Plan, describe
+from voiceface.data.prepare.engine.provenance import describe
 from voiceface.utils.errors import UserError
 from voiceface.utils.progress import pace
 
@@ -66,7 +66,15 @@ def build(
     def make_and_pack(work: Path) -> None:
         people = work / PEOPLE
         _make_people(people, jobs, make, options, workers, engine)
-        _pack(work, people, len(jobs), identities, options, plan, rejects)
+        made, notes = last_look(people, len(jobs))
+        changed = [note.path for note in notes if note.stage == "source"]
+        if changed:
+            print(
+                f"{len(changed)} source files changed or vanished after they were read (first: {changed[0]}); "
+                "they stand in notes.csv",
+                file=sys.stderr,
+            )
+        pack(work, made, identities, options, plan, rejects, notes)
 
     return make_once(out, plan, inputs, PEOPLE, make_and_pack)
 
@@ -98,23 +106,3 @@ def _make_people(
                     "same command again"
                 )
             advance(clips, f"{done:,} of {len(jobs):,} people")
-
-
-def _pack(
-    work: Path,
-    folder: Path,
-    people: int,
-    identities: Mapping[str, Mapping[str, str]],
-    options: CorpusOptions,
-    plan: Plan,
-    rejects: Sequence[Reject],
-) -> None:
-    made, notes = last_look(folder, people)
-    changed = [note.path for note in notes if note.stage == "source"]
-    if changed:
-        print(
-            f"{len(changed)} source files changed or vanished after they were read (first: {changed[0]}); "
-            "they stand in notes.csv",
-            file=sys.stderr,
-        )
-    pack(work, made, identities, options, plan, rejects, notes)

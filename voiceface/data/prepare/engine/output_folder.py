@@ -1,16 +1,15 @@
 """The output folder of a preparation: resumed after a kill, used by one run at a time, never seen half written."""
 
-import fcntl
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from voiceface.data.prepare.engine.provenance import INPUTS, PLAN, Inputs, Plan, differences, same_plan
 from voiceface.utils.errors import UserError
+from voiceface.utils.files import locked
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,7 @@ def make_once(out: Path, plan: Plan, inputs: Inputs, pieces: str, make: Callable
         return finished
     work = out.with_name(out.name + ".partial")
     try:
-        with _only_run(work):
+        with locked(work / "lock", wait=False):
             finished = _finished(out, plan)
             if finished:  # by another run, between the look above and this lock
                 shutil.rmtree(work, ignore_errors=True)
@@ -60,6 +59,8 @@ def make_once(out: Path, plan: Plan, inputs: Inputs, pieces: str, make: Callable
             # The lock goes last, so that no other run can come in between; one that finds the corpus removes it too.
             (out / "lock").unlink(missing_ok=True)
             return summary
+    except BlockingIOError:
+        raise UserError(f"{work}: another run is at work there; wait for it or choose another OUT") from None
     except OSError as error:
         if error.errno is None:
             raise
@@ -105,15 +106,3 @@ def _summary(corpus: Path, already_there: bool = False) -> Summary:
     described = json.loads((corpus / "corpus.json").read_text())
     splits = {s: {k: d[k] for k in ("identities", "voices", "faces")} for s, d in described["splits"].items()}
     return Summary(splits, described["rejects"], described.get("notes", 0), already_there)
-
-
-@contextmanager
-def _only_run(work: Path) -> Iterator[None]:
-    """Hold the work folder's lock; the kernel drops it when the process ends, however it ends."""
-    work.mkdir(parents=True, exist_ok=True)
-    with (work / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"{work}: another run is at work there; wait for it or choose another OUT") from None
-        yield

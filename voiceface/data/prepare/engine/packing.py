@@ -1,23 +1,22 @@
 """Packing of people's bundles into shuffled shards, and the files that describe them."""
 
-import csv
 import hashlib
-import io
 import json
 import shutil
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from voiceface.data.corpus.bundles import Reject
-from voiceface.data.corpus.index import Bundle
+from voiceface.data.corpus.index import COLUMNS, Bundle
 from voiceface.data.corpus.shards import SCHEMA, SPLITS
 from voiceface.utils.audio import SAMPLE_RATE
 from voiceface.utils.errors import UserError
-from voiceface.utils.files import atomic, write_atomic
+from voiceface.utils.files import atomic, csv_bytes, sha256_of, write_atomic
 from voiceface.utils.progress import pace
 from voiceface.utils.seeds import seeded
 from voiceface.utils.version import __version__
@@ -98,12 +97,10 @@ def pack(
             split_of[made.identity] = made.split
             bundles[made.split] += [(made.tar, bundle) for bundle in made.bundles]
     all_rejects = [*rejects, *(reject for made in people for reject in made.rejects)]
-    reasons: dict[str, int] = {}
-    for reject in all_rejects:
-        reasons[reject.reason] = reasons.get(reject.reason, 0) + 1
+    reasons = Counter(reject.reason for reject in all_rejects)
     if len(split_of) < 2:
         shutil.rmtree(work)
-        why = "; ".join(f"{n} x {reason}" for reason, n in sorted(reasons.items(), key=lambda r: -r[1])[:3])
+        why = "; ".join(f"{n} x {reason}" for reason, n in reasons.most_common(3))
         raise UserError(
             f"{work.stem}: {len(split_of)} identities with a usable voice or face, matching needs two or "
             f"more ({why or 'no input'})"
@@ -123,7 +120,7 @@ def pack(
         "face_size": options.face_size,
         "face_margin": options.face_margin,
         "splits": splits,
-        "identities_sha256": hashlib.sha256((work / "identities.csv").read_bytes()).hexdigest(),
+        "identities_sha256": sha256_of(work / "identities.csv"),
         "rejects": reasons,
         "notes": len(notes),
         "voiceface": __version__,
@@ -162,14 +159,11 @@ def pack_split(work: Path, split: str, rows: Sequence[tuple[Path, Bundle]], shar
                 shards.append({"name": name, **described})
                 advance(len(batch))
                 batch, size = [], 0
-    text = io.StringIO()
-    writer = csv.DictWriter(text, [f.name for f in fields(Bundle)], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(asdict(row) for row in index)
-    write_atomic(work / split / "index.csv", text.getvalue().encode())
+    table = csv_bytes(COLUMNS, map(astuple, index))
+    write_atomic(work / split / "index.csv", table)
     return {
         "shards": shards,
-        "index_sha256": hashlib.sha256(text.getvalue().encode()).hexdigest(),
+        "index_sha256": hashlib.sha256(table).hexdigest(),
         "identities": len({row.identity for row in index}),
         "bundles": len(index),
         "voices": sum(row.voices for row in index),
@@ -197,22 +191,11 @@ def _pack_shard(path: Path, rows: Sequence[tuple[Path, Bundle]]) -> tuple[list[B
 
 def write_identities(work: Path, split_of: Mapping[str, str], identities: Mapping[str, Mapping[str, str]]) -> None:
     """Write the identity table of the people with a split; columns in the order in which they are met."""
-    attributes = list(
-        dict.fromkeys(name for row in identities.values() for name in row if name not in ("identity", "split"))
-    )
-    text = io.StringIO()
-    writer = csv.DictWriter(
-        text, ["identity", "split", *attributes], restval="", extrasaction="ignore", lineterminator="\n"
-    )
-    writer.writeheader()
-    for identity in sorted(split_of):
-        writer.writerow({**identities.get(identity, {}), "identity": identity, "split": split_of[identity]})
-    write_atomic(work / "identities.csv", text.getvalue().encode())
+    columns = dict.fromkeys(["identity", "split", *(name for row in identities.values() for name in row)])
+    people = [{**identities.get(i, {}), "identity": i, "split": split_of[i]} for i in sorted(split_of)]
+    rows = ([person.get(name, "") for name in columns] for person in people)
+    write_atomic(work / "identities.csv", csv_bytes(list(columns), rows))
 
 
 def _write_table(path: Path, rows: Sequence[Reject]) -> None:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, [f.name for f in fields(Reject)], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(asdict(r) for r in sorted(rows, key=lambda r: (r.path, r.stage, r.reason)))
-    write_atomic(path, text.getvalue().encode())
+    write_atomic(path, csv_bytes(("path", "stage", "reason"), sorted(map(astuple, rows))))

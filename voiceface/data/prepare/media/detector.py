@@ -61,10 +61,7 @@ class Detector:
     """
 
     def __init__(
-        self,
-        device: str = "cpu",
-        minimum_face: int = 20,
-        thresholds: tuple[float, float, float] = (0.6, 0.7, 0.7),
+        self, device: str = "cpu", minimum_face: int = 20, thresholds: tuple[float, float, float] = (0.6, 0.7, 0.7)
     ) -> None:
         self.minimum_face, self.thresholds = minimum_face, thresholds
         try:

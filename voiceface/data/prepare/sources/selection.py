@@ -1,11 +1,12 @@
 """Selection of people from a large collection: named ones, or the first few of each split."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Protocol, TypeVar
 
-from voiceface.data.prepare.sources.tables import rows
+from voiceface.data.prepare.sources.tables import read_csv_rows
 from voiceface.utils.errors import UserError
 
 
@@ -54,12 +55,9 @@ def chosen(jobs: Sequence[PersonJob], limit: int | None = None, only: str = "") 
         left = [job for job in left if job.identity in wanted]
     if limit is None:
         return left
-    places: dict[str, int] = defaultdict(int)
-    order = []
-    for number, job in enumerate(left):
-        order.append((places[job.split], number))
-        places[job.split] += 1
-    return [left[number] for number in sorted(number for _, number in sorted(order)[:limit])]
+    places: dict[str, Iterator[int]] = defaultdict(count)
+    order = sorted((next(places[job.split]), number) for number, job in enumerate(left))
+    return [left[number] for number in sorted(number for _, number in order[:limit])]
 
 
 def named(only: str) -> list[str]:
@@ -78,7 +76,7 @@ def named(only: str) -> list[str]:
         except (OSError, UnicodeDecodeError) as error:
             raise UserError(f"--only-identities {only}: cannot be read ({error}); give a text or CSV file") from None
         if any(name.strip().lower() == "identity" for line in lines[:1] for name in _cells(line)):
-            identities = [row["identity"] for _, row in rows(path, ("identity",))]
+            identities = [row["identity"] for _, row in read_csv_rows(path, ("identity",))]
         else:
             identities = [line.strip() for line in lines]
     else:

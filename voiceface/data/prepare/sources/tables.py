@@ -28,7 +28,7 @@ def identity_table(source: Path, manifest: Sequence[str] = ("identity", "path", 
     """
     path = source / IDENTITIES if source.is_dir() else source
     table: dict[str, dict[str, str]] = {}
-    for number, row in rows(path, ("identity",) if source.is_dir() else manifest):
+    for number, row in read_csv_rows(path, ("identity",) if source.is_dir() else manifest):
         identity = row.pop("identity")
         if not identity:
             if source.is_dir():
@@ -50,7 +50,7 @@ def identity_table(source: Path, manifest: Sequence[str] = ("identity", "path", 
     return table
 
 
-def rows(path: Path, needed: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
+def read_csv_rows(path: Path, needed: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
     """Line numbers and rows of a CSV: commas, semicolons, tabs or bars, with or without byte order mark and spaces."""
     try:
         text = path.read_text("utf-8-sig")

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from voiceface.data.corpus.bundles import Reject
 from voiceface.data.corpus.shards import SPLITS
-from voiceface.data.prepare.sources.tables import IDENTITIES
+from voiceface.data.prepare.sources.tables import CONTROL, IDENTITIES
 from voiceface.utils.errors import UserError
 from voiceface.utils.seeds import seeded
 
@@ -46,22 +46,20 @@ def walk(root: Path, rejects: list[Reject]) -> Iterator[str]:
             path = (here / name).as_posix()
             if name.startswith(".") or path == IDENTITIES:
                 continue
-            if printable(path) != path:
-                utf8 = not any("\ud800" <= c <= "\udfff" for c in path)
-                reason = "control characters in the path" if utf8 else "file name is not UTF-8"
+            if reason := unprintable(path):
                 rejects.append(Reject(printable(path), "collect", reason))
             else:
                 yield path
 
 
-def check_outside(source: Path, out: Path) -> None:
-    """Refuse an output folder within the raw material.
+def check_outside(source: Path, out: Path, option: str = "") -> None:
+    """Refuse an output folder within the raw material, which messages name after its option.
 
     Raises:
         UserError: `out` is `source` or lies within it.
     """
     if source.is_dir() and source.resolve() in (out.resolve(), *out.resolve().parents):
-        raise UserError(f"{out}: lies within {source}, which is only read; choose an OUT elsewhere")
+        raise UserError(f"{out}: lies within {option}{source}, which is only read; choose an OUT elsewhere")
 
 
 def within(identity: str, paths: Sequence[str]) -> dict[str, str]:
@@ -129,6 +127,13 @@ def check_shares(shares: Shares) -> None:
 def common_reasons(rejects: Sequence[Reject]) -> str:
     """The three most common reasons, for messages."""
     return "; ".join(f"{n} x {reason}" for reason, n in Counter(r.reason for r in rejects).most_common(3)) or "nothing"
+
+
+def unprintable(path: str) -> str:
+    """Why a path cannot be shown as it is; empty where it can."""
+    if any("\ud800" <= c <= "\udfff" for c in path):
+        return "file name is not UTF-8"
+    return "control characters in the path" if CONTROL.search(path) else ""
 
 
 def printable(path: str) -> str:

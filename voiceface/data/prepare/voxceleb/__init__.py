@@ -5,6 +5,7 @@ from pathlib import Path
 
 from voiceface.data.prepare.engine.build import LOCAL, Bundling, CorpusOptions, Engine, Summary, build
 from voiceface.data.prepare.engine.output_folder import check_out
+from voiceface.data.prepare.sources.walk import check_outside
 from voiceface.data.prepare.voxceleb.plan import Plan, VoxCelebOptions, VoxJob, make_vox_person, people_of, plan
 from voiceface.data.prepare.voxceleb.splits import NAMED
 from voiceface.utils.errors import UserError
@@ -28,8 +29,7 @@ def check_before(out: Path, options: VoxCelebOptions, bundle: Bundling) -> None:
         UserError: `out` lies within the raw material or is taken, or no video can be kept together.
     """
     for name, place in options.trees().items():
-        if place.is_dir() and place.resolve() in (out.resolve(), *out.resolve().parents):
-            raise UserError(f"{out}: lies within --{name} {place}, which is only read; choose an OUT elsewhere")
+        check_outside(place, out, f"--{name} ")
     if bundle == "video" and options.faces1 is None:
         raise UserError("--bundle video: only VoxCeleb1's crops say which video a face is from; give --faces1")
     check_out(out)
@@ -63,14 +63,8 @@ def prepare_voxceleb(
     found = found or plan(options)
     split = options.split if options.split in NAMED else Path(options.split).stem
     datasets = "+".join(f"voxceleb{dataset}" for dataset in options.datasets())
-    corpus = CorpusOptions(
-        options.name or f"{datasets}-{split}",
-        options.licence,
-        options.reading.face.size,
-        options.reading.face.margin,
-        seed=options.seed,
-        bundle=bundle,
-    )
+    name, face = options.name or f"{datasets}-{split}", options.reading.face
+    corpus = CorpusOptions(name, options.licence, face.size, face.margin, seed=options.seed, bundle=bundle)
     made_by = {
         "command": "prepare voxceleb",
         "split": split,

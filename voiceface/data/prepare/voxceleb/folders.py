@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 
 from voiceface.data.corpus.bundles import Reject
 from voiceface.data.prepare.sources.people import Source
-from voiceface.data.prepare.sources.walk import printable
+from voiceface.data.prepare.sources.walk import printable, unprintable
 from voiceface.utils.errors import UserError
 from voiceface.utils.progress import new_bar
 
@@ -121,11 +121,8 @@ def read_tree(name: str, place: Path, owners: Callable[[str], str | None], rejec
             paths += tree.files[identity].split("\n")
         tree.files[identity] = "\n".join(_one_of_each(layout, paths, rejects))
     if not tree.files:
-        why = (
-            f"; the first file left out is {rejects[refused].path}: {rejects[refused].reason}"
-            if rejects[refused:]
-            else ""
-        )
+        first = rejects[refused : refused + 1]
+        why = "".join(f"; the first file left out is {reject.path}: {reject.reason}" for reject in first)
         raise UserError(f"--{name} {place}: holds nothing such as {layout.example}{why}")
     return tree
 
@@ -197,11 +194,7 @@ def _refusal(path: str) -> str:
         return "path leads out of the folder"
     if PurePosixPath(path).name.startswith(".") or not KNOWN_END.fullmatch(path):
         return ""
-    if any("\ud800" <= c <= "\udfff" for c in path):
-        return "file name is not UTF-8"
-    if any(c < " " or c == "\x7f" for c in path):
-        return "control characters in the path"
-    return "not in the official layout"
+    return unprintable(path) or "not in the official layout"
 
 
 def _one_of_each(layout: Layout, paths: Sequence[str], rejects: list[Reject]) -> list[str]:

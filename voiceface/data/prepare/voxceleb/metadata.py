@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from voiceface.data.prepare.sources.tables import CONTROL, GENDERS, rows
+from voiceface.data.prepare.sources.tables import CONTROL, GENDERS, read_csv_rows
 from voiceface.utils.errors import UserError
 
 IDENTITY = re.compile(r"id\d{5}")
@@ -53,7 +53,7 @@ def read_metadata(path: Path, dataset: int) -> list[VoxPerson]:
     """
     people: dict[str, VoxPerson] = {}
     owners: dict[str, str] = {}
-    for line, row in rows(path, ()):
+    for line, row in read_csv_rows(path, ()):
         plain = {"".join(c for c in name if c.isalnum()): name for name in row}
         identity, face = (
             next((plain[name] for name in names if name in plain), None)

@@ -1,6 +1,5 @@
 """What `voiceface prepare voxceleb` is going to do: who is there, who is missing, and one job per person."""
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 from voiceface.data.corpus.bundles import Person, Reject
 from voiceface.data.prepare.sources.people import Reading, Source, check_reading, make_person
 from voiceface.data.prepare.sources.selection import chosen
+from voiceface.data.prepare.sources.walk import common_reasons
 from voiceface.data.prepare.voxceleb.folders import LAYOUTS, count, leads_out, read_tree, sources
 from voiceface.data.prepare.voxceleb.metadata import META, VoxPerson, find_beside, read_metadata
 from voiceface.data.prepare.voxceleb.splits import PINS_FILE, split_people
@@ -152,10 +152,9 @@ def plan(options: VoxCelebOptions) -> Plan:
         else:
             jobs.append(VoxJob(person.identity, split, files, options.reading))
     if len(jobs) < 2:
-        reasons = Counter(reject.reason for reject in rejects).most_common(3)
         raise UserError(
             f"{', '.join(f'--{name}' for name in given)}: {len(jobs) or 'no'} identity with voices and faces, matching "
-            f"needs two or more (left out: {'; '.join(f'{n} x {reason}' for reason, n in reasons)})"
+            f"needs two or more (left out: {common_reasons(rejects)})"
         )
     # They stand in the corpus: a disk or a listing of another order makes the same one.
     rejects.sort(key=lambda reject: (reject.path, reject.stage, reject.reason))

@@ -1,7 +1,5 @@
 """What a plan says: what is there and what is missing, how large the corpus will be, how long it will take."""
 
-import csv
-import io
 from collections import Counter
 from pathlib import Path
 
@@ -12,7 +10,7 @@ from voiceface.data.corpus.shards import SPLITS
 from voiceface.data.prepare.sources.people import Reading
 from voiceface.data.prepare.voxceleb.plan import Plan, There, VoxCelebOptions
 from voiceface.data.prepare.voxceleb.splits import PUBLISHED
-from voiceface.utils.files import write_for_user
+from voiceface.utils.files import csv_bytes, write_for_user
 
 # Seconds of one core for one item: results of benchmarks/data/prepare.py, of `speech` (voices of 8 s) and `detector`
 # (pictures of 224 px; detection takes longer in larger ones).
@@ -77,12 +75,9 @@ def print_plan(found: Plan, options: VoxCelebOptions, out: Path) -> None:
 
 def write_missing(path: Path, found: Plan) -> None:
     """Write one row per person of the metadata: identity, dataset, split, voices, faces, missing."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["identity", "dataset", "split", "voices", "faces", "missing"])
-    for row in found.there:
-        writer.writerow([row.identity, f"voxceleb{row.dataset}", row.split, row.voices, row.faces, row.missing])
-    write_for_user(path, text.getvalue().encode())
+    columns = ("identity", "dataset", "split", "voices", "faces", "missing")
+    rows = ([r.identity, f"voxceleb{r.dataset}", r.split, r.voices, r.faces, r.missing] for r in found.there)
+    write_for_user(path, csv_bytes(columns, rows))
 
 
 def _print_missing(console: Console, dataset: int, rows: list[There]) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from voiceface.data.corpus.shards import SPLITS
-from voiceface.data.prepare.sources.tables import rows
+from voiceface.data.prepare.sources.tables import read_csv_rows
 from voiceface.data.prepare.voxceleb.metadata import VoxPerson, aliases
 from voiceface.utils.errors import UserError
 from voiceface.utils.seeds import seeded
@@ -98,7 +98,7 @@ def _table(path: Path, names: Mapping[str, str]) -> dict[str, str]:
     if not path.is_file():
         raise UserError(f"--split {path}: neither a file nor one of {', '.join(NAMED)}; give one of these or a CSV")
     found: dict[str, str] = {}
-    for number, row in rows(path, ("identity", "split")):
+    for number, row in read_csv_rows(path, ("identity", "split")):
         if row["split"].lower() not in SPLITS:
             raise UserError(f"{path}, line {number}: split {row['split']!r}; give {', '.join(SPLITS)}")
         _put(found, names, row["identity"], row["split"].lower(), f"{path}, line {number}")
