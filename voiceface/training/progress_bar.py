@@ -10,7 +10,7 @@ from voiceface.utils.progress import new_bar, terminal
 
 
 class RunBar(ProgressBar):
-    """Shows step, loss and the newest validation accuracy on standard error while a run goes on."""
+    """Show step, loss and the latest validation accuracy on standard error during a run."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -19,7 +19,7 @@ class RunBar(ProgressBar):
         self._shown = terminal() is not None
 
     def disable(self) -> None:
-        """Show nothing."""
+        """Hide the bar."""
         self._shown = False
 
     def enable(self) -> None:
@@ -41,7 +41,7 @@ class RunBar(ProgressBar):
             self._bar = None
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Start at the step that the run is at."""
+        """Start at the run's current step."""
         self._start("training", trainer.estimated_stepping_batches, trainer.global_step)
 
     def on_train_batch_end(
@@ -61,11 +61,11 @@ class RunBar(ProgressBar):
     on_test_end = on_predict_end = on_train_end
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        """Give the terminal back."""
+        """Release the terminal."""
         self._stop()
 
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Start a bar over the test's batches."""
+        """Start a bar over the test batches."""
         self._start("testing", sum(trainer.num_test_batches))
 
     def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
