@@ -1,4 +1,4 @@
-"""Progress of long work: a bar on a terminal, a line a minute in the log of a cluster job."""
+"""Progress of long work: a bar on a terminal, one line per minute in the log of a cluster job."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -13,17 +13,17 @@ from voiceface.utils.progress import new_bar
 
 @contextmanager
 def pace(what: str, total: int, unit: str, done: int = 0, every: float = 60.0) -> Iterator[Callable[..., None]]:
-    """Show how far the work is, its rate and the time left while the block runs, on standard error.
+    """Show progress, rate and remaining time on standard error while the block runs.
 
     Args:
-        what: What is being done.
-        total: Amount of work in units, of any size that is about proportional to time.
-        unit: What a unit is called, plural.
-        done: Units that were done before; they do not count for the rate.
-        every: Seconds between two lines where standard error is no terminal.
+        what: Description of the work.
+        total: Amount of work in units, roughly proportional to time.
+        unit: Name of a unit, plural.
+        done: Units finished earlier; excluded from the rate.
+        every: Seconds between two lines if standard error is not a terminal.
 
     Yields:
-        A function of the number of units just done and, if wanted, of a note to show beside them.
+        A function of the number of units just finished and, optionally, of a note to show beside them.
     """
     started = said = monotonic()
     now = done
