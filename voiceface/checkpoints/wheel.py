@@ -85,7 +85,7 @@ def pack(folder: Path, out: Path, name: str | None = None, version: str | None =
 
 
 def write_source(folder: Path, zoo: Path, name: str | None = None, version: str | None = None) -> Path:
-    """Write the project of a checkpoint's wheel; if the zoo has `voiceface-zoo`, it is added to its dependencies.
+    """Write the project of a checkpoint's wheel, and add it to the dependencies of `voiceface-zoo` if the zoo has that.
 
     Args:
         folder: Checkpoint folder.

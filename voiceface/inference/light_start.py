@@ -11,7 +11,7 @@ BESIDE = ("torchvision", "scipy", "matplotlib")
 
 @contextmanager
 def without_extras_of_torchmetrics() -> Iterator[None]:
-    """Make torchmetrics treat three libraries as absent from now on, while the block imports Lightning.
+    """Make torchmetrics treat three libraries as absent while the block imports Lightning, and from then on.
 
     For the command line only: in a user's own process, torchmetrics would lack its plots and image metrics.
     """

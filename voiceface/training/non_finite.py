@@ -68,7 +68,7 @@ class NonFinite(pl.Callback):
         self.skipped, self.in_a_row = state_dict["skipped"], state_dict["in_a_row"]
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Collect what a forward pass changes by itself: buffers, grouped by type so that each group is copied in one go."""
+        """Collect what a forward pass changes by itself: buffers, grouped by type so that each group is one copy."""
         if self.action == "skip":
             buffers = list(pl_module.buffers())
             self._statistics = [[b for b in buffers if b.dtype == kind] for kind in {b.dtype for b in buffers}]
