@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 
 
 def load(name: str | Path, device: str = "cpu") -> "Model":
-    """Load a checkpoint to embed, match and retrieve with. No code of the checkpoint runs.
+    """Load a checkpoint for embedding, matching and retrieval. No code of the checkpoint runs.
 
     Args:
         name: An installed checkpoint (see `list_checkpoints`), a checkpoint folder, or `hf://owner/name[@revision]`.
-        device: `cpu`, `cuda`, `cuda:1`.
+        device: A torch device such as `cpu`, `cuda`, `cuda:1`.
 
     Raises:
-        UserError: There is none, it was damaged, or there is no such device; or an installed
-            library does not load, such as a torchaudio of another release than torch.
+        UserError: The checkpoint does not exist or is damaged, the device does not exist, or an installed library does
+            not load, such as a torchaudio of another release than torch.
     """
     from voiceface.checkpoints.find import find_checkpoint
 

@@ -1,4 +1,4 @@
-"""Trained models as folders: written, read, found, described, packed and converted."""
+"""Trained models as folders: writing, reading, finding, describing, packing and converting them."""
 
 from voiceface.utils.lazy import lazy
 

@@ -1,4 +1,4 @@
-"""Building a method from a checkpoint's `config.json`, and the reverse."""
+"""Build a method from a checkpoint's `config.json`, and the reverse."""
 
 import importlib
 from collections.abc import Mapping
@@ -23,16 +23,16 @@ def config_of(
     dtype: str = "float32",
     name: str = "",
 ) -> dict[str, Any]:
-    """The content of `config.json`.
+    """Build the content of `config.json`.
 
     Args:
         method: The trained method.
         recipe: Name of the recipe.
-        data: What it was trained on.
-        sha256: Of the weights' file.
-        calibration: From `voiceface.evaluation.calibration.fit_calibration`; None: not known.
-        dtype: Of the weights in their file.
-        name: Of the checkpoint; empty: recipe and corpus.
+        data: The training data.
+        sha256: Hash of the weights' file.
+        calibration: From `voiceface.evaluation.calibration.fit_calibration`; None: unknown.
+        dtype: Type of the weights in their file.
+        name: Name of the checkpoint; empty: recipe and corpus.
     """
     face, voice = method.face_encoder, method.voice_encoder
     return {
@@ -70,15 +70,15 @@ def config_of(
 
 
 def method_class(what: object, method: str, name: str) -> "type[Method]":
-    """A class of `voiceface.methods`, by its file and its name, and nothing else.
+    """Find a class of `voiceface.methods` by its file and its name; nothing else is accepted.
 
     Args:
-        what: File or folder that names it, for the message.
+        what: File or folder that names the class, for the message.
         method: The file's name without `.py`.
-        name: The class.
+        name: Name of the class.
 
     Raises:
-        UserError: There is none.
+        UserError: There is no such class.
     """
     from voiceface.methods.base import Method
 
@@ -95,20 +95,20 @@ def build_method(what: object, owner: "type[Method]", arguments: Mapping[str, An
     """Build a method with fresh weights from plain arguments.
 
     Args:
-        what: File or folder that names them, for the message.
+        what: File or folder that names the arguments, for the message.
         owner: From `method_class`.
-        arguments: Of its constructor.
+        arguments: Arguments of its constructor.
 
     Raises:
-        UserError: It does not take them.
+        UserError: The constructor does not accept the arguments.
     """
     check_arguments(what, owner, arguments)
     try:
         return owner(**arguments)
     except (AttributeError, TypeError, ValueError, ArithmeticError, RuntimeError, LookupError, MemoryError) as error:
         if load_problem(error):
-            raise  # an encoder's library does not load: not the arguments' fault
-        said = next(iter(str(error).splitlines()), "")[:300]  # torch goes on with where in its own code it happened
+            raise  # an encoder's library does not load: the arguments are not the cause
+        said = next(iter(str(error).splitlines()), "")[:300]  # torch appends where in its own code it failed
         raise UserError(f"{what}: {owner.__name__} cannot be built from its arguments ({said})") from None
 
 

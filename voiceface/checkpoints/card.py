@@ -34,14 +34,14 @@ SCORES = {
 
 
 def card(config: Mapping[str, Any], results: Mapping[str, Any] | None) -> str:
-    """Write the model card of a checkpoint: what it is and is for, its training data, scores, limits and licence.
+    """Write the model card of a checkpoint: description, intended use, training data, scores, limits and licence.
 
     Args:
         config: Content of `config.json`, of this version's schema.
         results: Content of `results.json`; None: not tested yet.
 
     Returns:
-        Markdown with the front matter that the Hugging Face hub reads; the same for the same arguments.
+        Markdown with the front matter that the Hugging Face hub reads; deterministic.
     """
     data, recipe = config["data"], config["recipe"]
     synthetic, started = data.get("corpus") == SYNTHETIC, _started(config)
@@ -49,7 +49,7 @@ def card(config: Mapping[str, Any], results: Mapping[str, Any] | None) -> str:
     paper = read_paper(_docstring(config))
     face, voice = config["encoders"]["face"], config["encoders"]["voice"]
     rest = config["parameters"] - face["parameters"] - voice["parameters"]
-    # Others' data and weights have terms of their own.
+    # Third-party data and weights have their own terms.
     other = {"license": "other", "license_name": "that-of-the-training-data"}
     front = {
         **({"license": "apache-2.0"} if ours else other),
@@ -99,14 +99,14 @@ def card(config: Mapping[str, Any], results: Mapping[str, Any] | None) -> str:
 
 
 def check_schema(folder: Path, config: Mapping[str, Any]) -> None:
-    """Refuse a checkpoint of an earlier schema, which has no card.
+    """Reject a checkpoint of an earlier schema, which has no card.
 
     Args:
         folder: Checkpoint folder, for the message.
         config: Content of its `config.json`.
 
     Raises:
-        UserError: It is of one.
+        UserError: The checkpoint is of an earlier schema.
     """
     if config["schema"] != SCHEMA:
         raise UserError(
@@ -116,13 +116,13 @@ def check_schema(folder: Path, config: Mapping[str, Any]) -> None:
 
 
 def card_of(folder: Path) -> str:
-    """The card of a checkpoint folder, from its `config.json` and its `results.json`, if there is one, alone.
+    """Write the card of a checkpoint folder, using only its `config.json` and, if present, `results.json`.
 
     Args:
         folder: Checkpoint folder.
 
     Raises:
-        UserError: It is no checkpoint of this version's schema, or the result is of other weights.
+        UserError: The folder is not a checkpoint of this version's schema, or the result is of other weights.
     """
     config, path = read_config(folder), folder / "results.json"
     check_schema(folder, config)
@@ -133,19 +133,19 @@ def card_of(folder: Path) -> str:
 
 
 def _ours(config: Mapping[str, Any]) -> bool:
-    """Whether the method is one of voiceface's own, of which files say more."""
+    """Return whether the method is one of voiceface's own, whose files say more."""
     return config["method"] in list_methods()
 
 
 def _docstring(config: Mapping[str, Any]) -> str:
-    """What a method's file says of it; it is read and not run."""
+    """Return the docstring of a method's file, which is parsed and not run."""
     if not _ours(config):
         return ""
     return ast.get_docstring(ast.parse((METHODS / f"{config['method']}.py").read_text())) or ""
 
 
 def _title(config: Mapping[str, Any]) -> str:
-    """What the recipe is; of a recipe or a method that is not ours, what the docstring says."""
+    """Title of the recipe; for a third-party recipe or method, the first line of its docstring."""
     said = title(config["recipe"]) if _preset(config) else (_docstring(config).splitlines() or [""])[0]
     return f"{said.rstrip('.')}.\n\n" if said else ""
 
@@ -155,12 +155,12 @@ def _table(rows: Mapping[str, str]) -> str:
 
 
 def _started(config: Mapping[str, Any]) -> list[str]:
-    """Parts of the method that started from pretrained weights."""
+    """List the parts of the method that started from pretrained weights."""
     return [part for name, part in WEIGHTS.items() if isinstance(config["arguments"].get(name), str)]
 
 
 def _one_way(directions: Sequence[str]) -> str:
-    """What to know of a model that was trained to choose in one direction."""
+    """Describe the limits of a model trained to choose in one direction."""
     if len(directions) != 1:
         return ""
     asking, asked = ("voice", "faces") if directions[0] == "v2f" else ("face", "voices")
@@ -197,7 +197,7 @@ def _use(config: Mapping[str, Any]) -> str:
 
 
 def _preset(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The model's settings in the paper preset; empty where there is no such recipe of this method's class."""
+    """Return the model's settings in the paper preset; empty if this method's class has no such recipe."""
     recipe = config["recipe"]
     found = load_recipe(recipe, "paper").get("model", {}) if recipe in list_recipes() else {}
     ours = found.get("class_path") == f"voiceface.methods.{config['method']}.{config['class']}"
@@ -205,7 +205,7 @@ def _preset(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _defaults(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The constructor's defaults as far as they are plain, read from the method's file."""
+    """Return the constructor's literal defaults, parsed from the method's file."""
     found = {}
     for name, default in constructor(METHODS / f"{config['method']}.py", config["class"]).items():
         with contextlib.suppress(ValueError):
@@ -214,7 +214,7 @@ def _defaults(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _changed(config: Mapping[str, Any]) -> list[str]:
-    """Options of the model, `model.NAME`, whose value is not that of the recipe's paper preset. Files are no values."""
+    """List model options, as `model.NAME`, that differ from the recipe's paper preset; file paths are ignored."""
     preset = _defaults(config) | _preset(config)
     changed = []
     for name, value in config["arguments"].items():
@@ -230,13 +230,13 @@ def _as_list(value: Any) -> Any:
 
 
 def _of_others(fact: Fact, recipe: str) -> bool:
-    """Whether a fact names recipes in parentheses, and not this one."""
+    """Return whether a fact names recipes in parentheses, but not this one."""
     named = set(re.findall(r"\((\w+)\)", f"{fact.option} {fact.paper}")) & set(list_recipes())
     return bool(named) and recipe not in named
 
 
 def _line(fact: Fact) -> str:
-    """A fact that is unverified: option, what the source says, what is done here, how it is known."""
+    """Format an unverified fact: option, what the source says, what is done here, how it is known."""
     if "." in fact.option:
         said = f"`{fact.option}`: {fact.paper}"
     elif fact.paper == "the same":

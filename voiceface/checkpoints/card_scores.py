@@ -1,4 +1,4 @@
-"""The scores of a checkpoint in its card: Markdown from a result and the calibration, and from nothing else."""
+"""The scores of a checkpoint in its card: Markdown from a result and the calibration only."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -13,15 +13,16 @@ Record = Mapping[str, Any]
 
 
 def scores_text(config: Mapping[str, Any], results: Mapping[str, Any] | None) -> str:
-    """The card's section on scores.
+    """Write the card's section on scores.
 
     Args:
         config: Content of `config.json`.
         results: Content of `results.json`; None: not tested yet.
 
     Returns:
-        Markdown: 1:2 matching both ways and AUC by stratum, retrieval, each with its interval and chance, the ideal
-        observer's where it is known, and the calibration's error.
+        Markdown: 1:2 matching in both directions and AUC by stratum, retrieval, each with interval and chance, the
+            ideal
+        observer's scores if known, and the calibration's error.
     """
     if results is None:
         return "Not tested yet; `voiceface test CHECKPOINT --data CORPUS` tests it.\n\n" + _calibration(config)
@@ -43,7 +44,7 @@ def scores_text(config: Mapping[str, Any], results: Mapping[str, Any] | None) ->
 
 
 def _words(scores: Sequence[Record], ideal: Sequence[Record]) -> str:
-    """What the words of the tables mean."""
+    """Explain the terms in the tables."""
     said = []
     if ideal:
         said.append("Ideal: the best that anything can reach on these clips, by who knows how they were made.")
@@ -56,13 +57,13 @@ def _words(scores: Sequence[Record], ideal: Sequence[Record]) -> str:
 
 
 def code(value: object) -> str:
-    """A word of others in Markdown, as code: whatever it holds, it begins no heading, link or column of its own."""
+    """Format third-party text as Markdown code, so that it cannot start a heading, link or column."""
     kept = "".join(letter if letter.isprintable() and letter not in "`|" else " " for letter in str(value))
     return f"`{' '.join(kept.split())}`"
 
 
 def _matching(scores: Sequence[Record], ideal: Sequence[Record]) -> str:
-    """1:2 matching and AUC by stratum; `ideal` is the best that can be had."""
+    """Tabulate 1:2 matching and AUC by stratum; `ideal` has the best possible scores."""
     columns: dict[str, dict[str, Any]] = {
         f"1:2 {words}": {"task": "matching", "metric": "accuracy", "direction": way, "n": 2}
         for way, words in WAYS.items()
@@ -96,7 +97,7 @@ def _retrieval(scores: Sequence[Record], ideal: Sequence[Record]) -> str:
 
 
 def _calibration(config: Mapping[str, Any]) -> str:
-    """What the probability of a match is worth."""
+    """Describe the reliability of match probabilities."""
     fitted = config["calibration"] or {}
     if not fitted:
         return "No calibration: scores are given without probabilities."
@@ -113,7 +114,7 @@ def _calibration(config: Mapping[str, Any]) -> str:
 
 
 def _find(records: Iterable[Record], stratum: str, wanted: Mapping[str, Any]) -> Record | None:
-    """The first record of a stratum that fits."""
+    """Return the first matching record of a stratum."""
     for record in records:
         if record["stratum"] == stratum and all(record[key] == value for key, value in wanted.items()):
             return record
@@ -121,7 +122,7 @@ def _find(records: Iterable[Record], stratum: str, wanted: Mapping[str, Any]) ->
 
 
 def _cell(record: Record | None) -> str:
-    """Value, interval and chance."""
+    """Format value, interval and chance."""
     if record is None:
         return "-"
     ends = "" if record["ci_low"] is None else f" [{100 * record['ci_low']:.1f}, {100 * record['ci_high']:.1f}]"
@@ -134,7 +135,7 @@ def _short(record: Record | None) -> str:
 
 
 def _drawn(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table without the columns that say nothing; empty where it has no rows."""
+    """Build a Markdown table without empty columns; empty if it has no rows."""
     kept = [i for i in range(len(heads)) if i == 0 or any(row[i] != "-" for row in rows)]
     lines = [heads, ["---"] * len(heads), *rows]
     return "\n".join("| " + " | ".join(line[i] for i in kept) + " |" for line in lines) if rows else ""

@@ -1,4 +1,4 @@
-"""A checkpoint's `config.json`: what it holds, read strictly. Nothing here imports torch or runs what a file names."""
+"""A checkpoint's `config.json`: its schema and strict reading, without importing torch or running named code."""
 
 import inspect
 import json
@@ -20,7 +20,7 @@ from voiceface.utils.version import __version__
 
 SCHEMA = 2
 CONFIG = "config.json"
-MOST_MIB = 1  # of a config.json; one has 2 KiB
+MOST_MIB = 1  # of a config.json; a typical one has 2 KiB
 NAME = re.compile(r"[a-z0-9]+(?:[._-][a-z0-9]+)*")
 DTYPES = ("float32", "float16")
 SPACES = ("cosine", "euclidean", "pairwise", "relative")
@@ -57,13 +57,13 @@ CALIBRATION: dict[str, Any] = {"slope": float, "intercept": float, "error": floa
 
 
 def compatible(version: str) -> str:
-    """The versions of voiceface that read what one of them wrote: those of the same minor version, by PEP 440."""
+    """Return the versions of voiceface that read what this version wrote: the same minor version, by PEP 440."""
     wrote = Version(version)
     return f">={wrote.major}.{wrote.minor},<{wrote.major}.{wrote.minor + 1}"
 
 
 def default_name(recipe: str, corpus: str) -> str:
-    """A name for a checkpoint of a recipe that was trained on a corpus: `trinet_s1-synthetic`."""
+    """Build a name for a checkpoint of a recipe trained on a corpus, such as `trinet_s1-synthetic`."""
     words = re.findall(r"[a-z0-9]+(?:[._][a-z0-9]+)*", f"{recipe}-{corpus}".lower())
     return "-".join(words) or "checkpoint"
 
@@ -75,10 +75,10 @@ def read_config(folder: Path) -> dict[str, Any]:
         folder: Checkpoint folder.
 
     Returns:
-        Its content; what schema 1 did not say is None, its name made of recipe and corpus, its dtype float32.
+        The content; fields that schema 1 lacks are None, except the name (recipe and corpus) and the dtype (float32).
 
     Raises:
-        UserError: There is none, or a key is missing, unknown or of the wrong type, or it is of another schema.
+        UserError: There is no such file, a key is missing, unknown or of the wrong type, or the schema is unknown.
     """
     path = folder / CONFIG
     if not path.is_file():
@@ -99,7 +99,7 @@ def read_config(folder: Path) -> dict[str, Any]:
         advice = "; update voiceface" if type(schema) is int and schema > SCHEMA else ""
         raise UserError(f"{path}: checkpoint schema {schema}, this version reads 1 and {SCHEMA}{advice}")
     _check_keys(path, "", config, KEYS if schema == SCHEMA else FIRST)
-    for key in ("method", "class"):  # they become names of files and of classes
+    for key in ("method", "class"):  # they become file and class names
         if not all(part.isidentifier() for part in config[key].split(".")):  # dots: a user's own module
             raise UserError(f"{path}: its {key} {config[key]!r} is none; copy the checkpoint again")
     try:
@@ -115,10 +115,10 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def check_version(folder: Path, config: Mapping[str, Any]) -> None:
-    """Refuse a checkpoint that is not for this version of voiceface; those of schema 1 name none.
+    """Reject a checkpoint that is not for this version of voiceface; schema 1 names no version.
 
     Raises:
-        UserError: Names both.
+        UserError: The versions do not match; the message names both.
     """
     requires = config["requires"]
     if requires is not None and not SpecifierSet(requires).contains(__version__, prereleases=True):
@@ -128,15 +128,15 @@ def check_version(folder: Path, config: Mapping[str, Any]) -> None:
 
 
 def check_arguments(what: object, owner: type, arguments: Mapping[str, Any]) -> None:
-    """Refuse arguments that a class's constructor does not know or that are not of the type it asks for.
+    """Reject arguments that a class's constructor does not know or that have the wrong type.
 
     Args:
         what: Folder or file, for the message.
-        owner: Class; its constructor's parameters are annotated.
-        arguments: Plain values, as JSON gives them.
+        owner: Class with annotated constructor parameters.
+        arguments: Plain values, as from JSON.
 
     Raises:
-        UserError: Names the argument.
+        UserError: An argument is unknown, missing or of the wrong type; the message names it.
     """
     known = inspect.signature(owner, eval_str=True).parameters
     for name, value in arguments.items():
@@ -167,7 +167,7 @@ def _finite(number: str) -> float:
 
 
 def _check(path: Path, config: Mapping[str, Any]) -> None:
-    """Refuse values of schema 2 that voiceface does not write."""
+    """Reject values of schema 2 that voiceface does not write."""
     for name, choices in (("dtype", DTYPES), ("space", SPACES)):
         if config[name] not in choices:
             raise UserError(f"{path}: its {name} is {config[name]!r}, not one of {', '.join(choices)}")
@@ -191,7 +191,7 @@ def _check(path: Path, config: Mapping[str, Any]) -> None:
 
 
 def _check_keys(path: Path, where: str, content: Mapping[str, Any], kinds: Mapping[str, Any]) -> None:
-    """Refuse a section with a key that is missing, unknown or of another type."""
+    """Reject a section with a key that is missing, unknown or of another type."""
     before = f"{where}." if where else ""
     missing, unknown = [k for k in kinds if k not in content], [k for k in content if k not in kinds]
     if missing:
@@ -204,7 +204,7 @@ def _check_keys(path: Path, where: str, content: Mapping[str, Any], kinds: Mappi
 
 
 def _fits(value: Any, kind: Any) -> bool:
-    """Whether a plain value is of an annotated type; JSON has lists where Python has tuples."""
+    """Return whether a plain value has an annotated type; JSON has lists where Python has tuples."""
     origin, parts = get_origin(kind), get_args(kind)
     if kind is Any or kind is inspect.Parameter.empty:
         return True
@@ -215,7 +215,7 @@ def _fits(value: Any, kind: Any) -> bool:
     if kind in (None, types.NoneType):
         return value is None
     if kind is float:
-        return type(value) in (int, float) and abs(value) <= sys.float_info.max  # integers of JSON know no end
+        return type(value) in (int, float) and abs(value) <= sys.float_info.max  # JSON integers are unbounded
     if origin is tuple and Ellipsis not in parts:
         return isinstance(value, (list, tuple)) and len(value) == len(parts) and all(map(_fits, value, parts))
     if origin in (list, tuple, Sequence):
@@ -235,11 +235,11 @@ REQUIRED = ("config.json", "model.safetensors")
 
 
 FILES = (*REQUIRED, "README.md", "results.json", "results.effects.npz", "training.json", "identities.txt")
-"""All that a checkpoint folder may hold; nothing else is packed, pushed or fetched."""
+"""The only files that a checkpoint folder may contain; nothing else is packed, pushed or fetched."""
 
 
 def canonical(name: str) -> str:
-    """The one spelling of a name among those that are the same to package installers (PEP 503): `A_b` is `a-b`."""
+    """Normalise a name as package installers do (PEP 503): `A_b` becomes `a-b`."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
@@ -247,7 +247,7 @@ def read_part(path: Path) -> dict[str, Any]:
     """Read a JSON file of a checkpoint.
 
     Raises:
-        UserError: It cannot be read, or holds something else or over 200 MiB; the message does not name its folder.
+        UserError: It cannot be read, is not an object, or exceeds 200 MiB; the message does not name its folder.
     """
     try:
         return read_json(path)

@@ -1,4 +1,4 @@
-"""`voiceface convert`: a checkpoint folder from what Lightning wrote, `last.ckpt` or `best.ckpt`."""
+"""`voiceface convert`: a checkpoint folder from a Lightning checkpoint, `last.ckpt` or `best.ckpt`."""
 
 import json
 from collections.abc import Mapping
@@ -19,24 +19,24 @@ PACKAGE = "voiceface.methods."
 
 
 def convert(ckpt: Path, out: Path, model: str | None = None, dtype: str = "float32") -> str:
-    """Write a checkpoint folder from a Lightning state.
+    """Write a checkpoint folder from a Lightning checkpoint.
 
-    Only tensors and plain values are read of it (`torch.load` with `weights_only=True`), and only classes of
-    `voiceface.methods` are built. What it does not hold is not known afterwards: the corpus's name, who was trained
-    on, what the training took, a calibration.
+    Only tensors and plain values are read from it (`torch.load` with `weights_only=True`), and only classes of
+    `voiceface.methods` are built. Information that it lacks stays unknown: the corpus's name, the training identities,
+    the training's cost, a calibration.
 
     Args:
         ckpt: `last.ckpt` or `best.ckpt` of a run.
-        out: Checkpoint folder to make.
-        model: Recipe, or class path such as `voiceface.methods.kim.Kim`; None: what `config.yaml` beside it says.
-        dtype: float32, or float16 for half the bytes.
+        out: Checkpoint folder to create.
+        model: Recipe, or class path such as `voiceface.methods.kim.Kim`; None: as in `config.yaml` beside it.
+        dtype: float32, or float16 for half the size.
 
     Returns:
         The sha256 of the weights.
 
     Raises:
-        UserError: `out` is there already; it is no such state, or holds anything but tensors and plain values; or its
-            method is not known, is not one of voiceface's, or does not fit it.
+        UserError: `out` exists already; `ckpt` is not a Lightning checkpoint, or contains anything but tensors and
+            plain values; or its method is unknown, is not one of voiceface's, or does not match the weights.
     """
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise UserError(f"{out}: is there already; name another folder, or delete it")
@@ -55,21 +55,21 @@ def convert(ckpt: Path, out: Path, model: str | None = None, dtype: str = "float
         raise UserError(f"{ckpt}: does not fit {owner.__name__}: {problem}")
     try:
         method.load_state_dict(weights)
-    except RuntimeError:  # of another kind: sparse, quantized, without content
+    except RuntimeError:  # of another kind: sparse, quantized, without storage
         raise UserError(f"{ckpt}: its state_dict holds tensors that are no plain numbers") from None
     trained = state.get("VoxVGGDataModule")
-    version = trained.get("root") if isinstance(trained, dict) else None  # the hash of the corpus
+    version = trained.get("root") if isinstance(trained, dict) else None  # the corpus hash
     data = {"corpus": None, "version": version, "split": "train"} if isinstance(version, str) else {}
     return save_checkpoint(method, out, recipe, data, dtype=dtype)
 
 
 def _read(ckpt: Path) -> dict[str, Any]:
-    """A Lightning state with weights and arguments, both plain."""
+    """Read a Lightning checkpoint with weights and plain arguments."""
     if not ckpt.is_file():
         raise UserError(f"{ckpt}: no such file; give the last.ckpt or best.ckpt of a run")
     try:
         state = torch.load(ckpt, map_location="cpu", weights_only=True)
-    except Exception:  # each kind of damage, and of code in it, fails in its own way
+    except Exception:  # each kind of damage, and of embedded code, raises something else
         raise UserError(
             f"{ckpt}: damaged, or it holds more than tensors and plain values, which could run code; nothing was run"
         ) from None
@@ -88,7 +88,7 @@ def _read(ckpt: Path) -> dict[str, Any]:
 
 
 def _class_path(ckpt: Path) -> str:
-    """The class that the run's own config.yaml names."""
+    """Return the class named in the run's own config.yaml."""
     config = ckpt.with_name("config.yaml")
     try:
         path = yaml.safe_load(config.read_text())["model"]["class_path"]

@@ -1,7 +1,7 @@
-"""`voiceface export`: the encoders of a checkpoint, heads and preprocessing included, as ONNX or `torch.export` files.
+"""`voiceface export`: a checkpoint's encoders, heads and preprocessing included, as ONNX or `torch.export` files.
 
-Batch size and length of the audio stay free. A graph cannot look at values: while one is made
-(`torch.compiler.is_exporting()`), voice networks and their features take their general way for every batch.
+Batch size and audio length stay dynamic. A graph cannot depend on values: during export
+(`torch.compiler.is_exporting()`), voice networks and their features use their general code path for every batch.
 """
 
 import copy
@@ -30,35 +30,35 @@ Part = Literal["voice", "face"]
 
 ENDINGS: Mapping[Format, str] = {"onnx": "onnx", "torch": "pt2"}
 METADATA = "voiceface.json"
-"""Name of the extra file of a `.pt2` that holds what `about` gives."""
+"""Name of the extra file in a `.pt2` that holds the result of `about`."""
 
 
 class Voice(nn.Module):
-    """A method's way from waveforms to embeddings."""
+    """A method's path from waveforms to embeddings."""
 
     def __init__(self, method: Method) -> None:
         super().__init__()
         self.method = _without(method, "face_encoder")
 
     def forward(self, voices: Tensor, lengths: Tensor) -> Tensor:
-        """Embeds voices: float32 (B, T) in [-1, 1], 16 kHz, and int64 (B,) samples of each, to float32 (B, D)."""
+        """Embed voices: float32 (B, T) in [-1, 1], 16 kHz, and int64 (B,) samples of each, to float32 (B, D)."""
         return self.method.embed_voice(voices, lengths)
 
 
 class Face(nn.Module):
-    """A method's way from pictures to embeddings."""
+    """A method's path from images to embeddings."""
 
     def __init__(self, method: Method) -> None:
         super().__init__()
         self.method = _without(method, "voice_encoder")
 
     def forward(self, faces: Tensor) -> Tensor:
-        """Embeds faces: uint8 (B, 3, S, S), RGB, to float32 (B, D)."""
+        """Embed faces: uint8 (B, 3, S, S), RGB, to float32 (B, D)."""
         return self.method.embed_face(faces)
 
 
 def _without(method: Method, encoder: str) -> Method:
-    """A method without one of its encoders, whose weights `torch.export` would store as well."""
+    """Copy a method without one of its encoders, whose weights `torch.export` would store too."""
     part = copy.copy(method)
     part._modules = {name: module for name, module in method._modules.items() if name != encoder}
     return part
@@ -67,20 +67,20 @@ def _without(method: Method, encoder: str) -> Method:
 def export(
     checkpoint: Path, out: Path, format: Format = "onnx", parts: Sequence[Part] = ("voice", "face")
 ) -> list[Path]:
-    """Write the encoders of a checkpoint, each as one file.
+    """Write the encoders of a checkpoint, one file each.
 
     Args:
         checkpoint: Checkpoint folder.
-        out: Folder for `voice.onnx` and `face.onnx`, or `voice.pt2` and `face.pt2`; made if it is not there.
+        out: Folder for `voice.onnx` and `face.onnx`, or `voice.pt2` and `face.pt2`; created if missing.
         format: `onnx`, or `torch` for an `ExportedProgram`.
-        parts: What to export.
+        parts: Encoders to export.
 
     Returns:
         The files, in the order of `parts`.
 
     Raises:
-        UserError: It is not a checkpoint, an encoder cannot be exported, the extra `export` is missing, or a file
-            cannot be written.
+        UserError: The folder is not a checkpoint, an encoder cannot be exported, the extra `export` is missing, or a
+            file cannot be written.
     """
     if format == "onnx":
         _onnx_is_there()
@@ -98,18 +98,18 @@ def export(
 
 
 def about(config: Mapping[str, Any], method: Method, part: Part, licence: str = "") -> dict[str, str]:
-    """What an exported file says of itself.
+    """Build the metadata of an exported file.
 
     Args:
         config: The checkpoint's `config.json`.
-        method: The method it built.
+        method: The method built from it.
         part: `voice` or `face`.
-        licence: What the checkpoint's card says; empty: unknown.
+        licence: Licence in the checkpoint's card; empty: unknown.
 
     Returns:
-        Text by name: name, recipe, part, sha256 (of the checkpoint's weights), space (how embeddings compare), corpus,
-        licence, voiceface (the version that exported); and of voices sample_rate (Hz, what
-        goes in), of faces size (px) and margin (face box as a multiple of the detected one).
+        Text by name: name, recipe, part, sha256 (of the checkpoint's weights), space (how embeddings are compared),
+        corpus, licence, voiceface (the exporting version); for voices sample_rate (input, Hz), for faces size (px) and
+        margin (face box as a multiple of the detected one).
     """
     data = config.get("data") or {}
     said = {
@@ -134,10 +134,10 @@ def to_bytes(method: Method, part: Part, format: Format, metadata: Mapping[str, 
         method: The method, in eval mode, on the CPU.
         part: `voice` or `face`.
         format: `onnx` or `torch`.
-        metadata: What the file says of itself.
+        metadata: Metadata of the file.
 
     Returns:
-        The file.
+        The content of the file.
 
     Raises:
         UserError: The encoder cannot be exported.
@@ -147,7 +147,7 @@ def to_bytes(method: Method, part: Part, format: Format, metadata: Mapping[str, 
         try:
             program, free = _program(method, part)
             return _onnx(program, free, metadata) if format == "onnx" else _pt2(program, metadata)
-        except (RuntimeError, ValueError, torch.onnx.errors.OnnxExporterError) as error:  # their own errors are these
+        except (RuntimeError, ValueError, torch.onnx.errors.OnnxExporterError) as error:  # includes the exporters' own
             reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
             raise UserError(
                 f"{encoder.built[0] or type(encoder).__name__}: this network cannot be exported to {format} by torch "
@@ -156,7 +156,7 @@ def to_bytes(method: Method, part: Part, format: Format, metadata: Mapping[str, 
 
 
 def _program(method: Method, part: Part) -> tuple[ExportedProgram, Any]:
-    """The graph, and which sizes of its inputs are free, by name."""
+    """Build the graph; also return which input sizes are dynamic, by name."""
     batch = Dim("batch")
     network: nn.Module
     inputs: tuple[Tensor, ...]
@@ -168,11 +168,11 @@ def _program(method: Method, part: Part) -> tuple[ExportedProgram, Any]:
         network, inputs = Voice(method), (torch.zeros(3, 40_001), torch.tensor([40_001, 20_000, 9_000]))
         free = ({0: batch, 1: Dim("samples")}, {0: batch})
     with torch.inference_mode():
-        network(*inputs)  # constants, such as mel filters, are computed now, not in the graph
+        network(*inputs)  # computes constants such as mel filters now, not in the graph
     program = torch.export.export(network, inputs, dynamic_shapes=free)
     for module in program.graph_module.modules():
         for node in module.graph.nodes if isinstance(module, torch.fx.GraphModule) else ():
-            node.meta.pop("stack_trace", None)  # it names folders of this machine
+            node.meta.pop("stack_trace", None)  # it contains folder names of this machine
     return program, free
 
 
@@ -184,7 +184,7 @@ def _pt2(program: ExportedProgram, metadata: Mapping[str, str]) -> bytes:
 
 def _onnx(program: ExportedProgram, free: Any, metadata: Mapping[str, str]) -> bytes:
     made = torch.onnx.export(program, dynamo=True, verbose=False, dynamic_shapes=free, output_names=["embeddings"])
-    assert made is not None  # it is where a file is named
+    assert made is not None  # it is only None if a file name is given
     made.model.metadata_props.update(metadata)
     model: bytes = made.model_proto.SerializeToString(deterministic=True)
     return model
@@ -200,7 +200,7 @@ def _onnx_is_there() -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without what torch prints of its own workings while it exports."""
+    """Silence torch's output about its own internals during export."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch.fx", "torch.export", "onnxscript", "onnx_ir")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

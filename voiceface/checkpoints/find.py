@@ -1,7 +1,8 @@
-"""Finding checkpoints: a folder, an installed name or one on the Hugging Face hub. No code of theirs is run.
+"""Finding checkpoints: a folder, an installed name or one on the Hugging Face hub. None of their code is run.
 
-A distribution that brings a checkpoint has an entry point of the group `voiceface.checkpoints`: its name is that of the
-checkpoint, its value the package that holds the files of the checkpoint folder. `voiceface pack` makes such ones.
+A distribution that provides a checkpoint has an entry point of the group `voiceface.checkpoints`: its name is the
+checkpoint's name, its value the package with the files of the checkpoint folder. `voiceface pack` builds such
+distributions.
 """
 
 import base64
@@ -26,15 +27,15 @@ class Installed:
     """An installed checkpoint.
 
     Attributes:
-        name: What `voiceface.load` takes.
-        version: Of the distribution that brings it.
-        distribution: That distribution's name.
-        folder: Where its files are; None where there is a problem.
+        name: Name for `voiceface.load`.
+        version: Version of the distribution that provides it.
+        distribution: Name of that distribution.
+        folder: Folder of its files; None if there is a problem.
         recipe: The recipe that trained it.
-        corpus: What it was trained on.
-        matching: Accuracy of 1:2 matching by direction, `v2f` and `f2v`, in [0, 1]; empty: it brings no result.
+        corpus: The corpus that it was trained on.
+        matching: Accuracy of 1:2 matching by direction, `v2f` and `f2v`, in [0, 1]; empty: it has no result.
         licence: Licence expression of the distribution; empty: not stated.
-        problem: Why it cannot be used, in a line; empty: it can.
+        problem: Why it cannot be used, in one line; empty: no problem.
     """
 
     name: str
@@ -52,11 +53,11 @@ def find_checkpoint(name: str | Path) -> Path:
     """Find a checkpoint's folder.
 
     Args:
-        name: A checkpoint folder, the name of an installed checkpoint, or `hf://owner/name[@revision]`. A folder goes
-            before an installed checkpoint of the same name.
+        name: A checkpoint folder, the name of an installed checkpoint, or `hf://owner/name[@revision]`. A folder takes
+            precedence over an installed checkpoint of the same name.
 
     Returns:
-        The folder. What is in it is not checked yet.
+        The folder. Its content is not checked yet.
 
     Raises:
         UserError: There is no such checkpoint, its installation is broken, or two distributions claim its name.
@@ -94,12 +95,12 @@ def find_checkpoint(name: str | Path) -> Path:
 
 
 def list_checkpoints() -> list[Installed]:
-    """The installed checkpoints by name; those that cannot be used say why in `problem`."""
+    """List the installed checkpoints by name; `problem` explains those that cannot be used."""
     return [_about(entry, claims) for _, claims in sorted(_claims().items()) for entry in claims]
 
 
 def matching_scores(results: dict[str, Any]) -> dict[str, float]:
-    """Accuracy of 1:2 matching among all people by direction, of a result's scores."""
+    """Extract the accuracy of 1:2 matching among all people, by direction, from a result's scores."""
     wanted = {"task": "matching", "stratum": "U", "n": 2, "metric": "accuracy"}
     return {
         record["direction"]: float(record["value"])
@@ -109,7 +110,7 @@ def matching_scores(results: dict[str, Any]) -> dict[str, float]:
 
 
 def _claims() -> dict[str, list[EntryPoint]]:
-    """The entry points by the canonical names of their checkpoints; more than one where several claim a name."""
+    """Group the entry points by canonical checkpoint name; several if more than one claims a name."""
     found: dict[str, list[EntryPoint]] = {}
     for entry in sorted(entry_points(group=GROUP), key=lambda entry: (_distribution(entry), entry.value)):
         found.setdefault(canonical(entry.name), []).append(entry)
@@ -152,10 +153,10 @@ def _about(entry: EntryPoint, claims: list[EntryPoint]) -> Installed:
 
 
 def _folder(entry: EntryPoint) -> Path:
-    """The folder of an installed checkpoint; its package is found and not imported, which would run its code.
+    """Find the folder of an installed checkpoint without importing its package, which would run its code.
 
     Raises:
-        UserError: Files are missing, belong to another distribution, or were changed since they were installed.
+        UserError: Files are missing, belong to another distribution, or were changed since installation.
     """
     package = entry.value.partition(":")[0].strip()
     parts = package.split(".")
@@ -173,7 +174,7 @@ def _folder(entry: EntryPoint) -> Path:
 
 
 def _owned(dist: Distribution, parts: list[str]) -> Path | None:
-    """The folder of a package, if the distribution says that it brought the config file in it."""
+    """Return the folder of a package if the distribution says that it installed the config file in it."""
     files = dist.files
     if files is not None and not any(file.parts == (*parts, "config.json") for file in files):
         return None
@@ -184,13 +185,13 @@ def _owned(dist: Distribution, parts: list[str]) -> Path | None:
 
 
 def _unzipped(dist: Distribution, parts: list[str]) -> Path:
-    """Copy the files of a checkpoint that is imported from a zip archive into the cache, once."""
+    """Copy the files of a checkpoint imported from a zip archive into the cache, once."""
     from voiceface.data.corpus.remote import cache_folder
     from voiceface.utils.files import write_for_user
 
     version = hashlib.sha256((dist.read_text("RECORD") or "").encode()).hexdigest()[:16]
     folder = cache_folder() / "checkpoints" / f"{parts[-1]}-{version}"
-    for name in reversed(FILES):  # config.json is the last: with it the folder is a checkpoint
+    for name in reversed(FILES):  # config.json is last: it makes the folder a checkpoint
         inside: Any = dist.locate_file("/".join([*parts, name]))
         if not (folder / "config.json").exists() and inside.exists():
             write_for_user(folder / name, inside.read_bytes())
@@ -198,7 +199,7 @@ def _unzipped(dist: Distribution, parts: list[str]) -> Path:
 
 
 def _may_be_elsewhere(dist: Distribution) -> bool:
-    """Whether the files of a distribution may lie outside it: in an editable installation, or one without a record."""
+    """Return whether a distribution's files may be outside it: in an editable installation or without a record."""
     if dist.files is None:
         return True
     try:
@@ -209,7 +210,7 @@ def _may_be_elsewhere(dist: Distribution) -> bool:
 
 def _editable(parts: list[str]) -> Path | None:
     try:
-        spec = importlib.util.find_spec(parts[0])  # the outermost alone: to look inside it would import it
+        spec = importlib.util.find_spec(parts[0])  # only the outermost package: searching inside would import it
     except (ImportError, ValueError):
         return None
     folders = (Path(place, *parts[1:]) for place in ((spec.submodule_search_locations or []) if spec else []))
@@ -217,7 +218,7 @@ def _editable(parts: list[str]) -> Path | None:
 
 
 def _unchanged(dist: Distribution, parts: list[str], folder: Path) -> None:
-    """Refuse a config file that is not the installed one; the weights are checked by its hash of them on loading."""
+    """Reject a config file that is not the installed one; loading checks the weights by the hash in it."""
     for file in dist.files or []:
         if file.parts == (*parts, "config.json") and file.hash and file.hash.mode == "sha256":
             found = hashlib.sha256((folder / "config.json").read_bytes()).digest()

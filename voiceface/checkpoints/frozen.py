@@ -9,13 +9,13 @@ from voiceface.utils.errors import UserError
 
 
 def of_checkpoint(folder: Path) -> Frozen:
-    """The two networks of a checkpoint, before its heads.
+    """Return the two networks of a checkpoint, without its heads.
 
     Args:
         folder: Checkpoint folder.
 
     Raises:
-        UserError: It is no checkpoint, or its method has no networks of its own but takes features.
+        UserError: The folder is not a checkpoint, or its method has no networks of its own but takes features.
     """
     method, config = load_checkpoint(folder), read_config(folder)
     if isinstance(method.face_encoder, FaceFeatures):

@@ -1,4 +1,4 @@
-"""Checkpoints on the Hugging Face hub: fetching one, and pushing one. Only the files of a checkpoint are moved."""
+"""Checkpoints on the Hugging Face hub: download and upload. Only the files of a checkpoint are transferred."""
 
 import re
 import sys
@@ -13,17 +13,17 @@ REVISION = r"\w[\w-]*(?:[./][\w-]+)*"
 
 
 def download(name: str) -> Path:
-    """Fetch a checkpoint from the hub, or find it in the hub's cache, which serves without a network too.
+    """Download a checkpoint from the hub, or find it in the hub's cache, which also works offline.
 
     Args:
         name: `hf://owner/name`, or `hf://owner/name@revision` with a branch, a tag or a commit.
 
     Returns:
-        The folder in the cache of huggingface_hub, with the files of the checkpoint alone: no other file of the
-        repository is fetched.
+        The folder in the cache of huggingface_hub, with only the files of the checkpoint: no other file of the
+        repository is downloaded.
 
     Raises:
-        UserError: The name is none, huggingface_hub is not installed, or there is no such checkpoint.
+        UserError: The name is not valid, huggingface_hub is not installed, or there is no such checkpoint.
     """
     repository, at, revision = name.removeprefix(HUB).partition("@")
     if not re.fullmatch(REPOSITORY, repository) or (at and not re.fullmatch(REVISION, revision)):
@@ -40,20 +40,20 @@ def download(name: str) -> Path:
 
 
 def push(folder: Path, repository: str, private: bool = False) -> str:
-    """Put a checkpoint on the hub, in a repository that is made if it is not there.
+    """Upload a checkpoint to a repository on the hub, which is created if it does not exist.
 
-    Files of the checkpoint replace those of the repository in one commit; its other files stay.
+    Files of the checkpoint replace those in the repository in one commit; other files stay.
 
     Args:
         folder: Checkpoint folder, with its card.
         repository: `owner/name`.
-        private: Whether a repository that is made is private.
+        private: Whether a created repository is private.
 
     Returns:
-        The address of the repository.
+        URL of the repository.
 
     Raises:
-        UserError: The checkpoint is not whole (`voiceface.checkpoints.wheel.check_whole`), or the hub refuses.
+        UserError: The checkpoint is incomplete (`voiceface.checkpoints.wheel.check_whole`), or the hub refuses.
     """
     from voiceface.checkpoints.wheel import check_whole
 
@@ -69,7 +69,7 @@ def push(folder: Path, repository: str, private: bool = False) -> str:
             repo_id=repository,
             folder_path=folder,
             allow_patterns=list(FILES),
-            delete_patterns=list(FILES),  # those that this checkpoint has not
+            delete_patterns=list(FILES),  # those that this checkpoint lacks
             commit_message="A checkpoint of voiceface",
         )
     except Exception as error:
@@ -89,7 +89,7 @@ def _library(name: str) -> ModuleType:
 
 
 def _reason(error: Exception) -> str:
-    """What went wrong, in a line; a refusal says what to do."""
+    """Explain the error in one line; access errors also say what to do."""
     from huggingface_hub import errors
 
     if isinstance(error, errors.GatedRepoError):

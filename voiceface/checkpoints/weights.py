@@ -1,4 +1,4 @@
-"""Checkpoints: `model.safetensors`, `config.json`, card and result in a folder. Reading one runs no code from it."""
+"""Checkpoints: a folder with `model.safetensors`, `config.json`, card and result. Reading one runs no code from it."""
 
 import hashlib
 import json
@@ -42,21 +42,21 @@ def save_checkpoint(
     dtype: str = "float32",
     name: str = "",
 ) -> str:
-    """Write a method's weights, without what only training needs, what is needed to build it again, and a card.
+    """Write a method's weights, except those only needed for training, its configuration, and a card.
 
     Args:
         method: The trained method.
-        folder: Made if it is not there; files in it are replaced, each whole or not at all. A result in it is removed:
+        folder: Created if missing; files in it are replaced atomically. An existing result is removed, because it is of
+            other weights.
             it was that of other weights.
         recipe: Name of the recipe.
-        data: What it was trained on: corpus name, hash, split.
-        identities: Who it was trained on (`voiceface.data.corpus.leaks.person_names`), so that a test on them is
-            recognised;
-            None: not known.
-        training: What the training took (`voiceface.training.monitor.Watch.summary`); None: not known.
-        calibration: From `voiceface.evaluation.calibration.fit_calibration`; None: not known.
-        dtype: float32, or float16 for half the bytes; `load_checkpoint` gives float32 either way.
-        name: Under which it is installed, of a-z, 0-9 and `._-`; empty: recipe and corpus.
+        data: Training data: corpus name, hash, split.
+        identities: Training identities (`voiceface.data.corpus.leaks.person_names`), so that a test on them is
+            detected; None: unknown.
+        training: Cost of the training (`voiceface.training.monitor.Watch.summary`); None: unknown.
+        calibration: From `voiceface.evaluation.calibration.fit_calibration`; None: unknown.
+        dtype: float32, or float16 for half the size; `load_checkpoint` returns float32 in both cases.
+        name: Installation name, of a-z, 0-9 and `._-`; empty: recipe and corpus.
 
     Returns:
         The sha256 of the weights.
@@ -83,15 +83,15 @@ def save_checkpoint(
 
 
 def add_results(folder: Path, results: Path | Mapping[str, Any]) -> None:
-    """Put a test's result into a checkpoint folder and write its card anew, with the scores.
+    """Add a test result to a checkpoint folder and rewrite its card with the scores.
 
     Args:
         folder: Checkpoint folder of this version's schema.
-        results: What `voiceface fit` or `voiceface test` wrote of these weights, with its effects beside it; or the
-            `results` of a `CrossModalMetrics` that has tested them.
+        results: Result that `voiceface fit` or `voiceface test` wrote for these weights, with its effects beside it; or
+            the `results` of a `CrossModalMetrics` that has tested them.
 
     Raises:
-        UserError: One of both is none, the folder is of schema 1, or the result is of other weights.
+        UserError: One of the two is not valid, the folder has schema 1, or the result is of other weights.
     """
     config, effects, source = read_config(folder), None, "the result"
     check_schema(folder, config)
@@ -110,14 +110,14 @@ def add_results(folder: Path, results: Path | Mapping[str, Any]) -> None:
 
 
 def halve(folder: Path, out: Path) -> None:
-    """Write a checkpoint again in half precision, without its result: it is to be tested anew.
+    """Write a checkpoint again in half precision, without its result: it must be tested again.
 
     Args:
         folder: Checkpoint folder.
         out: Another folder.
 
     Raises:
-        UserError: It is no checkpoint, `out` is the same folder, or a weight is too large for float16.
+        UserError: The folder is not a checkpoint, `out` is the same folder, or a weight is too large for float16.
     """
     if folder.resolve() == out.resolve():
         raise UserError(f"{out}: the same folder; the checkpoint would be lost, name another one")
@@ -129,10 +129,10 @@ def halve(folder: Path, out: Path) -> None:
 
 
 def read_training(folder: Path) -> dict[str, Any] | None:
-    """What the training of a checkpoint took; None where it does not say.
+    """Read the cost of a checkpoint's training; None if it is not recorded.
 
     Raises:
-        UserError: It is not readable.
+        UserError: The file is not readable.
     """
     path = folder / TRAINING
     try:
@@ -148,19 +148,19 @@ def read_training(folder: Path) -> dict[str, Any] | None:
 def load_checkpoint(folder: Path) -> "Method":
     """Build a method from a checkpoint folder, in eval mode and float32.
 
-    Only classes of `voiceface.methods` are built, and only tensors are read; files that the arguments name, such as
+    Only classes of `voiceface.methods` are built, and only tensors are read; files named in the arguments, such as
     pretrained weights, are not opened.
 
     Args:
         folder: Folder with `model.safetensors` and `config.json`.
 
     Raises:
-        UserError: It is not a checkpoint, is for other versions, was damaged, or its weights do not fit the method.
+        UserError: It is not a checkpoint, is for other versions, is damaged, or its weights do not match the method.
     """
     config, path = read_config(folder), folder / WEIGHTS
     check_version(folder, config)
     owner = method_class(folder, config["method"], config["class"])
-    if path.exists() and not path.is_file():  # a device or a pipe might never end
+    if path.exists() and not path.is_file():  # reading a device or a pipe might never end
         raise UserError(f"{folder}: {WEIGHTS} is no file; copy the checkpoint again")
     try:
         content = path.read_bytes()
@@ -185,7 +185,7 @@ def load_checkpoint(folder: Path) -> "Method":
 
 
 def _stored(method: "Method", dtype: str) -> dict[str, Tensor]:
-    """The weights as they are written."""
+    """Return the weights in the form in which they are stored."""
     if dtype not in DTYPES:
         raise UserError(f"dtype {dtype!r}: weights are written in {' or '.join(DTYPES)}")
     state, kind = {}, getattr(torch, dtype)

@@ -1,6 +1,6 @@
-"""A wheel of a checkpoint: its files, `load()`, and an entry point by which `voiceface.load` and `list` find it.
+"""A wheel of a checkpoint: its files, `load()`, and an entry point for `voiceface.load` and `list`.
 
-The wheel is built by hatchling from a project that `write_source` writes; the folders of `zoo/` are such projects.
+Hatchling builds the wheel from a project written by `write_source`; the folders of `zoo/` are such projects.
 """
 
 import hashlib
@@ -21,47 +21,47 @@ from voiceface.checkpoints.config import FILES, GROUP, NAME, canonical, compatib
 from voiceface.checkpoints.wheel_templates import MODULE, PROJECT, ZOO
 from voiceface.utils.errors import UserError, reason
 
-META = "voiceface-zoo"  # the distribution that installs all of a zoo
+META = "voiceface-zoo"  # the distribution that installs a whole zoo
 
 
 class Package(NamedTuple):
-    """What is packed, under which names."""
+    """The names and metadata of a packed checkpoint."""
 
     name: str
-    """What `voiceface.load` takes."""
+    """Name for `voiceface.load`."""
     version: str
     requires: str
-    """Versions of voiceface that read it, such as `>=0.1,<0.2`."""
+    """Compatible versions of voiceface, such as `>=0.1,<0.2`."""
     licence: str
     """SPDX expression."""
     description: str
 
     @property
     def distribution(self) -> str:
-        """What `pip install` takes."""
+        """Name for `pip install`."""
         return f"voiceface-{canonical(self.name)}"
 
     @property
     def package(self) -> str:
-        """What `import` takes."""
+        """Name for `import`."""
         return self.distribution.replace("-", "_")
 
 
 def pack(folder: Path, out: Path, name: str | None = None, version: str | None = None) -> Path:
-    """Build a wheel of a checkpoint; the same checkpoint gives the same bytes under one version of hatchling.
+    """Build a wheel of a checkpoint; the bytes depend only on the checkpoint and the version of hatchling.
 
     Args:
         folder: Checkpoint folder.
-        out: Folder of the wheel, made if it is not there.
-        name: What `voiceface.load` shall take; None: what config.json says, else recipe and corpus.
-        version: Of the wheel; None: that of the voiceface that wrote the checkpoint.
+        out: Folder of the wheel, created if missing.
+        name: Name for `voiceface.load`; None: from config.json, else recipe and corpus.
+        version: Version of the wheel; None: the voiceface version that wrote the checkpoint.
 
     Returns:
-        The wheel.
+        Path of the wheel.
 
     Raises:
-        UserError: The checkpoint cannot be loaded, its card says no licence, name or version are none, the wheel is
-            there already or cannot be written, or hatchling is not installed.
+        UserError: The checkpoint cannot be loaded, its card states no licence, name or version is not valid, the wheel
+            exists already or cannot be written, or hatchling is not installed.
     """
     from voiceface.utils.files import write_for_user
 
@@ -85,19 +85,19 @@ def pack(folder: Path, out: Path, name: str | None = None, version: str | None =
 
 
 def write_source(folder: Path, zoo: Path, name: str | None = None, version: str | None = None) -> Path:
-    """Write the project of a checkpoint's wheel; where the zoo has `voiceface-zoo`, that depends on it from now on.
+    """Write the project of a checkpoint's wheel, and add it to the dependencies of `voiceface-zoo` if the zoo has that.
 
     Args:
         folder: Checkpoint folder.
-        zoo: Folder in which the project's folder is made, named as the checkpoint.
-        name: As of `pack`.
-        version: As of `pack`.
+        zoo: Folder in which the project's folder is created, named after the checkpoint.
+        name: As for `pack`.
+        version: As for `pack`.
 
     Returns:
         The project's folder.
 
     Raises:
-        UserError: As of `pack`, but for hatchling.
+        UserError: As for `pack`, except hatchling.
     """
     what = describe(folder, name, version)
     project = zoo / what.name
@@ -116,16 +116,16 @@ def write_source(folder: Path, zoo: Path, name: str | None = None, version: str 
 
 
 def write_zoo(zoo: Path) -> Path:
-    """Write the project of the wheel that installs all checkpoints of a zoo.
+    """Write the project of the wheel that installs all checkpoints in a zoo.
 
     Args:
-        zoo: Folder of projects that `write_source` wrote.
+        zoo: Folder of projects written by `write_source`.
 
     Returns:
         Its `pyproject.toml`.
 
     Raises:
-        UserError: It cannot be written.
+        UserError: The file cannot be written.
     """
     from voiceface.utils.files import write_for_user
     from voiceface.utils.version import __version__
@@ -140,7 +140,7 @@ def write_zoo(zoo: Path) -> Path:
 
 
 def describe(folder: Path, name: str | None = None, version: str | None = None) -> Package:
-    """Check a checkpoint, and find what its wheel says of it; see `pack`."""
+    """Check a checkpoint and collect the metadata of its wheel; see `pack`."""
     licence = check_whole(folder)
     config = read_config(folder)
     given = _name(name or config["name"])
@@ -155,7 +155,7 @@ def describe(folder: Path, name: str | None = None, version: str | None = None) 
 
 
 def check_whole(folder: Path) -> str:
-    """Check a checkpoint before it is handed on.
+    """Check that a checkpoint can be published.
 
     Args:
         folder: Checkpoint folder.
@@ -164,8 +164,8 @@ def check_whole(folder: Path) -> str:
         Its licence, see `read_licence`.
 
     Raises:
-        UserError: It cannot be loaded, its card says no licence, its result is damaged or of other weights, or one of
-            its files is a link to elsewhere, so that a file of yours would be handed on.
+        UserError: It cannot be loaded, its card states no licence, its result is damaged or of other weights, or one of
+            its files is a link to a file elsewhere, which would be published.
     """
     from voiceface.checkpoints.weights import load_checkpoint
     from voiceface.evaluation.results import effects_content, read_results
@@ -187,10 +187,10 @@ def check_whole(folder: Path) -> str:
 
 
 def read_licence(folder: Path) -> str:
-    """The licence of a checkpoint as an SPDX expression, from its card.
+    """Read the licence of a checkpoint, an SPDX expression, from its card.
 
     Raises:
-        UserError: There is no card, or it says none.
+        UserError: There is no card, or it states no licence.
     """
     path = folder / "README.md"
     try:
@@ -198,7 +198,7 @@ def read_licence(folder: Path) -> str:
         found = re.match(r"---\n(.*?)\n---\n", text, re.DOTALL)
         front: Any = yaml.safe_load(found[1]) if found else None
         said = front.get("license_name") or front["license"]
-        if not isinstance(said, str):  # of a list within lists the text could be endless
+        if not isinstance(said, str):  # the text of nested lists could be endless
             raise TypeError("no text")
     except FileNotFoundError:
         raise UserError(f"{folder}: no card (README.md), which would say the licence") from None
@@ -211,7 +211,7 @@ def read_licence(folder: Path) -> str:
 
 
 def _write_project(folder: Path, project: Path, what: Package) -> None:
-    """Write the files of a project into a folder that is not there."""
+    """Write the files of a project into a new folder."""
     package = project / "src" / what.package
     package.mkdir(parents=True)
     for file in FILES:
@@ -231,7 +231,7 @@ def _write_project(folder: Path, project: Path, what: Package) -> None:
 
 
 def _name(given: str) -> str:
-    """Refuse what is no name of a checkpoint, or of no package (PEP 508)."""
+    """Reject an invalid checkpoint name or package name (PEP 508)."""
     if not NAME.fullmatch(given) or len(given) > 100:
         raise UserError(f"--name {given}: not a name; use a-z, 0-9 and single . _ - between them")
     if f"voiceface-{canonical(given)}" == META:

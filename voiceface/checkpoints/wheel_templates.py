@@ -1,4 +1,4 @@
-"""The text files of a checkpoint's wheel, and of the wheel that installs a zoo."""
+"""Templates of the text files in a checkpoint's wheel and in the wheel that installs a zoo."""
 
 PROJECT = """\
 # Written by `voiceface pack --source`.

@@ -1,4 +1,4 @@
-"""Analysis of embeddings: linear probes, distance against agreement, t-SNE."""
+"""Analysis of embeddings: linear probes, correlation of distance with agreement, t-SNE."""
 
 import json
 import os
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SCHEMA = 1
-COLOURED = ("gender", "age")  # attributes that the pictures show, beside identity
+COLOURED = ("gender", "age")  # attributes shown in the pictures, besides identity
 MEASURED = {"voice_pitch": ("pitch", "Hz"), "voice_loudness": ("loudness", "dBFS")}
 PICTURES = ("identity", *COLOURED, *(name for name, _ in MEASURED.values()))
 WRITTEN = {"analysis.json", "tsne.csv", *(f"tsne_{name}.{kind}" for name in PICTURES for kind in FORMATS)}
@@ -50,20 +50,20 @@ def analyze(
     points: int = 2000,
     measures: Mapping[str, NDArray[np.float64]] | None = None,
 ) -> dict[str, Any]:
-    """Probe and draw embeddings: Kim et al. 2018, section 4.5.
+    """Probe and plot embeddings as in Kim et al. 2018, section 4.5.
 
     Writes `analysis.json`, `tsne.csv` and, as PNG and SVG, `tsne_identity`, `tsne_gender`, `tsne_age`, `tsne_pitch` and
-    `tsne_loudness`, as far as the attribute or measure is known. They appear together or not at all.
+    `tsne_loudness` if the attribute or measure is known. Either all files are written or none.
 
     Args:
-        embeddings: Voices and faces in one space, compared by cosine (also where `similarity` is None) or Euclidean
+        embeddings: Voices and faces in one space, compared by cosine (also if `similarity` is None) or Euclidean
             distance.
-        identities: Attributes of each identity; the attribute `identity` joins several ids of one person.
-        out: Folder to write; it must be new, empty or an earlier analysis, which is replaced.
+        identities: Attributes of each identity; the attribute `identity` merges several ids of one person.
+        out: Output folder; it must be new, empty or an earlier analysis, which is replaced.
         seed: Seed of the probes' holdouts, the permutations, the sample drawn and the t-SNE.
         level: Confidence level of the probes' intervals, in (0, 1).
-        points: Most points of a picture, at least 20.
-        measures: `voice_pitch` (Hz) and `voice_loudness` (dBFS), float (Nv,), not finite = unknown; None: those of
+        points: Maximum number of points in a picture, at least 20.
+        measures: `voice_pitch` (Hz) and `voice_loudness` (dBFS), float (Nv,), non-finite = unknown; None: those of
             `embeddings`.
 
     Returns:
@@ -71,8 +71,8 @@ def analyze(
         (the probes' records), `left_out`, `correlations`, `tsne`, `about` (model and data), environment.
 
     Raises:
-        UserError: `out` holds something else or cannot be written; there is nothing to analyse: no embeddings, all
-            alike, nobody in the table; an option is out of range.
+        UserError: `out` contains other files or cannot be written; there is nothing to analyse: no embeddings, all of
+            them equal, or no person in the table; an option is out of range.
     """
     if not 0 <= seed < 1 << 32:
         raise UserError(f"analyze: seed {seed} is not between 0 and 4294967295; use one that is")
@@ -141,7 +141,7 @@ def analyze(
 
 
 def analysis_tables(result: Mapping[str, Any]) -> list[Table]:
-    """Lay out an analysis: the probes, and distance against agreement; values in per cent and as correlations."""
+    """Lay out an analysis as tables: probes in per cent, and correlations of distance with agreement."""
     size = f"{result['people']} people, {result['voices']} voices, {result['faces']} faces"
     scores = result["scores"]
     trials = scores[0]["trials"] if scores else 0
@@ -188,7 +188,7 @@ def analysis_tables(result: Mapping[str, Any]) -> list[Table]:
 
 
 def print_analysis(result: Mapping[str, Any]) -> None:
-    """Print an analysis' tables, and what was left out, to standard output."""
+    """Print the tables of an analysis and what was left out to standard output."""
     console = Console()
     if not console.is_terminal:
         console.width = 160
@@ -212,7 +212,7 @@ def _cells(probed: Mapping[str, Any] | None) -> tuple[str, str]:
 
 
 def _space(embeddings: Embeddings) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Voices and faces as the model compares them: of unit length under cosine."""
+    """Return voices and faces as the model compares them: of unit length under cosine."""
     voices, faces = embeddings.voices, embeddings.faces
     if voices is None or faces is None or not (embeddings.similarity is None or isinstance(embeddings.similarity, str)):
         raise UserError("similarity: a matrix cannot be analysed; give embeddings compared by cosine or euclidean")
@@ -231,7 +231,7 @@ def _space(embeddings: Embeddings) -> tuple[NDArray[Any], NDArray[Any]]:
 def _figures(
     drawn: Map, identities: Identities, measures: Mapping[str, NDArray[np.float64]]
 ) -> "tuple[dict[str, Figure], dict[str, list[Any]]]":
-    """The pictures by name, and what is known of each point."""
+    """Draw the pictures, by name; also return the known values of each point."""
     known = attribute_values(drawn.identity.tolist(), identities)
     columns: dict[str, list[Any]] = {name: known[name] for name in COLOURED if name in known}
     figures = {"identity": identity_figure(drawn)}
@@ -259,7 +259,7 @@ def _check_out(out: Path) -> None:
 
 
 def _write(out: Path, files: Mapping[str, bytes]) -> None:
-    """Fill a folder beside `out`, then put it in its place."""
+    """Write the files to a folder beside `out`, then move it to `out`."""
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}.") as beside:

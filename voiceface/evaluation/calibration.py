@@ -1,8 +1,8 @@
-"""Calibration of 1:2 matching: from two scores to the probability that the first candidate is the right one.
+"""Calibration of 1:2 matching: from two scores to the probability that the first candidate is correct.
 
-The probability is sigmoid(slope * (s1 - s2)), with no intercept, because the order of two candidates says nothing. The
-slope is that of most likelihood on validation triplets (logistic regression; Platt, "Probabilistic outputs for support
-vector machines", 1999), each person asked as often as another.
+The probability is sigmoid(slope * (s1 - s2)), without an intercept, because the order of two candidates carries no
+information. The slope is the maximum-likelihood one on validation triplets (logistic regression; Platt, "Probabilistic
+outputs for support vector machines", 1999), in which all people are queries equally often.
 """
 
 from collections.abc import Iterable, Mapping
@@ -17,38 +17,38 @@ if TYPE_CHECKING:
     from voiceface.methods.base import Direction, Method
 
 BINS = 15  # of the expected calibration error
-TRIPLETS = 200_000  # to fit and to measure on
-CHOICES = 20_000  # the same for a method that chooses by a network
-CLIPS = 4_096  # of each modality, at most
-STEEPEST = 1e9  # slope beyond which there is none, in units of the mean difference
+TRIPLETS = 200_000  # for fitting and for measuring
+CHOICES = 20_000  # the same for a method that chooses with a network
+CLIPS = 4_096  # maximum per modality
+STEEPEST = 1e9  # upper limit of the slope, in units of the mean difference
 
 Floats = NDArray[np.float64]
 Places = NDArray[np.intp]
 
 
 def probabilities(scores: NDArray[Any], slope: float) -> Floats:
-    """Probability of each candidate to be the right one: calibrated for two candidates, whose softmax is the sigmoid.
+    """Probability that each candidate is correct: calibrated for two candidates, whose softmax is the sigmoid.
 
     Args:
-        scores: Scores of candidates of shape (..., N), larger is likelier.
+        scores: Scores of candidates, shape (..., N), larger = more likely.
         slope: From `fit_slope`.
 
     Returns:
-        float64 of the same shape, of sum 1 over the last axis.
+        float64 of the same shape, with sum 1 over the last axis.
     """
     found: Floats = softmax(slope * np.asarray(scores, np.float64), axis=-1)
     return found
 
 
 def fit_slope(differences: NDArray[Any]) -> float | None:
-    """The slope of most likelihood, among those from 0 up.
+    """Fit the maximum-likelihood slope, at least 0.
 
     Args:
-        differences: Score of the right candidate minus that of the wrong one, of shape (n,).
+        differences: Score of the correct candidate minus that of the wrong one, shape (n,).
 
     Returns:
-        The slope, 0 where the scores are no better than chance; None where no slope is steep enough, because no triplet
-        is scored the wrong way round, or there is none at all.
+        The slope, 0 if the scores are no better than chance; None if there is no maximum, because no triplet is scored
+        the wrong way round, or if there are no triplets.
     """
     if not len(differences):
         return None
@@ -76,12 +76,12 @@ def calibration_error(right: NDArray[Any], bins: int = BINS) -> float:
     """Expected calibration error of choices between two (Naeini et al., AAAI 2015), over bins of equal mass.
 
     Args:
-        right: Probability that was given to the right candidate, of shape (n,), n at least 1.
+        right: Probability given to the correct candidate, shape (n,), n at least 1.
         bins: Number of bins.
 
     Returns:
-        Mean over all choices of the distance between the probability of what was chosen and the share of right
-        choices, within bins of that probability; 0 to 1. An even choice is half right.
+        Mean over all choices of the distance between the probability of the chosen candidate and the share of correct
+        choices, within bins of that probability; 0 to 1. An even choice is half correct.
     """
     chosen = np.maximum(right, 1.0 - right)
     correct = np.where(right == 0.5, 0.5, right > 0.5)
@@ -95,14 +95,14 @@ def balanced_triplets(
     """Draw triplets: a person with both modalities, a clip of each, and a clip of another person.
 
     Args:
-        query_identity: Whose each query is, of shape (Q,).
-        candidate_identity: Whose each candidate is, of shape (C,).
-        count: How many to draw, with replacement.
-        seed: Of the draw.
+        query_identity: Identity of each query, shape (Q,).
+        candidate_identity: Identity of each candidate, shape (C,).
+        count: Number of triplets to draw, with replacement.
+        seed: Seed of the draw.
 
     Returns:
-        Places of queries, of right and of wrong candidates, each int64 of shape (count,); empty where there are no
-        two people to draw from. People are drawn alike, however many clips they have.
+        Places of queries, of correct and of wrong candidates, each int64 of shape (count,); empty if there are not two
+        people to draw from. People are equally likely, however many clips they have.
     """
     rng = np.random.default_rng(seed)
     people, counts = np.unique(candidate_identity, return_counts=True)
@@ -120,14 +120,14 @@ def balanced_triplets(
 
 
 def _clip(identity: NDArray[Any], counts: NDArray[Any], person: Places, rng: np.random.Generator) -> Places:
-    """A random clip of each of these people, who are numbered in the order of `np.unique`."""
+    """Draw a random clip of each of these people, who are numbered in the order of `np.unique`."""
     first = np.cumsum(counts) - counts
     place: Places = np.argsort(identity, kind="stable")[first[person] + rng.integers(0, counts[person])]
     return place
 
 
 def _some(identity: NDArray[Any], most: int, seed: int) -> Places:
-    """Places of at most so many clips, of each person as many as of another, as far as there are."""
+    """Return the places of at most `most` clips, as evenly distributed over people as possible."""
     order = np.random.default_rng(seed).permutation(len(identity))
     _, counts = np.unique(identity, return_counts=True)
     by_person = order[np.argsort(identity[order], kind="stable")]
@@ -139,16 +139,16 @@ def _some(identity: NDArray[Any], most: int, seed: int) -> Places:
 def differences(
     method: "Method", gathered: Mapping[str, NDArray[Any]], directions: "Iterable[Direction]", seed: int = 0
 ) -> "dict[Direction, Floats]":
-    """Score of the right candidate minus that of the wrong one in 1:2 matching, for drawn triplets.
+    """Score of the correct candidate minus that of the wrong one in 1:2 matching, for drawn triplets.
 
     Args:
         method: The method.
         gathered: `voices` and `faces` float32 (n, D), and `voice_identity` and `face_identity` int64 (n,).
         directions: v2f, f2v or both.
-        seed: Of the draw.
+        seed: Seed of the draw.
 
     Returns:
-        For each direction float64 of shape (n,); empty where there are no two people.
+        For each direction float64 of shape (n,); empty if there are not two people.
     """
     from voiceface.evaluation.network_scores import similarity_matrix
 
@@ -182,7 +182,7 @@ def _chosen(
     direction: "Direction",
     seed: int,
 ) -> Floats:
-    """`differences` of a method that chooses by a network."""
+    """Compute `differences` for a method that chooses with a network."""
     import torch
 
     from voiceface.evaluation.network_scores import CHOICES_AT_ONCE
@@ -205,13 +205,13 @@ def fit_calibration(method: "Method", gathered: Mapping[str, NDArray[Any]]) -> d
     """Fit the calibration of each direction on validation embeddings.
 
     Args:
-        method: The method, with the weights that the embeddings are of.
+        method: The method, with the weights that computed the embeddings.
         gathered: See `differences`.
 
     Returns:
-        `{"v2f": {"slope", "intercept": 0.0, "error": None}, ...}`; a direction for which no slope is found is left
-        out, and None stands for none at all. A relative method has those that it was trained for, and those alone if it
-        takes two candidates.
+        `{"v2f": {"slope", "intercept": 0.0, "error": None}, ...}`; directions without a slope are left out, and None
+        means that no direction has one. A relative method has only the directions that it was trained for, and none
+        unless it supports two candidates.
     """
     directions: tuple[Direction, ...] = ("v2f", "f2v")
     if method.space == "relative":
@@ -227,7 +227,7 @@ def fit_calibration(method: "Method", gathered: Mapping[str, NDArray[Any]]) -> d
 def measure_calibration(
     method: "Method", gathered: Mapping[str, NDArray[Any]], calibration: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, dict[str, Any]]:
-    """The same calibration with its expected error on these embeddings, which are of other people than it was fit on.
+    """Add the expected error on these embeddings, which are of other people than those of the fit.
 
     Args:
         method: The method.

@@ -1,6 +1,6 @@
-"""CrossModalMetrics, the one metrics callback.
+"""CrossModalMetrics, the only metrics callback.
 
-It keeps the embeddings of an evaluation in an `EvaluationTable`, logs their scores and writes the result file.
+It collects the embeddings of an evaluation in an `EvaluationTable`, logs the scores and writes the result file.
 """
 
 from collections.abc import Mapping
@@ -31,19 +31,19 @@ LOGGED = {
 
 
 class CrossModalMetrics(pl.Callback):
-    """Score every evaluation and log the scores; after a test, keep them as `results` and write the result file.
+    """Score every evaluation and log the scores; after a test, store them in `results` and write the result file.
 
     Args:
-        out: Result file to write after a test; None: none.
+        out: Result file to write after a test; None: no file.
         recipe: Name of the recipe, for the result file.
         level: Confidence level of the intervals, between 0 and 1.
-        trials: Trials per direction, stratum and number of candidates in a test of a method that only compares
+        trials: Trials per direction, stratum and number of candidates when testing a method that only compares
             candidates with each other, such as SVHF; all others are scored on every pair.
-        validation_trials: The same in validation.
+        validation_trials: The same for validation.
     """
 
     table: EvaluationTable
-    """The clips of the evaluation that runs, or ran last."""
+    """The clips of the current or last evaluation."""
 
     def __init__(
         self,
@@ -85,18 +85,18 @@ class CrossModalMetrics(pl.Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Keep the batch's embeddings."""
+        """Add the batch's embeddings to the table."""
         self.table.add(outputs, batch)
 
     on_test_batch_end = on_predict_batch_end = on_validation_batch_end
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Score and log."""
+        """Compute and log the scores."""
         if not trainer.sanity_checking:
             self._score(trainer, pl_module, "val")
 
     def on_test_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Score, log, write the result file."""
+        """Compute and log the scores and write the result file."""
         assert isinstance(pl_module, Method)
         scores = self._score(trainer, pl_module, "test")
         gathered = self.table.gather()
@@ -155,15 +155,15 @@ class CrossModalMetrics(pl.Callback):
 def ideal_observer(
     corpus: Corpus, gathered: Mapping[str, NDArray[Any]], level: float = 0.95
 ) -> list[dict[str, Any]] | None:
-    """The best possible scores on a synthetic corpus.
+    """Compute the best possible scores on a synthetic corpus.
 
     Args:
         corpus: The corpus.
-        gathered: What `EvaluationTable.gather` gives.
+        gathered: Result of `EvaluationTable.gather`.
         level: Confidence level.
 
     Returns:
-        Records as of `voiceface.scores.score`; None where the corpus does not say what an ideal observer knows.
+        Records of `voiceface.scores.score`; None if the corpus lacks the ideal observer's information.
     """
     made = corpus.description["plan"]["made_by"].get("synthetic")
     if made is None or "voice_observed" not in gathered:
@@ -181,7 +181,7 @@ def ideal_observer(
 
 
 def model_section(method: Method, recipe: str) -> dict[str, Any]:
-    """What the result file says of the model."""
+    """Build the result file's section on the model."""
     return {
         "recipe": recipe,
         "method": type(method).__name__,
@@ -194,7 +194,7 @@ def model_section(method: Method, recipe: str) -> dict[str, Any]:
 
 
 def data_section(method: Method, corpus: Corpus, split: str, gathered: Mapping[str, NDArray[Any]]) -> dict[str, Any]:
-    """What the result file says of the data: of which clips and people, and who of them the method was trained on."""
+    """Build the result file's section on the data: clips, people, and which people the method was trained on."""
     leaking = leaking_identities(method.training_identities, corpus, split)
     voice_keys, face_keys = gathered["voice_keys"], gathered["face_keys"]
     voice_people, face_people = (gathered[f"{kind}_people"].tolist() for kind in KINDS)
@@ -208,7 +208,7 @@ def data_section(method: Method, corpus: Corpus, split: str, gathered: Mapping[s
         "voices": len(voice_keys),
         "faces": len(face_keys),
         "skipped": int(gathered["skipped"].sum()),
-        # People of this split whom the model was trained on; null where it is not known who they were.
+        # Number of people of this split on whom the model was trained; null if unknown.
         "leaking_identities": None if leaking is None else len(leaking),
         "people_sha256": result_file.people_hash(voice_keys, voice_people, face_keys, face_people),
     }

@@ -23,7 +23,7 @@ STRATA = {
 
 
 class Scores:
-    """The records of a result, by what they are scores of."""
+    """The records of a result, indexed by what they score."""
 
     def __init__(self, records: Iterable[Record]) -> None:
         self.records = list(records)
@@ -32,7 +32,7 @@ class Scores:
     def find(
         self, task: str, metric: str, direction: str, stratum: str = "U", protocol: str = "exact", n: int = 0
     ) -> Record | None:
-        """A record, or None; `n` is asked for in matching alone."""
+        """Return a record, or None; `n` applies only to matching."""
         return self._by_name.get((task, metric, direction, stratum, protocol, n))
 
     def matching(self, direction: str, stratum: str = "U", n: int = 2) -> Record | None:
@@ -43,7 +43,7 @@ class Scores:
         return next((record for record in found if record is not None), None)
 
     def different(self, key: str, **wanted: Any) -> list[Any]:
-        """The different values of a key, in their order, among the records that have the wanted values."""
+        """List the distinct values of a key, in order, over the records with the wanted values."""
         return list(dict.fromkeys(r[key] for r in self.records if all(r[k] == v for k, v in wanted.items())))
 
 
@@ -58,7 +58,7 @@ def stratum_name(stratum: str) -> str:
 
 
 def cell(record: Record | None) -> str:
-    """A value and half its interval, or the ends of a lopsided one, in per cent; `-` where there is none."""
+    """Format a value and half its interval, or both ends if it is asymmetric, in per cent; `-` if there is none."""
     if record is None or record["value"] is None:
         return "-"
     if record["metric"] == "median_rank":
@@ -75,7 +75,7 @@ def cell(record: Record | None) -> str:
 
 
 def percent(value: float | None) -> str:
-    """A fraction in per cent; `-` where there is none."""
+    """Format a fraction in per cent; `-` if there is none."""
     return "-" if value is None else f"{100 * value:.{2 if 0 < value < 0.01 else 1}f}"
 
 
@@ -86,26 +86,26 @@ def percents(record: Record) -> str:
 
 
 def plain(value: float | None) -> str:
-    """A rank."""
+    """Format a rank."""
     return "-" if value is None else f"{value:,.1f}".removesuffix(".0")
 
 
 def chance(record: Record | None) -> str:
-    """The value of a model that knows nothing."""
+    """Format the score of an uninformative model."""
     if record is None:
         return "-"
     return (plain if record["metric"] == "median_rank" else percent)(record["chance"])
 
 
 def heads(metrics: Iterable[str]) -> list[str]:
-    """Column heads of metrics."""
+    """Return column heads of metrics."""
     return [metric.replace("_", "\n") for metric in metrics]
 
 
 def new_table(
     title: str, *labels: str, values: Iterable[str], caption: str | None = None, tight: bool = False
 ) -> Table:
-    """A table without rows: columns of words, then columns of numbers; `tight` fits seven of them into 100 places."""
+    """Create an empty table: columns of words, then of numbers; `tight` fits seven of these into 100 characters."""
     table = Table(
         title=title,
         caption=caption,

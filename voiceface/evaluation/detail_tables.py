@@ -1,4 +1,4 @@
-"""Tables of the scores beyond the headline: trial lists, protocols, galleries, joint scores."""
+"""Tables of the detailed scores: trial lists, protocols, galleries, joint scores."""
 
 from collections.abc import Mapping, Sequence
 from itertools import product
@@ -16,7 +16,7 @@ PROTOCOLS = ("trinet", "kim", "drl", "pins")
 
 
 def list_table(scores: Scores, lists: Sequence[Mapping[str, Any]]) -> RenderableType | None:
-    """One row per trial list: how much of it was scored, and its scores."""
+    """Build the table of trial lists, one row each: coverage and scores."""
     if not lists:
         return None
     used = [
@@ -36,7 +36,7 @@ def list_table(scores: Scores, lists: Sequence[Mapping[str, Any]]) -> Renderable
 
 
 def protocol_table(scores: Scores, absent: Sequence[Mapping[str, str]]) -> RenderableType | None:
-    """The papers' own sampling, each value beside the exact one that it estimates."""
+    """Build the table of the papers' protocols: each sampled value beside the exact value that it estimates."""
     there = [p for p in PROTOCOLS if {p, f"{p}_exact"} & {*scores.different("protocol")}]
     if not there:
         return None
@@ -71,7 +71,7 @@ def protocol_table(scores: Scores, absent: Sequence[Mapping[str, str]]) -> Rende
 
 
 def _levels(scores: Scores) -> str:
-    """The confidence levels of sampled values, where they are not that of the exact ones."""
+    """Name the confidence levels of sampled values if they differ from that of the exact ones."""
     usual = scores.different("ci_level", protocol="exact", n=2)
     odd = {r["protocol"]: r["ci_level"] for r in scores.records if r["ci_method"] == "binomial"}
     return "".join(f" ({p}: {100 * level:g} % interval)" for p, level in odd.items() if level not in usual)
@@ -82,7 +82,7 @@ def _same(record: Record) -> tuple[Any, ...]:
 
 
 def gallery_table(scores: Scores, absent: Sequence[Mapping[str, str]]) -> RenderableType | None:
-    """Retrieval in the galleries of the literature; `-` and the reason where these clips do not suffice."""
+    """Build the table of retrieval in the literature's galleries; `-` and the reason if there are too few clips."""
     missing = [a for a in absent if "_gallery" in a["protocol"]]
     there = scores.different("protocol", task="retrieval") + [a["protocol"] for a in missing]
     names = [name for name in dict.fromkeys(there) if "_gallery" in name]
@@ -114,7 +114,7 @@ def gallery_table(scores: Scores, absent: Sequence[Mapping[str, str]]) -> Render
 
 
 def joint_table(scores: Scores, absent: Sequence[Mapping[str, str]]) -> RenderableType | None:
-    """Accuracy and mAP with means of m clips in place of one clip, as far as people have m."""
+    """Build the table of accuracy and mAP with means of m clips instead of one clip, where people have m clips."""
     reasons = [a for a in absent if a["protocol"] == "joint"]
     protocols = scores.different("protocol", task="joint_matching")
     if not protocols and not reasons:
@@ -141,7 +141,7 @@ def joint_table(scores: Scores, absent: Sequence[Mapping[str, str]]) -> Renderab
 
 
 def _with_reasons(table: Table, absent: Sequence[Mapping[str, str]]) -> Group:
-    """Say below the table what is not in it; once where both directions lack it."""
+    """List below the table what is missing from it; once if both directions lack it."""
     by_protocol: dict[str, dict[str, str]] = {}
     for a in absent:
         by_protocol.setdefault(a["protocol"], {})[a["direction"]] = a["reason"]

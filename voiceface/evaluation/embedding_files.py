@@ -1,4 +1,4 @@
-"""The files that embeddings come in: `.npz`, `.npy` with a CSV beside it, Parquet. Read as they are, checked later."""
+"""Embedding file formats: `.npz`, `.npy` with a CSV beside it, Parquet. Contents are checked later."""
 
 import tokenize
 import zipfile
@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from voiceface.data.prepare.sources.tables import read_csv_rows
 from voiceface.utils.errors import UserError
 
-# What numpy and zipfile raise where a file is damaged, or lies about its size, its type or its compression.
+# What numpy and zipfile raise if a file is damaged, or misstates its size, type or compression.
 DAMAGED: tuple[type[Exception], ...] = (OSError, ValueError, EOFError, RuntimeError, MemoryError, SyntaxError)
 DAMAGED += (zlib.error, zipfile.BadZipFile, tokenize.TokenError)
-LARGE = 1 << 30  # bytes of a similarity matrix that must lie in a file of its own
+LARGE = 1 << 30  # bytes; a larger similarity matrix must be in a file of its own
 
 
 def read_raw(path: Path, faces: Path | None) -> dict[str, Any]:
@@ -23,10 +23,10 @@ def read_raw(path: Path, faces: Path | None) -> dict[str, Any]:
 
     Args:
         path: An `.npz`, a folder, or the file of the voices.
-        faces: The file of the faces, where `path` is that of the voices.
+        faces: The file of the faces, if `path` is that of the voices.
 
     Raises:
-        UserError: A file is missing, not readable, or holds Python objects.
+        UserError: A file is missing, unreadable, or contains Python objects.
     """
     if faces is not None:
         return {**_side(path, "voice"), **_side(faces, "face")}
@@ -87,7 +87,7 @@ def _folder(path: Path) -> dict[str, Any]:
 
 
 def _side(path: Path, kind: str) -> dict[str, Any]:
-    """One modality: a Parquet file, or an `.npy` (or `.csv`) with the other one beside it."""
+    """Read one modality: a Parquet file, or an `.npy` (or `.csv`) with its counterpart beside it."""
     if path.suffix == ".parquet":
         columns = _parquet(path)
     elif path.suffix in (".npy", ".csv"):
@@ -102,10 +102,10 @@ def _side(path: Path, kind: str) -> dict[str, Any]:
 
 
 def read_matrix(path: Path) -> NDArray[Any]:
-    """Map an `.npy` file into memory; nothing is loaded until it is read.
+    """Map an `.npy` file into memory; data is loaded only when accessed.
 
     Raises:
-        UserError: It is missing, damaged, or holds Python objects.
+        UserError: The file is missing, damaged, or contains Python objects.
     """
     try:
         return np.asarray(np.load(path, mmap_mode="r", allow_pickle=False))

@@ -18,29 +18,29 @@ NEEDED = ("voices", "voice_identity", "voice_key", "faces", "face_identity", "fa
 MEASURES = ("voice_pitch", "voice_loudness")
 OPTIONAL = ("voice_video", "face_video", "similarity", *MEASURES)
 SPACES = ("cosine", "euclidean")
-BLOCK = 1 << 22  # values that are checked at once
+BLOCK = 1 << 22  # values checked at once
 ID_COLUMNS = ("identity", "id", "voxceleb1id", "voxceleb2id", "voxcelebid", "vggface1id", "vggface2id", "vggfaceid")
 COLUMNS = {"sex": "gender", "country": "nationality", "race": "ethnicity", "language": "first_language"}
 
 
 @dataclass(frozen=True)
 class Embeddings:
-    """Voices and faces to be scored, checked.
+    """Validated voices and faces to score.
 
     Attributes:
-        voices: float (Nv, D), finite; None where only a similarity matrix is known.
-        voice_identity: str (Nv,): whose voice each is.
+        voices: float (Nv, D), finite; None if only a similarity matrix is known.
+        voice_identity: str (Nv,): identity of each voice.
         voice_key: str (Nv,): unique names of the clips.
-        voice_video: str (Nv,): the video each was cut from, empty where unknown; None: no video is known.
+        voice_video: str (Nv,): source video of each voice, empty = unknown; None: no video is known.
         faces: float (Nf, D) or None.
         face_identity: str (Nf,).
         face_key: str (Nf,).
         face_video: str (Nf,) or None.
-        similarity: "cosine", "euclidean", a matrix (Nv, Nf) of similarities, larger = more alike, or None: not said.
-        measures: Measures of the voices by name (`voice_pitch` in Hz, `voice_loudness` in dB), float (Nv,), NaN where
-            there is none.
-        about: What `voiceface embed` says: sections `model` and `data` of a result file, and the attributes of the
-            `identities`; else empty.
+        similarity: "cosine", "euclidean", a matrix (Nv, Nf) of similarities, larger = more alike, or None: unspecified.
+        measures: Measures of the voices by name (`voice_pitch` in Hz, `voice_loudness` in dB), float (Nv,), NaN if
+            missing.
+        about: Metadata from `voiceface embed`: sections `model` and `data` of a result file, and the attributes of the
+            `identities`; otherwise empty.
     """
 
     voices: NDArray[Any] | None
@@ -63,15 +63,15 @@ def read_embeddings(path: Path, faces: Path | None = None, similarity: str | Non
         path: An `.npz` with `voices, voice_identity, voice_key, faces, face_identity, face_key` and optionally
             `voice_video, face_video, similarity` (a matrix or the word), `voice_pitch, voice_loudness`. Or a folder
             with `voices.npy` and `voices.csv` (columns identity, key, optionally video, pitch, loudness), `faces.npy`
-            and `faces.csv`, and optionally `similarity.npy`, which is mapped, not loaded, and then stands in for the
-            embeddings. Or a folder with `voices.parquet` and `faces.parquet` (the same columns and `embedding`).
-        faces: The faces' `.npy` or `.parquet`, where `path` is that of the voices.
-        similarity: "cosine", "euclidean" or an `.npy` with a matrix; None: what the files say.
+            and `faces.csv`, and optionally `similarity.npy`, which is memory-mapped and replaces the embeddings. Or a
+            folder with `voices.parquet` and `faces.parquet` (the same columns and `embedding`).
+        faces: The faces' `.npy` or `.parquet`, if `path` is that of the voices.
+        similarity: "cosine", "euclidean" or an `.npy` with a matrix; None: as the files say.
 
     Raises:
-        UserError: A file or a name is missing, not readable or holds Python objects; shapes disagree; a key stands
-            there twice; a key or an identity is empty; a value is NaN or infinite, or a vector zero though it is
-            compared by cosine. The message names the row's key.
+        UserError: A file or a name is missing, unreadable or contains Python objects; shapes do not match; a key occurs
+            twice; a key or an identity is empty; a value is NaN or infinite, or a vector is zero under cosine. The
+            message names the row's key.
     """
     raw = read_raw(path, faces)
     if similarity is not None:
@@ -86,18 +86,18 @@ def _matrix_of_option(similarity: str) -> NDArray[Any]:
 
 
 def read_identities(path: Path) -> dict[str, dict[str, str]]:
-    """Read what is known of identities: a corpus' `identities.csv`, any dialect of VoxCeleb's metadata, or your own.
+    """Read attributes of identities: a corpus' `identities.csv`, any form of VoxCeleb's metadata, or your own table.
 
-    Commas, semicolons or tabs, with or without byte order mark; upper and lower case, spaces, `_` and `-` in column
-    names do not matter. Ids stand in `identity`, `id`, `VoxCeleb1 ID`, `VGGFace1 ID` and the like (`name` where there
-    is none of them). Each id of a row leads to the same attributes, a VGGFace name also without a full stop at its end.
+    Commas, semicolons or tabs, with or without byte order mark; case, spaces, `_` and `-` in column names are ignored.
+    Ids are in `identity`, `id`, `VoxCeleb1 ID`, `VGGFace1 ID` and the like (`name` if none of them exists). Each id of
+    a row maps to the same attributes, a VGGFace name also without a trailing full stop.
 
     Returns:
         Id to attributes (gender as m or f, nationality, ...; empty = unknown); the attribute `identity` is the row's
-        first id, so that a person's voices and faces may go by different ids.
+        first id, so that a person's voices and faces may have different ids.
 
     Raises:
-        UserError: The file is not readable, has no id column, or gives one id to two people.
+        UserError: The file is unreadable, has no id column, or assigns one id to two people.
     """
     table: dict[str, dict[str, str]] = {}
     for line, row in read_csv_rows(path, ()):
@@ -123,10 +123,10 @@ def read_identities(path: Path) -> dict[str, dict[str, str]]:
 
 
 def people_aliases(*paths: Path) -> dict[str, str]:
-    """Read who is who: every id of `read_identities` of some tables to the person's first id.
+    """Map every id in some tables (see `read_identities`) to the person's first id.
 
     Raises:
-        UserError: As `read_identities`, or an id is of two people.
+        UserError: As `read_identities`, or one id belongs to two people.
     """
     aliases: dict[str, str] = {}
     for path in paths:
@@ -234,7 +234,7 @@ def _vectors(
 
 
 def _check_matrix(matrix: NDArray[Any], voice_key: NDArray[np.str_], face_key: NDArray[np.str_], source: str) -> None:
-    """Block by block, for the matrix may be larger than the memory."""
+    """Check the matrix block by block, because it may be larger than memory."""
     shape = (len(voice_key), len(face_key))
     if matrix.shape != shape or matrix.dtype not in (np.float32, np.float64):  # another type would be copied whole
         found = f"similarity is {matrix.dtype} {matrix.shape}"
@@ -255,7 +255,7 @@ def _about(text: Any, source: str) -> dict[str, Any]:
         people = list(about.get("identities", {}).values())
         sound = all(isinstance(part, dict) for part in [*about.values(), *people])
         sound &= all(isinstance(value, str) for person in people for value in person.values())
-    except (ValueError, AttributeError, RecursionError):  # no JSON, or no object where one should be
+    except (ValueError, AttributeError, RecursionError):  # not JSON, or not an object where one is expected
         sound = False
     if not sound:
         raise UserError(f"{source}: about is not what `voiceface embed` writes there; leave it out")

@@ -1,4 +1,4 @@
-"""EvaluationTable: the clips of one evaluation, gathered once from all processes and handed to all that uses them."""
+"""EvaluationTable: the clips of one evaluation, gathered once from all processes for everything that uses them."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -12,7 +12,7 @@ KINDS = ("voice", "face")
 
 
 class EvaluationTable:
-    """Embeddings, keys and people of the clips that this process evaluates.
+    """Embeddings, keys and identities of the clips that this process evaluates.
 
     Args:
         names: Identity names by number.
@@ -30,7 +30,7 @@ class EvaluationTable:
 
         Args:
             outputs: `voices` of shape (Nv, D) and `faces` of shape (Nf, D).
-            batch: The batch that they come from.
+            batch: The batch behind them.
         """
         for kind in KINDS:
             identity = batch[f"{kind}_identity"].tolist()
@@ -39,12 +39,12 @@ class EvaluationTable:
         self._skipped += len(batch["skipped"])
 
     def gather(self) -> dict[str, NDArray[Any]]:
-        """The clips of all processes, each once, in the order of their keys; all processes must call this.
+        """Gather the clips of all processes, each once, in the order of their keys; all processes must call this.
 
         Returns:
             For `voice` and `face`: embeddings as `voices` and `faces`, float32 (n, D); `_keys` and `_people`, the names
-            of the identities, both (n,); `_identity`, their numbers, int64 (n,); where every clip has it, `_observed`
-            float64 (n, traits). And the number of clips that each process `skipped`.
+            of the identities, both (n,); `_identity`, their numbers, int64 (n,); if every clip has it, `_observed`
+            float64 (n, traits). Also `skipped`, the number of clips skipped by each process.
         """
         if self._gathered is None:
             embeddings = {kind: _joined([part.cpu().numpy() for part in self._embeddings[kind]]) for kind in KINDS}
@@ -71,5 +71,5 @@ class EvaluationTable:
 
 
 def _joined(parts: list[NDArray[np.float32]]) -> NDArray[np.float32]:
-    """All rows; a process without a batch does not know how many columns there are."""
+    """Concatenate all rows; a process without a batch does not know the number of columns."""
     return np.concatenate([part for part in parts if len(part)] or [np.empty((0, 0), np.float32)])

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from voiceface.scores.kernels.blocks import Rows
 
 QUERIES = 6  # per direction
-SHOWN = 5  # candidates of each query
-AT_ONCE = 1 << 22  # values of the gallery that are compared at once
+SHOWN = 5  # candidates per query
+AT_ONCE = 1 << 22  # gallery values compared at once
 SIDES = {"v2f": ("voice", "face"), "f2v": ("face", "voice")}
 
 
@@ -22,19 +22,19 @@ def ranked_examples(
 ) -> list[dict[str, Any]]:
     """Rank all candidates for some queries.
 
-    The queries are chosen by a hash of the clips' keys, each of another person as far as there are people, and never by
-    how a model does on them: all models on the same clips show the same ones.
+    The queries are chosen by a hash of the clips' keys, each of a different person if there are enough people, and
+    never by a model's performance: all models on the same clips show the same queries.
 
     Args:
-        rows: By direction (`v2f`, `f2v`): from numbers of queries, intp (B,), to their similarities to every candidate,
+        rows: By direction (`v2f`, `f2v`): maps indices of queries, intp (B,), to their similarities to every candidate,
             (B, N), larger = more alike.
-        keys: Of each `voice` and each `face` its clip's key.
-        people: Likewise whose it is.
+        keys: Clip key of each `voice` and each `face`.
+        people: Likewise the identity.
 
     Returns:
-        For each direction and query: `direction`, `query` (its key), `candidates` (how many), `rank` of the first
-        candidate of the same person, from 1 (among ties the place to expect in random order), its key `right`, and
-        `best`: the first five candidates, each with `key`, `same` (of the query's person) and `similarity`.
+        For each direction and query: `direction`, `query` (its key), `candidates` (their number), `rank` of the first
+        candidate of the same person, from 1 (with ties the expected rank in random order), its key `right`, and `best`:
+        the first five candidates, each with `key`, `same` (of the query's person) and `similarity`.
     """
     examples = []
     for direction, similarities in rows.items():
@@ -46,7 +46,7 @@ def ranked_examples(
             best = np.argsort(-row, kind="stable")[:SHOWN].tolist()
             right = int(np.flatnonzero(same)[row[same].argmax()])
             level = row == row[right]
-            # Of r right ones among t in random order, the first is expected at place (t + 1) / (r + 1).
+            # Of r correct items among t in random order, the first has the expected place (t + 1) / (r + 1).
             place = (row > row[right]).sum() + (level.sum() + 1) / ((level & same).sum() + 1)
             examples.append(
                 {
@@ -65,7 +65,7 @@ def ranked_examples(
 
 
 def _queries(direction: str, keys: Sequence[str], people: Sequence[str], answerable: set[str]) -> list[int]:
-    """Clips of people who are among the candidates, in the order of a hash: first one of each person, then more."""
+    """Select clips of people who are among the candidates, in hash order: first one per person, then more."""
     able = [i for i, person in enumerate(people) if person in answerable]
     able.sort(key=lambda i: hashlib.sha256(f"{direction} {keys[i]}".encode()).digest())
     first = {people[i]: i for i in reversed(able)}
@@ -73,17 +73,17 @@ def _queries(direction: str, keys: Sequence[str], people: Sequence[str], answera
 
 
 def embedding_rows(voices: NDArray[Any], faces: NDArray[Any], kind: str) -> dict[str, "Rows"]:
-    """Similarities of few queries to every candidate, in float64: equal embeddings get equal ones to the last bit.
+    """Compute similarities of a few queries to every candidate in float64; equal embeddings get bit-identical values.
 
     Args:
-        voices: Finite numbers (Nv, D); for cosine without zero vectors.
+        voices: Finite numbers (Nv, D); without zero vectors for cosine.
         faces: Likewise (Nf, D).
-        kind: "cosine", or "euclidean": minus the distance.
+        kind: "cosine", or "euclidean": the negative distance.
 
     Returns:
-        What `ranked_examples` takes.
+        The `rows` of `ranked_examples`.
     """
-    from voiceface.scores.similarity import unit  # imports numba, which a page does without
+    from voiceface.scores.similarity import unit  # imports numba, which a page does not need
 
     def compare(queries: NDArray[Any], gallery: NDArray[Any]) -> NDArray[np.float64]:
         step = max(1, AT_ONCE // gallery.shape[1])
@@ -107,16 +107,16 @@ def embedding_rows(voices: NDArray[Any], faces: NDArray[Any], kind: str) -> dict
 
 
 def matrix_rows(matrix: NDArray[Any]) -> dict[str, "Rows"]:
-    """The same of a similarity matrix (Nv, Nf), of which only the queries' rows and columns are read."""
+    """Like `embedding_rows` for a similarity matrix (Nv, Nf); only the queries' rows and columns are read."""
     return {"v2f": lambda voices: np.asarray(matrix[voices]), "f2v": lambda faces: np.asarray(matrix[:, faces]).T}
 
 
 def method_examples(method: "Method", gathered: Mapping[str, NDArray[Any]]) -> list[dict[str, Any]]:
-    """`ranked_examples` of a method that was just evaluated.
+    """Compute `ranked_examples` of a method that was just evaluated.
 
     Args:
-        method: Any but a relative one, which gives no similarities.
-        gathered: What `EvaluationTable.gather` gives.
+        method: Any method except a relative one, which has no similarities.
+        gathered: Result of `EvaluationTable.gather`.
     """
     voices, faces = gathered["voices"], gathered["faces"]
     if method.space == "pairwise":

@@ -15,33 +15,33 @@ from voiceface.scores import score
 from voiceface.scores.matching_n import CANDIDATES
 from voiceface.utils.errors import UserError
 
-UNKNOWN = -1  # number of a clip that came without one
+UNKNOWN = -1  # index of a clip without one
 
 
 class CrossModalScores(Metric):
     """Matching, verification and retrieval of voices and faces, exact, by `voiceface.scores.score`.
 
-    `update` keeps embeddings; `compute` gathers them from all processes, once, and scores them. Processes may hold
-    different numbers of clips, or none. With numbered clips the scores are the same to the last bit on any number of
-    processes, and a clip that comes twice, as a `DistributedSampler` makes them, counts once. Call `update`, not the
-    metric itself: a call would also score the one batch, which may hold too few people.
+    `update` stores embeddings; `compute` gathers them from all processes, once, and scores them. Processes may have
+    different numbers of clips, or none. With clip indices the scores are bit-identical on any number of processes, and
+    a repeated clip, as from a `DistributedSampler`, counts once. Call `update`, not the metric itself: calling the
+    metric would also score the single batch, which may have too few people.
 
     Args:
         identities: Attributes (gender, nationality, age, ethnicity, first_language) of each identity, by name; empty or
-            missing = unknown. None: nothing is known.
-        names: Name of each identity number, as a list or a mapping. None: the number itself, written out.
-        similarity: How embeddings compare: "cosine", or "euclidean" (minus the distance).
+            missing = unknown. None: all unknown.
+        names: Name of each identity number, as a list or a mapping. None: the number itself, as text.
+        similarity: How embeddings are compared: "cosine", or "euclidean" (the negative distance).
         strata: Names of strata (see `voiceface.scores.strata`); None: U and those whose attributes are known.
         level: Confidence level of the intervals, in (0, 1).
         candidates: The N of 1:N matching.
 
     Raises:
-        UserError: The similarity is not known.
+        UserError: The similarity is unknown.
     """
 
     full_state_update = False
     is_differentiable = False
-    higher_is_better = True  # of EER and the median rank, lower is
+    higher_is_better = True  # except for EER and the median rank
 
     voice_embeddings: list[Tensor]
     voice_identity: list[Tensor]
@@ -79,20 +79,20 @@ class CrossModalScores(Metric):
         voice_index: Tensor | None = None,
         face_index: Tensor | None = None,
     ) -> None:
-        """Keep a batch. Either modality, or both, may be empty.
+        """Add a batch. Either modality, or both, may be empty.
 
         Args:
             voices: float (Nv, D), of any precision; kept as float32.
             voice_identity: integers (Nv,): number of each voice's identity.
             faces: float (Nf, D), likewise.
             face_identity: integers (Nf,), in the numbers of `voice_identity`.
-            voice_index: integers (Nv,), at least 0: each voice's own number in the whole evaluation, such as its place
-                in the data set. It fixes the order, and of voices with one number only one counts. None: all count, in
-                the order of the processes and of their arrival.
-            face_index: integers (Nf,), likewise; faces have numbers of their own.
+            voice_index: integers (Nv,), at least 0: each voice's index in the whole evaluation, such as its position in
+                the data set. It determines the order, and of voices with the same index only one counts. None: all
+                count, in the order of the processes and of arrival.
+            face_index: integers (Nf,), likewise; faces are indexed separately.
 
         Raises:
-            UserError: Shapes do not fit together.
+            UserError: Shapes do not match.
         """
         self._keep("voice", voices, voice_identity, voice_index)
         self._keep("face", faces, face_identity, face_index)
@@ -112,16 +112,16 @@ class CrossModalScores(Metric):
         getattr(self, f"{kind}_index").append(index.to(self.device, torch.int64))
 
     def compute(self) -> dict[str, Tensor]:
-        """Score all clips of all processes; every process takes part and gets the same values.
+        """Score all clips of all processes; every process must call it and gets the same values.
 
         Returns:
-            Scalars by name, ready to be logged: `accuracy_v2f_U` (1:2, identity-balanced), `AUC_U`, `EER_U`, `mAP_v2f`
+            Scalars by name, ready for logging: `accuracy_v2f_U` (1:2, identity-balanced), `AUC_U`, `EER_U`, `mAP_v2f`
             (in U; `mAP_v2f_G` in another stratum), `R@1_v2f`, `median_rank_v2f`, ... Scores that do not exist are left
             out; `records` has the others, such as 1:N.
 
         Raises:
-            UserError: Fewer than two identities have both modalities, an embedding is not finite, or whatever else
-                `voiceface.scores.score` refuses.
+            UserError: Fewer than two identities have both modalities, an embedding is not finite, or
+                `voiceface.scores.score` rejects the input.
         """
         self._records = score(
             *self._clips("voice"),
@@ -136,15 +136,15 @@ class CrossModalScores(Metric):
         return {name: torch.tensor(float(value), device=self.device) for name, value in values.items()}
 
     def records(self) -> list[dict[str, Any]]:
-        """Every score with its interval, chance and counts, as `voiceface.scores.score` gives them.
+        """Return every score with its interval, chance and counts, as from `voiceface.scores.score`.
 
-        It computes where `compute` has not yet, so all processes must call it.
+        Computes the scores if `compute` has not yet, so all processes must call it.
         """
         self.compute()
         return self._records
 
     def _clips(self, kind: str) -> tuple[NDArray[np.float32], list[str]]:
-        """Embeddings and names of people: each number once, in their order; those without a number come last."""
+        """Return embeddings and names of identities: one per index, in index order, then clips without an index."""
         number = self._joined(f"{kind}_index")
         numbered = np.flatnonzero(number != UNKNOWN)
         first = numbered[np.unique(number[numbered], return_index=True)[1]]
@@ -152,7 +152,7 @@ class CrossModalScores(Metric):
         return self._joined(f"{kind}_embeddings")[kept], self._named(self._joined(f"{kind}_identity")[kept], kind)
 
     def _joined(self, state: str) -> NDArray[Any]:
-        parts = getattr(self, state)  # one tensor once the processes are gathered
+        parts = getattr(self, state)  # a single tensor once the processes are gathered
         joined: Tensor = dim_zero_cat(parts) if len(parts) else _nothing(state)
         return joined.cpu().numpy()
 
@@ -167,9 +167,9 @@ class CrossModalScores(Metric):
     def _sync_dist(self, dist_sync_fn: Callable[..., Any] = gather_all_tensors, process_group: Any = None) -> None:
         """Gather the states of all processes.
 
-        A process without a clip takes part with an empty float vector in torchmetrics, also where the others have a
-        matrix or integers; the gather of the shapes then fails or mixes them up. Here it takes part with an empty
-        tensor of the right type and number of dimensions, which is dropped from what was gathered.
+        In torchmetrics a process without a clip contributes an empty float vector, even if the others have a matrix or
+        integers; gathering the shapes then fails or mixes them up. Here it contributes an empty tensor of the right
+        type and number of dimensions, which is dropped from the result.
         """
 
         def gather(part: Tensor, group: Any = None) -> list[Tensor]:
@@ -192,7 +192,7 @@ def _is_logged(record: Mapping[str, Any]) -> bool:
 
 
 def _name(record: Mapping[str, Any]) -> str:
-    """Name of a logged score: only what tells it from the others."""
+    """Name a logged score by what distinguishes it from the others."""
     direction = "" if record["direction"] == "both" else f"_{record['direction']}"
     stratum = "" if record["task"] == "retrieval" and record["stratum"] == "U" else f"_{record['stratum']}"
     return f"{record['metric']}{direction}{stratum}"

@@ -1,4 +1,4 @@
-"""Scores of methods that compare by a network: one similarity per pair, or a choice among candidates."""
+"""Scores of methods that compare with a network: a similarity per pair, or a choice among candidates."""
 
 import shutil
 import tempfile
@@ -15,13 +15,13 @@ from voiceface.scores import score
 from voiceface.scores.relative import relative_records
 from voiceface.utils.errors import UserError
 
-CLIPS_AT_ONCE = 256  # of each modality, in one call of a network that scores pairs: hidden layers are this squared
-CHOICES_AT_ONCE = 2**14  # in one call of a network that chooses
-BYTES_IN_MEMORY = 2**30  # a larger matrix is a file
+CLIPS_AT_ONCE = 256  # per modality and call of a network that scores pairs: hidden layers have this squared
+CHOICES_AT_ONCE = 2**14  # per call of a network that chooses
+BYTES_IN_MEMORY = 2**30  # a larger matrix is stored in a file
 
 
 def similarity_matrix(method: Method, voices: NDArray[np.float32], faces: NDArray[np.float32]) -> NDArray[np.float32]:
-    """`method.similarity` of every voice and face, for methods whose similarity is a network of both.
+    """Compute `method.similarity` of every voice and face, for methods whose similarity is a network of both.
 
     Args:
         method: The method.
@@ -29,10 +29,10 @@ def similarity_matrix(method: Method, voices: NDArray[np.float32], faces: NDArra
         faces: Embeddings of shape (Nf, D).
 
     Returns:
-        float32 of shape (Nv, Nf); larger ones than a gigabyte are a file that is gone with the process.
+        float32 of shape (Nv, Nf); a matrix above a gigabyte is a temporary file that is removed with the process.
 
     Raises:
-        UserError: There is no room for the file.
+        UserError: There is too little disk space for the file.
     """
     shape = (len(voices), len(faces))
     size, free = 4 * shape[0] * shape[1], shutil.disk_usage(tempfile.gettempdir()).free
@@ -60,17 +60,17 @@ def network_records(
     trials: int,
     level: float,
 ) -> list[dict[str, Any]]:
-    """Score a method whose score is a network: of each pair, or of all candidates together.
+    """Score a method whose score comes from a network: per pair, or for all candidates together.
 
     Args:
-        method: Its `space` is `pairwise` or `relative`.
-        gathered: What `EvaluationTable.gather` gives.
+        method: A method whose `space` is `pairwise` or `relative`.
+        gathered: Result of `EvaluationTable.gather`.
         identities: Attributes of each identity.
-        trials: Trials per direction, stratum and number of candidates of a relative method.
+        trials: Trials per direction, stratum and number of candidates, for a relative method.
         level: Confidence level.
 
     Returns:
-        Records as of `voiceface.scores.score` or `voiceface.scores.relative.relative_records`.
+        Records of `voiceface.scores.score` or `voiceface.scores.relative.relative_records`.
     """
     voice_names, face_names = (gathered[f"{kind}_people"].tolist() for kind in ("voice", "face"))
     if method.space == "pairwise":

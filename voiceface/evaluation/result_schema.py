@@ -1,4 +1,4 @@
-"""The schema of a result file, and of the earlier ones that can be read."""
+"""The schema of a result file, and of earlier readable ones."""
 
 import sys
 from collections.abc import Mapping
@@ -8,9 +8,9 @@ from typing import Any
 from voiceface.utils.errors import UserError
 
 SCHEMA = 2
-READABLE = (1, 2)  # 1 had neither a seal nor effects, examples and ROC curves
+READABLE = (1, 2)  # 1 had no seal, effects, examples or ROC curves
 SECTIONS = ("schema", "model", "data", "environment", "scores")
-# What the sections say, and in what type: all of it in `model` and `data`.
+# Keys of the sections and their types; `model` and `data` must have all of them.
 MODEL: dict[str, Any] = {
     "recipe": str | None,
     "method": str,
@@ -63,14 +63,14 @@ DIRECTIONS = ("v2f", "f2v", "both")
 
 
 def check(path: Path, results: dict[str, Any]) -> None:
-    """Refuse what is no result; of schema 1, fill in what its first files did not say.
+    """Reject anything that is not a valid result; in schema 1, fill in fields that its first files lacked.
 
     Args:
-        path: The file, to name it.
-        results: Its content; changed where it is of schema 1.
+        path: The file, for messages.
+        results: Its content; modified if it has schema 1.
 
     Raises:
-        UserError: A section, a key or a field of a score is missing or of another type, or a value is no score.
+        UserError: A section, a key or a field of a score is missing or of another type, or a value is not a score.
     """
     missing = [section for section in SECTIONS if section not in results]
     if missing:
@@ -113,7 +113,7 @@ def check(path: Path, results: dict[str, Any]) -> None:
 
 
 def _is_roc(curves: Any) -> bool:
-    """Whether it is hit rates at 101 false-alarm rates, by stratum."""
+    """Return whether `curves` has hit rates at 101 false-alarm rates, by stratum."""
     return isinstance(curves, dict) and all(
         isinstance(hits, list) and len(hits) == 101 and all(_is_number(hit) and 0.0 <= hit <= 1.0 for hit in hits)
         for hits in curves.values()
@@ -121,7 +121,7 @@ def _is_roc(curves: Any) -> bool:
 
 
 def _are_examples(examples: Any) -> bool:
-    """Whether it is what `voiceface.evaluation.examples` gives."""
+    """Return whether `examples` has the form written by `voiceface.evaluation.examples`."""
     if not isinstance(examples, list) or not all(_has(example, EXAMPLE) for example in examples):
         return False
     known = all(example["direction"] in DIRECTIONS[:2] for example in examples)
@@ -129,7 +129,7 @@ def _are_examples(examples: Any) -> bool:
 
 
 def _is_calibration(calibration: Any) -> bool:
-    """Whether it is what `voiceface.evaluation.calibration.measure_calibration` gives."""
+    """Return whether `calibration` has the form of `voiceface.evaluation.calibration.measure_calibration`."""
     return isinstance(calibration, dict) and all(
         way in DIRECTIONS[:2] and _has(one, FITTED) and all(n is None or _is_number(n) for n in one.values())
         for way, one in calibration.items()
@@ -141,7 +141,7 @@ def _has(content: Any, kinds: Mapping[str, Any]) -> bool:
 
 
 def _names_a_file(effects: Any) -> bool:
-    """Whether a section `effects` names a file in the result's own folder, and its hash."""
+    """Return whether a section `effects` names a file in the result's own folder, and its hash."""
     if not isinstance(effects, dict) or not all(isinstance(effects.get(key), str) for key in ("file", "sha256")):
         return False
     name = str(effects["file"])

@@ -1,7 +1,7 @@
-"""The result file: tidy score records with everything that says what they are scores of.
+"""The result file: tidy score records with everything that identifies them.
 
-Beside `NAME.json` lies `NAME.effects.npz`: the effect of each person on the scores, from which two models that scored
-the same clips are compared (`voiceface.compare`).
+Beside `NAME.json` is `NAME.effects.npz`: the effect of each person on the scores, used to compare two models that
+scored the same clips (`voiceface.compare`).
 """
 
 import gzip
@@ -32,10 +32,10 @@ from voiceface.utils.version import __version__
 
 COMPARED = ("exact", "whole_split", "sampled")  # protocols whose scores keep the effects of people
 COMPARED_N = (2, 3, 5, 10)  # of 1:N
-STEPS = 2**15 - 1  # of a person's effect, to either side, in the effects file
-MOST_MIB = 200  # of a result file, and of its effects unpacked; that of 1,251 people has 1
+STEPS = 2**15 - 1  # quantisation steps of a person's effect, in each direction, in the effects file
+MOST_MIB = 200  # of a result file, and of its unpacked effects; with 1,251 people it has 1
 
-# What numpy and zipfile raise where a file is no archive of arrays.
+# What numpy and zipfile raise if a file is not an archive of arrays.
 NO_ARCHIVE: tuple[type[Exception], ...] = (ValueError, KeyError, OSError, EOFError, RuntimeError, MemoryError)
 NO_ARCHIVE += (SyntaxError, zlib.error, zipfile.BadZipFile, tokenize.TokenError)
 
@@ -43,23 +43,23 @@ Floats = NDArray[np.float64]
 
 
 def data_hash(keys: Iterable[str]) -> str:
-    """Hash of the clips that were scored: sha256 over their sorted keys, one per line."""
+    """Hash the scored clips: sha256 over their sorted keys, one per line."""
     return hashlib.sha256("\n".join(sorted(keys)).encode()).hexdigest()
 
 
 def people_hash(
     voice_keys: Iterable[str], voice_people: Iterable[str], face_keys: Iterable[str], face_people: Iterable[str]
 ) -> str:
-    """Hash of whose each clip is, people being numbered in the order of their names, as effects are.
+    """Hash the identity of each clip, with people numbered in the order of their names, as effects are.
 
-    Where people go by other names they may stand in another order: effects on scores of the same clips are of the same
-    people, one by one, only where this hash is the same.
+    If people have other names, their order may differ: effects on scores of the same clips refer to the same people,
+    one by one, only if this hash is the same.
 
     Args:
         voice_keys: Keys of the voices.
-        voice_people: Name of the person of each.
+        voice_people: Identity name of each voice.
         face_keys: Keys of the faces.
-        face_people: Likewise.
+        face_people: Identity name of each face.
     """
     owners = [("voice", *one) for one in zip(voice_keys, voice_people, strict=True)]
     owners += [("face", *one) for one in zip(face_keys, face_people, strict=True)]
@@ -68,7 +68,7 @@ def people_hash(
 
 
 def environment() -> dict[str, Any]:
-    """Versions, command, seed and date of this run."""
+    """Return versions, command, seed and date of this run."""
     versions = {"voiceface": __version__, "python": platform.python_version()}
     for package in ("torch", "torchaudio", "pytorch-lightning", "timm", "numpy", "numba"):
         try:
@@ -85,13 +85,13 @@ def environment() -> dict[str, Any]:
 
 
 def _without_folders(word: str) -> str:
-    """A word of the command line, of an absolute path the last name alone: results are published."""
+    """Shorten an absolute path in a command-line word to its last name, because results are published."""
     option, equals, value = word.rpartition("=")
     return option + equals + (Path(value).name if os.path.isabs(value) else value)
 
 
 def roc_curves(records: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
-    """The ROC curves that the records of `voiceface.scores.score` carry, by stratum: U and G, to four places."""
+    """Return the ROC curves of the records of `voiceface.scores.score`, by stratum: U and G, to four decimals."""
     return {
         r["stratum"]: [round(float(hit), 4) for hit in roc]
         for r in records
@@ -100,14 +100,14 @@ def roc_curves(records: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
 
 
 def write_results(path: Path, results: Mapping[str, Any], effects: bytes | None = None) -> None:
-    """Check a result and write it with its effects file, each whole or not at all.
+    """Validate a result and write it with its effects file, each atomically.
 
     Args:
         path: JSON file.
-        results: Sections schema, model, data, environment, scores; optionally `training`, what the training took,
-            `ideal_observer`, the best possible scores, `roc` (`roc_curves`) and `examples`. Where the scores come from
-            `voiceface.scores.score`, they carry the effects of people.
-        effects: Content of the effects file, where the result was read from files; None: packed from the scores.
+        results: Sections schema, model, data, environment, scores; optionally `training` (the training's cost),
+            `ideal_observer` (the best possible scores), `roc` (`roc_curves`) and `examples`. Scores from
+            `voiceface.scores.score` carry the effects of people.
+        effects: Content of the effects file, if the result was read from files; None: packed from the scores.
 
     Raises:
         UserError: The result is not of this schema, or a file cannot be written.
@@ -127,7 +127,7 @@ def write_results(path: Path, results: Mapping[str, Any], effects: bytes | None 
 
 
 def content_hash(results: Mapping[str, Any]) -> str:
-    """The sha256 of a result's content without its seal, however it is spaced and its keys are ordered."""
+    """Return the sha256 of a result's content without its seal, independent of spacing and key order."""
     content = {key: value for key, value in results.items() if key != "sha256"}
     return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
@@ -136,11 +136,11 @@ def read_results(path: Path) -> dict[str, Any]:
     """Read a result file of this schema or an earlier one.
 
     Args:
-        path: JSON file, or one compressed by gzip with a name that ends in `.gz`.
+        path: JSON file, or a gzip-compressed one with a name ending in `.gz`.
 
     Raises:
-        UserError: The file is missing, is not JSON, is of another schema, was changed after it was written, holds
-            values that are no scores, or has over 200 MiB.
+        UserError: The file is missing, is not JSON, has another schema, was changed after it was written, contains
+            values that are not scores, or exceeds 200 MiB.
     """
     results = parse_results(path, read_content(path))
     check(path, results)
@@ -150,10 +150,10 @@ def read_results(path: Path) -> dict[str, Any]:
 
 
 def read_content(path: Path) -> bytes:
-    """The bytes of a result file, decompressed.
+    """Read a result file as bytes, decompressed.
 
     Raises:
-        UserError: It cannot be read, or has over 200 MiB.
+        UserError: The file cannot be read, or exceeds 200 MiB.
     """
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
@@ -170,10 +170,10 @@ def read_content(path: Path) -> bytes:
 
 
 def parse_results(path: Path, content: bytes) -> dict[str, Any]:
-    """The JSON object in a file's content, as yet unchecked.
+    """Parse a file's content as a JSON object, not yet validated.
 
     Raises:
-        UserError: It is none.
+        UserError: The content is not a JSON object.
     """
     try:
         results = json.loads(content, parse_constant=_no_number)
@@ -186,17 +186,17 @@ def parse_results(path: Path, content: bytes) -> dict[str, Any]:
 
 
 def read_effects(path: Path, results: Mapping[str, Any]) -> dict[int, Floats] | None:
-    """The effects of people on a result's scores.
+    """Read the effects of people on a result's scores.
 
     Args:
         path: The result file.
         results: Its content.
 
     Returns:
-        float64 (I,) by the number of the score in `scores`; None where the result has none, as those of schema 1.
+        float64 (I,) by the score's index in `scores`; None if the result has none, as in schema 1.
 
     Raises:
-        UserError: The file beside it is missing or damaged, or belongs to another result.
+        UserError: The effects file is missing or damaged, or belongs to another result.
     """
     content = effects_content(path, results)
     if content is None:
@@ -221,7 +221,7 @@ def read_effects(path: Path, results: Mapping[str, Any]) -> dict[int, Floats] | 
 
 
 def _fit(numbers: NDArray[Any], lengths: NDArray[Any], scale: NDArray[Any], steps: NDArray[Any]) -> bool:
-    """Whether the parts of an effects file are of whole numbers, finite scales and of sizes that fit."""
+    """Return whether the parts of an effects file are integers, finite scales and of matching sizes."""
     parts = (numbers, lengths, scale, steps)
     if [part.dtype.kind for part in parts] != ["i", "i", "f", "i"] or any(part.ndim != 1 for part in parts):
         return False
@@ -230,7 +230,7 @@ def _fit(numbers: NDArray[Any], lengths: NDArray[Any], scale: NDArray[Any], step
 
 
 def effects_content(path: Path, results: Mapping[str, Any]) -> bytes | None:
-    """The bytes of a result's effects file; None where the result has none.
+    """Read the bytes of a result's effects file; None if the result has none.
 
     Raises:
         UserError: The file is missing or damaged, or belongs to another result.
@@ -248,7 +248,7 @@ def effects_content(path: Path, results: Mapping[str, Any]) -> bytes | None:
 
 
 def _packed(records: Sequence[Mapping[str, Any]]) -> bytes | None:
-    """The effects file: of each score that is compared its number, and its effects in 65,535 steps of their size."""
+    """Pack the effects file: for each compared score its index, and its effects in 65,535 steps of their size."""
     found: dict[int, Floats] = {}
     for number, record in enumerate(records):
         effects = getattr(record, "effects", None)

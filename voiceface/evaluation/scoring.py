@@ -1,4 +1,4 @@
-"""All scores of a file of embeddings, as `voiceface score` writes them."""
+"""Scoring of an embeddings file, as written by `voiceface score`."""
 
 import re
 from collections import Counter
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 MODEL = {"method": "embeddings", **dict.fromkeys(("arguments", "parameters", "checkpoint", "training_data"))}
 DATA = {"corpus": None, "version": None, "split": None, "synthetic": None, "skipped": 0}
 GALLERIES = ("trinet", "kim")
-# What other scores go by, which a list must not be called.
+# Names of other scores, which a list must not have.
 RESERVED = re.compile(
     r"exact|clip_weighted|whole_split|(same|cross)_video|sampled|kim_probe|(trinet|kim|drl|pins)(_.*)?|voices=.*"
 )
@@ -42,25 +42,25 @@ def score_embeddings(
     seed: int = 0,
     note: Callable[[str], None] = print,
 ) -> dict[str, Any]:
-    """Score embeddings in every way that they allow.
+    """Score embeddings in every way they allow.
 
     Args:
-        embeddings: What `read_embeddings` gives.
+        embeddings: Embeddings from `read_embeddings`.
         name: Name of the model.
-        identities: What `read_identities` gives; None: what the embeddings say.
+        identities: Attributes from `read_identities`; None: those in the embeddings.
         lists: Trial lists.
-        protocols: Protocols of papers to run beside the exact scores: trinet, kim, drl, pins.
+        protocols: Protocols of papers to run besides the exact scores: trinet, kim, drl, pins.
         strata: Names of strata; None: U and all whose attributes are known.
         level: Confidence level, in (0, 1).
-        seed: Seed of all that is drawn: protocols, galleries, joint scores; at least 0.
-        note: Takes a line for each thing that the reader of the scores should know.
+        seed: Seed of all draws: protocols, galleries, joint scores; at least 0.
+        note: Receives one line for each thing that a reader of the scores should know.
 
     Returns:
-        A result file's content. Beside the sections that every result has: `lists`, how much of each trial list was
-        scored, and `absent`, scores that these clips do not suffice for, with the reason.
+        The content of a result file. Besides the sections of every result: `lists`, the coverage of each trial list,
+        and `absent`, scores for which there are too few clips, with the reason.
 
     Raises:
-        UserError: Nobody is in the table of identities, fewer than two people have both modalities, a stratum is
+        UserError: No person is in the table of identities, fewer than two people have both modalities, a stratum is
             unknown, or more than 1 % of a trial list has no embedding.
     """
     from voiceface.scores.trial_lists import read_trial_files
@@ -85,7 +85,7 @@ def score_embeddings(
     tables = embeddings.voices, voices, embeddings.faces, faces
     run = _Run(embeddings, tables, attributes, people, similarity, level, seed)
 
-    # What can be refused, or is asked for by name, comes first.
+    # Stages that may be rejected, or are requested by name, come first.
     trial_lists = read_trial_files(lists, people)
     for (title, _), copies in Counter((trials.name, trials.direction) for trials in trial_lists).items():
         if RESERVED.fullmatch(title):
@@ -129,7 +129,7 @@ def score_embeddings(
 
 @dataclass
 class _Run:
-    """The scores of one model; `lists` and `absent` fill as they are made."""
+    """The scores of one model; `lists` and `absent` fill up as the scores are computed."""
 
     embeddings: Embeddings
     tables: tuple[NDArray[Any] | None, list[str], NDArray[Any] | None, list[str]]
@@ -219,7 +219,7 @@ class _Run:
 def _check_people(
     voices: Sequence[str], faces: Sequence[str], attributes: Identities, note: Callable[[str], None]
 ) -> dict[str, int]:
-    """Count who is there; refuse what gives no score, and say what a score leaves out."""
+    """Count the people; reject input without any score, and report what a score leaves out."""
     names = sorted({*voices, *faces})
     both = {*voices} & {*faces}
     if len(both) < 2:
@@ -247,7 +247,7 @@ def _check_strata(strata: Sequence[str] | None, attributes: Sequence[Mapping[str
     from voiceface.scores.strata import ATTRIBUTES, GENDERS, stratum_mask
 
     for stratum in strata or ():
-        stratum_mask(stratum, [])  # refuses an unknown one
+        stratum_mask(stratum, [])  # rejects an unknown stratum
         needed = [] if stratum == "U" else ["gender"] if stratum in GENDERS else [ATTRIBUTES[c] for c in stratum]
         for attribute in needed:
             if not any(person.get(attribute) for person in attributes):

@@ -1,4 +1,4 @@
-"""Results as tables in the terminal: the headline, or everything."""
+"""Results as terminal tables: the headline, or all scores."""
 
 from collections.abc import Mapping, Sequence
 from itertools import product
@@ -62,14 +62,14 @@ def summary(results: Mapping[str, Any]) -> str:
 def results_table(results: Mapping[str, Any], everything: bool = False, width: int = WIDTH) -> Group:
     """Lay out a result.
 
-    Matching and verification by stratum, 1:N, retrieval over the whole split, videos, and the trial lists and protocols
-    that were asked for. Where the ideal observer is known, its values stand beside, with the share of its excess over
-    chance that the model reaches.
+    Matching and verification by stratum, 1:N, retrieval over the whole split, videos, and the requested trial lists and
+    protocols. If the ideal observer is known, its values are shown too, with the share of its excess over chance that
+    the model reaches.
 
     Args:
         results: Content of a result file.
         everything: Also retrieval by stratum, clip-weighted accuracy, galleries and joint scores.
-        width: Columns of the terminal; below 96 some that can be spared are left out.
+        width: Columns of the terminal; below 96 some optional columns are left out.
 
     Returns:
         Rich tables; values in per cent.
@@ -78,7 +78,7 @@ def results_table(results: Mapping[str, Any], everything: bool = False, width: i
     ideal = Scores(results["ideal_observer"]) if results.get("ideal_observer") else None
     absent = results.get("absent", [])
     narrow = width < WIDTH
-    # Methods that only compare candidates with each other have sampled trials and nothing else.
+    # Methods that only compare candidates with each other have only sampled trials.
     counted = "exact" if scores.different("stratum", task="matching", protocol="exact") else "sampled"
     parts: list[RenderableType | None] = [
         Text(_title(results), style="bold"),

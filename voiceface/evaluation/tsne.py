@@ -1,4 +1,4 @@
-"""t-SNE of voices and faces in one picture: which clips are drawn, where they fall, and the pictures by colour."""
+"""t-SNE of voices and faces in one picture: sampling of clips, their coordinates, and pictures by colour."""
 
 import csv
 import io
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-CLIPS = 5  # of a person and modality before people are left out
+CLIPS = 5  # per person and modality, before people are left out
 SHOWN = 20  # people in colour
 CATEGORIES = 12  # values in colour; rarer ones are grey
 GREY, LIGHT, PALE = "#b5b5b5", "#d9d9d9", "#ececec"
@@ -30,15 +30,15 @@ FORMATS = ("png", "svg")
 
 @dataclass(frozen=True)
 class Map:
-    """Clips as points of a plane.
+    """Clips as points in a plane.
 
     Attributes:
         modality: str (N,): `voice` or `face`.
         row: intp (N,): row of the clip among the voices or the faces.
         identity: str (N,).
         xy: float64 (N, 2).
-        perplexity: That of the t-SNE.
-        divergence: Kullback-Leibler divergence that it ended with: how badly the plane shows the space.
+        perplexity: Perplexity of the t-SNE.
+        divergence: Final Kullback-Leibler divergence: how badly the plane represents the space.
     """
 
     modality: NDArray[np.str_]
@@ -57,22 +57,22 @@ def draw_map(
     points: int = 2000,
     seed: int = 0,
 ) -> Map:
-    """Put a sample of voices and faces on a plane by t-SNE of their Euclidean distances, started from their PCA.
+    """Place a sample of voices and faces in a plane by t-SNE of their Euclidean distances, initialised with PCA.
 
-    The sample is half voices and half faces, of the same people as far as they have both: up to 5 clips of each drawn
-    person, and more only where all people have theirs.
+    The sample is half voices and half faces, of the same people if they have both: up to 5 clips per drawn person, and
+    more only if all people are in.
 
     Args:
-        voices: float (Nv, D): embeddings, of unit length where they are compared by cosine (the Euclidean distance of
-            unit vectors orders pairs as their angle does).
+        voices: float (Nv, D): embeddings, of unit length if they are compared by cosine (the Euclidean distance of unit
+            vectors orders pairs like their angle).
         voice_identity: str (Nv,).
         faces: float (Nf, D).
         face_identity: str (Nf,).
-        points: Most points.
+        points: Maximum number of points.
         seed: Seed of the sample and of the t-SNE.
 
     Returns:
-        The map; its voices stand first.
+        The map, voices first.
     """
     from sklearn.manifold import TSNE
 
@@ -107,7 +107,7 @@ def _sample(names: NDArray[np.str_], people: Sequence[str], most: int, rng: np.r
 
 
 def map_csv(drawn: Map, columns: Mapping[str, Sequence[Any]]) -> bytes:
-    """The map as a table: modality, row, identity, x, y and `columns` (name to one value per point)."""
+    """Return the map as CSV: modality, row, identity, x, y and `columns` (name to one value per point)."""
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["modality", "row", "identity", "x", "y", *columns])
@@ -128,15 +128,15 @@ def identity_figure(drawn: Map) -> "Figure":
 
 
 def category_figure(drawn: Map, labels: Sequence[str], title: str) -> "Figure":
-    """Two panels, voices and faces, coloured by an attribute.
+    """Draw two panels, voices and faces, coloured by an attribute.
 
     Args:
         drawn: The map.
-        labels: One per point; "" = unknown, grey. Those that all begin with a number are in its order, dark to light.
+        labels: One per point; "" = unknown, grey. If all begin with a number, they are ordered by it, dark to light.
         title: Name of the attribute.
 
     Returns:
-        The figure. A panel shows the other modality pale behind its own. Beyond 12 values the rarest are grey.
+        The figure. Each panel shows the other modality pale in the background. Beyond 12 values the rarest are grey.
     """
     from matplotlib import colormaps
 
@@ -203,13 +203,13 @@ def _two_panels(
 
 
 def number_figure(drawn: Map, values: Sequence[float], title: str, unit: str) -> "Figure":
-    """One panel: the voices coloured by a measure, on top of the faces.
+    """Draw one panel: the voices coloured by a measure, above the faces.
 
     Args:
         drawn: The map.
-        values: One per point, not finite = unknown, which is grey.
-        title: What is measured.
-        unit: Its unit.
+        values: One per point, non-finite = unknown, grey.
+        title: Name of the measure.
+        unit: Unit of the measure.
 
     Returns:
         The figure. The colours span the middle 96 % of the values.

@@ -9,35 +9,35 @@ from scipy.fft import irfft, rfft
 
 LOWEST, HIGHEST = 60.0, 500.0  # Hz
 FRAME, HOP = 0.050, 0.010  # seconds; a Hann window needs three periods of the lowest pitch
-VOICED = 0.5  # least autocorrelation of a voiced frame
-QUIET = 0.05  # a frame whose peak is below this share of the clip's holds no voice
-OCTAVE_COST = 0.02  # per octave: keeps a period from being taken for two
-STEP = 1 / 32768  # nothing below one step of 16 bits is a voice
-LEAST_VOICED = 5  # frames that a median needs
+VOICED = 0.5  # minimum autocorrelation of a voiced frame
+QUIET = 0.05  # a frame whose peak is below this share of the clip's peak contains no voice
+OCTAVE_COST = 0.02  # per octave: keeps one period from being mistaken for two
+STEP = 1 / 32768  # anything below one 16-bit step is not a voice
+LEAST_VOICED = 5  # minimum number of frames for a median
 _BLOCK = 1000
 
 
 def voice_measures(samples: NDArray[Any], rate: int = 16_000) -> tuple[float, float]:
-    """Median pitch and loudness of a clip.
+    """Compute the median pitch and the loudness of a clip.
 
     Pitch: per frame of 50 ms, every 10 ms, the highest peak between 60 and 500 Hz of the autocorrelation divided by
     that of the Hann window (Boersma, "Accurate short-term analysis of the fundamental frequency and the
     harmonics-to-noise ratio of a sampled sound", 1993, without its search for a smooth path: the median needs none).
-    Frames that are quiet or whose peak is below 0.5 are unvoiced and do not count.
+    Frames that are quiet or whose peak is below 0.5 are unvoiced and ignored.
 
     Loudness: root mean square over the whole clip, pauses included; a full-scale square wave has 0 dBFS, a full-scale
     sine -3.01.
 
     Args:
-        samples: int16 (T,), or float (T,) in [-1, 1]: one channel.
+        samples: int16 (T,), or float (T,) in [-1, 1]: mono.
         rate: Samples per second.
 
     Returns:
-        Median fundamental frequency of the voiced frames in Hz, NaN where fewer than 5 frames are voiced; loudness in
-        dBFS, at most 0, minus infinity for digital silence or an empty clip.
+        Median fundamental frequency of the voiced frames in Hz, NaN with fewer than 5 voiced frames; loudness in dBFS,
+        at most 0, minus infinity for digital silence or an empty clip.
 
     Raises:
-        ValueError: `samples` are not one channel of int16 or float.
+        ValueError: `samples` is not mono int16 or float.
     """
     if samples.ndim != 1 or (samples.dtype != np.int16 and samples.dtype.kind != "f"):
         raise ValueError(f"samples of shape {samples.shape} and type {samples.dtype} are not (T,) of int16 or float")
@@ -60,7 +60,7 @@ def _median_pitch(wave: NDArray[np.float32], rate: int) -> float:
 
 
 def _pitches(frames: NDArray[np.float32], rate: int, least: float) -> NDArray[np.float64]:
-    """Pitches in Hz of those of the frames (B, L) that are voiced; `least` is the peak of the quietest one."""
+    """Compute the pitches in Hz of the voiced frames among (B, L); `least` is the peak of the quietest voiced frame."""
     frames = frames - frames.mean(axis=1, keepdims=True)
     frames = frames[np.abs(frames).max(axis=1) > least]
     longest, shortest = math.ceil(rate / LOWEST) + 1, math.floor(rate / HIGHEST) - 1

@@ -1,4 +1,4 @@
-"""The output of `voiceface embed`: embeddings of both modalities with all that `score` and `analyze` need."""
+"""The output of `voiceface embed`: embeddings of both modalities with everything `score` and `analyze` need."""
 
 import io
 import json
@@ -19,7 +19,7 @@ from voiceface.utils.files import write_for_user
 
 
 class VoiceMeasures(pl.Callback):
-    """Measures the pitch (Hz) and loudness (dBFS) of every voice that is embedded; `measures` maps keys to both."""
+    """Measure pitch (Hz) and loudness (dBFS) of every embedded voice; `measures` maps keys to both."""
 
     def __init__(self) -> None:
         self.measures: dict[str, tuple[float, float]] = {}
@@ -50,15 +50,15 @@ def write_embeddings(
     metrics: CrossModalMetrics,
     measures: VoiceMeasures,
 ) -> tuple[int, int, int]:
-    """Write one npz file; `voiceface.evaluation.embeddings.read_embeddings` says what each array is.
+    """Write one npz file; `voiceface.evaluation.embeddings.read_embeddings` describes the arrays.
 
     Args:
         out: File to write.
-        method: The method that embedded.
+        method: The method that computed the embeddings.
         corpus: The corpus.
-        split: Its split.
-        metrics: Holds the embeddings.
-        measures: Holds the measures.
+        split: Split of the corpus.
+        metrics: The callback with the embeddings.
+        measures: The callback with the measures.
 
     Returns:
         Number of voices, of faces, and of dimensions.
@@ -94,14 +94,14 @@ def write_embeddings(
 
 
 def videos_of(corpus: Corpus, split: str) -> tuple[Mapping[str, str], Mapping[str, str]]:
-    """The video of each voice and of each face of a split, by key; empty where the corpus does not know it."""
+    """Map each voice and each face of a split, by key, to its video; empty if the corpus does not know it."""
     voices: dict[str, str] = {}
     faces: dict[str, str] = {}
     for bundle in corpus.index(split):
         try:
             members = corpus.members(split, bundle)
         except DamagedError:
-            continue  # the evaluation has refused or counted it
+            continue  # already rejected or counted by the evaluation
         for videos, found in zip((voices, faces), members, strict=True):
             videos.update((member.key, member.video) for member in found)
     return voices, faces

@@ -1,1 +1,1 @@
-"""Using a checkpoint on files and arrays: embed, match, retrieve."""
+"""Using a checkpoint on files and arrays: embedding, matching, retrieval."""

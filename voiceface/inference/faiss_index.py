@@ -1,7 +1,7 @@
-"""The approximate search of a large gallery: FAISS proposes, and what it proposes is compared exactly.
+"""Approximate search of a large gallery: FAISS proposes candidates, which are then compared exactly.
 
-FAISS splits the gallery into lists by k-means and reads for each query only the lists nearest to it (an inverted file),
-of each row a byte per dimension. This is worth it past a million rows; see docs/inference.md.
+FAISS clusters the gallery into lists by k-means and, for each query, scans only the nearest lists (an inverted file)
+with one byte per dimension. This pays off above a million rows; see docs/inference.md.
 """
 
 import hashlib
@@ -18,20 +18,20 @@ from voiceface.utils.errors import UserError
 from voiceface.utils.files import atomic
 
 NAME = "approximate.faiss"
-RECALL = 0.99  # of the exact 10 nearest, on queries made of the gallery
+RECALL = 0.99  # of the exact 10 nearest, on queries derived from the gallery
 TOP = 10
-QUERIES = 256  # of each sort
-SAMPLE = 64  # rows per list that k-means sees
+QUERIES = 256  # of each kind
+SAMPLE = 64  # rows per list used for k-means
 CHUNK = 1 << 16
-POOL = 4  # times as many rows are proposed as are wanted: a byte per dimension does not order close ones right
-LEAST = 64  # and at least so many
+POOL = 4  # proposals per requested row: one byte per dimension does not order near rows correctly
+LEAST = 64  # minimum number of proposals
 
 
 def require_faiss() -> Any:
     """Import FAISS.
 
     Raises:
-        UserError: It is not installed.
+        UserError: FAISS is not installed.
     """
     try:
         import faiss
@@ -41,10 +41,10 @@ def require_faiss() -> Any:
 
 
 def check_space(model: Model) -> None:
-    """Refuse a method whose similarity is neither a cosine nor a distance.
+    """Reject a method whose similarity is neither a cosine nor a distance.
 
     Raises:
-        UserError: It is such.
+        UserError: The method has such a similarity.
     """
     if model.method.space not in ("cosine", "euclidean"):
         raise UserError(
@@ -60,8 +60,8 @@ class Approximate:
         index: The `faiss.IndexIVFScalarQuantizer`.
         rows: The gallery, float32 or float16 (N, D); may be a memory map.
         space: `cosine` or `euclidean`.
-        probes: Lists that are read for each query.
-        recall: What was measured when it was built.
+        probes: Lists scanned per query.
+        recall: Recall measured when the index was built.
     """
 
     def __init__(self, index: Any, rows: NDArray[Any], space: str, probes: int, recall: float) -> None:
@@ -73,18 +73,18 @@ class Approximate:
         return f"{read}, {100 * self.recall:.1f} % of the nearest {TOP} found"
 
     def search(self, queries: NDArray[np.float32], top: int) -> list[Found]:
-        """The nearest rows of those that FAISS proposes, as of `nearest_points`; where these are too few, of all.
+        """Return the nearest of the rows that FAISS proposes, as in `nearest_points`; if too few, of all rows.
 
         Args:
             queries: (Q, D).
-            top: How many.
+            top: Number of rows to find.
 
         Returns:
-            Of each query the places and the similarities; a row that the exact search finds too has the same there.
+            Places and similarities for each query; similarities equal those of the exact search.
         """
         count = len(self.rows)
         asked = unit(queries) if self.space == "cosine" else np.ascontiguousarray(queries)
-        # One query: the threads share its lists. Many: each thread has queries of its own.
+        # One query: the threads share its lists. Many: each thread handles its own queries.
         self.index.parallel_mode = 1 if len(asked) == 1 else 0
         _, proposed = self.index.search(asked, min(count, max(LEAST, POOL * top)))
         found = []
@@ -99,22 +99,22 @@ class Approximate:
 
 
 def build(path: Path, rows: NDArray[Any], space: str) -> dict[str, Any]:
-    """Write an inverted file with about as many lists as each of them has rows.
+    """Write an inverted file with about as many lists as rows per list.
 
-    So many lists are read for a query that 0.99 of the exact 10 nearest are found, both for queries halfway between two
-    rows and for queries that have no more than mean and covariance in common with the rows, as a voice has with faces.
+    The number of lists scanned per query is chosen to find 0.99 of the exact 10 nearest, both for queries halfway
+    between two rows and for queries that share only mean and covariance with the rows, as voices do with faces.
 
     Args:
         path: File to write.
-        rows: The gallery, float32 or float16 (N, D), of length 1 where they compare by cosine. May be a memory map.
+        rows: The gallery, float32 or float16 (N, D), of length 1 if compared by cosine. May be a memory map.
         space: `cosine` or `euclidean`.
 
     Returns:
-        What `read` must know: `sha256` of the file, `lists`, `probes` (lists that are read), and
-        `recall_at_10`, the lower of the two sorts of queries.
+        The input of `read`: `sha256` of the file, `lists`, `probes` (lists scanned), and `recall_at_10`, the lower of
+        the two kinds of queries.
 
     Raises:
-        UserError: FAISS is not installed, or cannot use these rows (not numbers, too little memory).
+        UserError: FAISS is not installed, or cannot index these rows (not numbers, too little memory).
         OSError: The file cannot be written.
     """
     faiss = require_faiss()
@@ -126,7 +126,7 @@ def build(path: Path, rows: NDArray[Any], space: str) -> dict[str, Any]:
     quantizer = faiss.IndexFlatIP(dim) if cosine else faiss.IndexFlatL2(dim)
     metric = faiss.METRIC_INNER_PRODUCT if cosine else faiss.METRIC_L2
     index = faiss.IndexIVFScalarQuantizer(quantizer, dim, lists, faiss.ScalarQuantizer.QT_8bit, metric)
-    # The sample has the right size; without these FAISS draws another and prints warnings.
+    # The sample has the right size; without these settings FAISS draws another and prints warnings.
     index.cp.min_points_per_centroid, index.cp.max_points_per_centroid = 1, SAMPLE
     try:
         index.train(sample)
@@ -159,16 +159,16 @@ def build(path: Path, rows: NDArray[Any], space: str) -> dict[str, Any]:
 
 
 def read(path: Path, about: Any, rows: NDArray[Any], space: str) -> Approximate:
-    """Read what `build` wrote; nothing of the file reaches FAISS before its hash fits.
+    """Read an index written by `build`; FAISS sees the file only after its hash is verified.
 
     Args:
         path: The file.
-        about: What `build` returned.
+        about: Result of `build`.
         rows: The gallery.
         space: `cosine` or `euclidean`.
 
     Raises:
-        UserError: FAISS is not installed; the file is missing, damaged or that of another index.
+        UserError: FAISS is not installed; the file is missing, damaged or belongs to another index.
     """
     damaged = UserError(f"{path}: damaged, or of another index; make the index again, or give --exact")
     try:
@@ -202,5 +202,5 @@ def read(path: Path, about: Any, rows: NDArray[Any], space: str) -> Approximate:
 
 
 def _brief(error: Exception) -> str:
-    """The end of FAISS's message, which begins with a place in its source."""
+    """Return the end of FAISS's message, which begins with a location in its source."""
     return (str(error).strip() or "out of memory").splitlines()[-1].rpartition("failed: ")[2].lower()

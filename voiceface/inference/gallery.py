@@ -1,4 +1,4 @@
-"""Galleries: many faces or voices, embedded once and kept in a folder, an index."""
+"""Galleries: many faces or voices, embedded once and stored in a folder, an index."""
 
 import csv
 import json
@@ -35,22 +35,22 @@ def embed_gallery(
     margin: float | None = None,
     done: Callable[[], None] = lambda: None,
 ) -> tuple[list[str], NDArray[np.float32]]:
-    """Embed files that all fit into memory.
+    """Embed files that fit into memory together.
 
     Args:
         model: The model.
-        kind: What the files are.
-        files: Name and path of each.
-        refused: Called with the name and the reason of each that cannot be used.
+        kind: Kind of the files.
+        files: Name and path of each file.
+        refused: Called with the name and the reason for each unusable file.
         detect: See `Model.embed_face`.
         margin: See `Model.embed_face`.
         done: Called after each file.
 
     Returns:
-        Names and embeddings, float32 (n, D), of those that can be used.
+        Names and embeddings, float32 (n, D), of the usable files.
 
     Raises:
-        UserError: None can.
+        UserError: No file is usable.
     """
     keys: list[str] = []
     kept: list[NDArray[np.float32]] = []
@@ -81,25 +81,24 @@ def build_index(
     done: Callable[[], None] = lambda: None,
     faiss: bool = False,
 ) -> "Index":
-    """Embed a gallery and write it as a folder, which appears whole or not at all.
+    """Embed a gallery and write it as a folder, atomically.
 
     Args:
-        out: Folder to make: `embeddings.npy` (of length 1 where they compare by cosine), `keys.csv`, `refused.csv` and
+        out: Folder to create: `embeddings.npy` (of length 1 if compared by cosine), `keys.csv`, `refused.csv` and
             `index.json`.
         model: The model.
-        kind: What the files are.
-        files: Name and path of each.
-        refused: Called with the name and the reason of each that cannot be used.
-        dtype: `float32`; or `float16`, half the size, similarities to about 0.001.
+        kind: Kind of the files.
+        files: Name and path of each file.
+        refused: Called with the name and the reason for each unusable file.
+        dtype: `float32`; or `float16`, half the size, similarities accurate to about 0.001.
         detect: See `Model.embed_face`.
         margin: See `Model.embed_face`.
         done: Called after each file.
-        faiss: Write `approximate.faiss` too, by which the search is quicker past a million rows, and not exact.
+        faiss: Also write `approximate.faiss`, which makes the search faster above a million rows, but not exact.
 
     Raises:
-        UserError: `out` is there already or cannot be written, none of the files can be used, or the method only
-            compares candidates with each other; or, with `faiss`, FAISS is not installed, or the method compares pairs
-            by a network.
+        UserError: `out` exists already or cannot be written, no file is usable, or the method only compares candidates
+            with each other; or, with `faiss`, FAISS is not installed, or the method compares pairs with a network.
     """
     model.check_has_similarity()
     if faiss:
@@ -173,13 +172,13 @@ def _write(
 
 
 def _header(file: Any, count: int, dim: int, dtype: str) -> None:
-    """An .npy header; NumPy leaves room in it for a first dimension that grows, so it can be written again."""
+    """Write an .npy header; NumPy reserves space for a growing first dimension, so it can be overwritten later."""
     shape = {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": (count, dim)}
     np.lib.format.write_array_header_1_0(file, shape)
 
 
 def _keys(path: Path) -> list[str]:
-    """The one column of `keys.csv`, exactly: a file name may begin with a space."""
+    """Read the single column of `keys.csv` exactly: a file name may begin with a space."""
     try:
         with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
             return [row[0] for row in csv.reader(file)][1:]
@@ -191,18 +190,18 @@ class Index:
     """A gallery on disk, searched through a memory map.
 
     Args:
-        folder: What `build_index` wrote.
+        folder: Folder written by `build_index`.
         model: The model that embeds the queries.
-        exact: Search exactly, even where there is an approximate index.
+        exact: Search exactly, even if there is an approximate index.
 
     Attributes:
-        kind: What the gallery holds, `voice` or `face`.
-        keys: Their names.
-        approximate: The approximate index, where there is one and it is used.
+        kind: Kind of the gallery's items, `voice` or `face`.
+        keys: Names of the items.
+        approximate: The approximate index, if it exists and is used.
 
     Raises:
-        UserError: The folder is no index, is damaged, or was made with another checkpoint; or FAISS is needed and not
-            installed.
+        UserError: The folder is not an index, is damaged, or was made with another checkpoint; or FAISS is needed and
+            not installed.
     """
 
     def __init__(self, folder: Path, model: Model, exact: bool = False) -> None:
@@ -233,7 +232,7 @@ class Index:
             self.approximate = approximate.read(folder / approximate.NAME, about["faiss"], self.rows, space)
 
     def search(self, queries: Tensor, top: int = 10) -> Found:
-        """The nearest of the gallery; see `nearest`. Those that the approximate index finds, where it is used."""
+        """Find the nearest items, see `nearest`; with the approximate index if it is in use."""
         if self.approximate is None:
             found = nearest(self.model, queries, self.kind, self.rows, top)
             if found[0].shape[1] < min(top, len(self.keys)):

@@ -1,19 +1,19 @@
-"""Lightning without what torchmetrics imports beside it, which is a third of the time of a short command."""
+"""Import of Lightning without torchmetrics' optional imports, a third of the time of a short command."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-# torchmetrics imports them where they are installed, for metrics and plots that no command here uses: torchvision
-# brings torch._dynamo with it, and scipy its signal processing.
+# torchmetrics imports them if installed, for metrics and plots that no command here uses: torchvision imports
+# torch._dynamo, and scipy its signal processing.
 BESIDE = ("torchvision", "scipy", "matplotlib")
 
 
 @contextmanager
 def without_extras_of_torchmetrics() -> Iterator[None]:
-    """While the block imports Lightning, torchmetrics takes three libraries for absent, and does so from then on.
+    """Make torchmetrics treat three libraries as absent while the block imports Lightning, and from then on.
 
-    For the command line alone: in a process of a user's own, torchmetrics would lack its plots and image metrics.
+    For the command line only: in a user's own process, torchmetrics would lack its plots and image metrics.
     """
     from lightning_utilities.core import imports
 

@@ -1,4 +1,4 @@
-"""Matching many rows of a CSV file, each file embedded once."""
+"""Matching of many rows in a CSV file; each file is embedded once."""
 
 from pathlib import Path
 
@@ -22,23 +22,23 @@ def match_csv(
     detect: bool = True,
     margin: float | None = None,
 ) -> tuple[int, int]:
-    """Match every row of a CSV file. A row that fails is kept, and says why.
+    """Match every row of a CSV file. A row that fails is kept with its error.
 
     Args:
         model: The model.
         source: CSV with the columns `voice`, `face`, and `face2`, `face3`, ... for more candidates; or `face`, `voice`,
             `voice2`, ... for the reverse. Paths are relative to its folder. Other columns are kept.
-        out: CSV to write: the same, and `similarity`, `similarity2`, ... of the candidates in their order; `choice`,
-            the column of the most alike; `probability` of that, where there are two candidates and the checkpoint is
+        out: CSV to write: the same columns, plus `similarity`, `similarity2`, ... of the candidates in order; `choice`,
+            the column of the most similar one; `probability` of that, if there are two candidates and the checkpoint is
             calibrated; `error`.
         detect: See `Model.embed_face`.
         margin: See `Model.embed_face`.
 
     Returns:
-        Number of rows, and of those with an error.
+        Number of rows, and of rows with an error.
 
     Raises:
-        UserError: The file has no such columns or no rows, or `out` cannot be written.
+        UserError: The file lacks these columns or has no rows, or `out` cannot be written.
     """
     check_writable(out)
     lines = [row for _, row in read_csv_rows(source, ("voice", "face"))]
@@ -107,7 +107,7 @@ def _embed(
     detect: bool,
     margin: float | None,
 ) -> dict[tuple[str, Path], Tensor | Rejected]:
-    """Embed every file of some columns once."""
+    """Embed every file in some columns once."""
     paths = list(dict.fromkeys(source.parent / row[column] for row in lines for column in columns if row[column]))
     embedded: dict[tuple[str, Path], Tensor | Rejected] = {}
     with progress(f"embedding {kind}s", len(paths)) as done:

@@ -1,4 +1,4 @@
-"""Voices and faces of any kind - files, arrays, pictures - as a checkpoint's networks take them."""
+"""Voices and faces in any form - files, arrays, pictures - converted to the input of a checkpoint's networks."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -21,20 +21,20 @@ from voiceface.utils.errors import UserError, reason
 
 Kind = Literal["voice", "face"]
 OTHER: dict[Kind, Kind] = {"voice": "face", "face": "voice"}
-LOUDEST = 16.0  # floats may run over a little; those of 16 bits left unscaled are another matter
-STORED_SIZE = 224  # side of the faces that `voiceface prepare` stores
+LOUDEST = 16.0  # floats may slightly exceed 1; larger values are unscaled 16-bit samples
+STORED_SIZE = 224  # side of the faces stored by `voiceface prepare`
 WRONG_KIND = {"voice": "a picture, where a voice is wanted", "face": "no picture, where a face is wanted"}
 
 
 @dataclass(frozen=True)
 class FaceReading:
-    """How pictures become the face network's input.
+    """How pictures are converted to the face network's input.
 
     Args:
-        size: Side that the network takes, pixels.
-        wanted: Face box scale that the network takes.
-        detect: Find the face in each picture; else the picture is a face crop already.
-        margin: How many times the face box such crops show; None: `wanted`.
+        size: Side of the network's input, pixels.
+        wanted: Scale of the face box in the network's input.
+        detect: Detect the face in each picture; otherwise the picture is already a face crop.
+        margin: Scale of the face box in such crops; None: `wanted`.
         device: Device of the detector.
     """
 
@@ -46,7 +46,7 @@ class FaceReading:
 
 
 def kind_of(path: Path) -> Kind:
-    """Whether a file is a face or a voice: by its name's ending, by its content where that says nothing."""
+    """Return whether a file is a face or a voice: by its suffix, or by its content if the suffix is unknown."""
     for kind in ("voice", "face"):
         if path.suffix.lower() in EXTENSIONS[kind]:
             return "voice" if kind == "voice" else "face"
@@ -58,17 +58,17 @@ def kind_of(path: Path) -> Kind:
 
 
 def files_below(folder: Path, kind: Kind) -> list[tuple[str, Path]]:
-    """The voices or faces of a folder and the folders below it, by their names' endings, in order.
+    """List the voices or faces below a folder, by file suffix, in order.
 
     Args:
-        folder: Folder; hidden files and folders are left out.
-        kind: Which are taken.
+        folder: Folder; hidden files and folders are skipped.
+        kind: Kind of files to list.
 
     Returns:
-        Name below the folder, with slashes, and path of each.
+        Name relative to the folder, with slashes, and path of each.
 
     Raises:
-        UserError: There is no such folder or no such file in it, or a folder below it cannot be read.
+        UserError: There is no such folder, no such file in it, or a subfolder cannot be read.
     """
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder")
@@ -89,7 +89,7 @@ def _unreadable(error: OSError) -> NoReturn:
 
 
 def as_list(items: Any, kind: Kind) -> list[Any]:
-    """One voice or face, or several of them, as a list."""
+    """Return one or several voices or faces as a list."""
     array = isinstance(items, np.ndarray) or _is_tensor(items)
     if array and items.ndim == (1 if kind == "voice" else 3):
         return [items]
@@ -105,18 +105,18 @@ def as_list(items: Any, kind: Kind) -> list[Any]:
 
 
 def name_of(item: Any, number: int, kind: Kind) -> str:
-    """What to call one voice or face in a message: its path, or its number among those given, from 0."""
+    """Name a voice or face in messages: its path, or its index among the given items, from 0."""
     return str(item) if isinstance(item, (str, Path)) else f"{kind} {number}"
 
 
 def read_one_voice(item: Any) -> NDArray[np.int16]:
-    """A voice: a file, samples at 16 kHz, or (samples, rate); int16, or float in [-1, 1].
+    """Read a voice: a file, samples at 16 kHz, or (samples, rate); int16, or float in [-1, 1].
 
     Returns:
-        int16 of shape (T,), 16 kHz: whole, however long.
+        int16 of shape (T,), 16 kHz, of any length.
 
     Raises:
-        Rejected: The file or the array cannot be used.
+        Rejected: The file or array is unusable.
     """
     from voiceface.data.prepare.media import speech
 
@@ -143,13 +143,13 @@ def read_one_voice(item: Any) -> NDArray[np.int16]:
         raise Rejected("voice", "values that are not finite")
     if np.abs(wave).max() > LOUDEST:
         raise Rejected("voice", f"samples of up to {np.abs(wave).max():.0f}; give int16, or float in [-1, 1]")
-    # The resampler of files, so that an array and the file it came from give one result.
+    # The resampler used for files, so that an array and its source file give the same result.
     wave = speech._resample(wave.astype(np.float32), int(rate))
     return np.rint(wave * 32768).clip(-32768, 32767).astype(np.int16)
 
 
 def check_detector() -> None:
-    """Refuse to find faces without the extra that does.
+    """Check that the extra for face detection is installed.
 
     Raises:
         UserError: It is not installed.
@@ -162,15 +162,15 @@ def check_detector() -> None:
 
 
 def read_many_faces(items: Sequence[Any], reading: FaceReading) -> list[NDArray[np.uint8] | Rejected]:
-    """Faces: files, PIL pictures, or RGB uint8 of shape (H, W, 3); cut, stored and cut again as those of a corpus.
+    """Read faces: files, PIL pictures, or RGB uint8 of shape (H, W, 3); cropped and stored as in a corpus.
 
-    Crops that are arrays of the very size and margin that the network takes are given to it as they are.
+    Arrays of exactly the network's input size and margin are passed on unchanged.
 
     Returns:
-        uint8 of shape (size, size, 3), or why there is none, in order.
+        uint8 of shape (size, size, 3), or the reason why there is none, in order.
 
     Raises:
-        UserError: Faces are to be found, and the detector is not installed.
+        UserError: Faces are to be detected, and the detector is not installed.
     """
     if reading.detect:
         check_detector()
@@ -202,15 +202,15 @@ def read_many_faces(items: Sequence[Any], reading: FaceReading) -> list[NDArray[
 
 
 def by_length(lengths: Sequence[int], clips: int, samples: int) -> Iterator[list[int]]:
-    """Batches of voices of like length.
+    """Group voices of similar length into batches.
 
     Args:
         lengths: Samples of each voice.
-        clips: Voices in a batch at most.
-        samples: Samples of a batch at most, padding included, unless one voice alone has more.
+        clips: Maximum number of voices in a batch.
+        samples: Maximum number of samples in a batch, padding included, unless a single voice has more.
 
     Yields:
-        Places of a batch's voices.
+        Places of the voices in a batch.
     """
     batch: list[int] = []
     for place in np.argsort(lengths, kind="stable").tolist():
@@ -223,7 +223,7 @@ def by_length(lengths: Sequence[int], clips: int, samples: int) -> Iterator[list
 
 
 def _is_tensor(item: Any) -> bool:
-    return type(item).__module__.partition(".")[0] == "torch"  # a mistaken command is answered before torch is imported
+    return type(item).__module__.partition(".")[0] == "torch"  # reports a wrong command before importing torch
 
 
 def _picture(item: Any) -> Path | NDArray[np.uint8] | Rejected:
@@ -252,6 +252,6 @@ def _is_there(path: Path, kind: Kind) -> None:
 
 
 def _explained(path: Path, kind: Kind, rejected: Rejected) -> Rejected:
-    """The same, unless the file is of the other kind: that explains more."""
+    """Return the rejection, with a better explanation if the file is of the other kind."""
     wrong = kind_of(path) != kind
     return Rejected(kind, f"{WRONG_KIND[kind]} ({rejected.reason})") if wrong else rejected

@@ -1,4 +1,4 @@
-"""A checkpoint in use: embeds voices and faces, compares them."""
+"""A loaded checkpoint that embeds and compares voices and faces."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -24,8 +24,8 @@ from voiceface.methods.base import Direction, Method
 from voiceface.utils.errors import UserError
 
 SECOND = 16_000
-PASS = 120 * SECOND  # samples that the voice network is given at once, padding included
-HELD = 1200 * SECOND  # samples of voices that are read before they are embedded
+PASS = 120 * SECOND  # samples per call of the voice network, padding included
+HELD = 1200 * SECOND  # samples of voices read before they are embedded
 FACES_HELD = 64
 
 
@@ -33,10 +33,10 @@ class Match(NamedTuple):
     """One candidate of a match.
 
     Attributes:
-        place: Its place among the candidates as they were given, from 0.
-        similarity: Larger is more alike; what scale it has is the method's.
-        probability: That this one of two candidates is the right one, 0 to 1; None where there are not two, or the
-            checkpoint was not calibrated.
+        place: Its position among the candidates as given, from 0.
+        similarity: Larger = more alike; the scale depends on the method.
+        probability: Probability that this one of two candidates is correct, 0 to 1; None unless there are two and the
+            checkpoint is calibrated.
     """
 
     place: int
@@ -45,24 +45,24 @@ class Match(NamedTuple):
 
 
 class Model:
-    """A checkpoint in use.
+    """A loaded checkpoint.
 
     Args:
         folder: Checkpoint folder.
-        device: `cpu`, `cuda`, `cuda:1`.
+        device: A torch device such as `cpu`, `cuda`, `cuda:1`.
 
     Attributes:
         method: The method, in evaluation mode.
         config: The checkpoint's `config.json`.
 
     Raises:
-        UserError: It is no checkpoint, was damaged, or there is no such device.
+        UserError: The folder is not a checkpoint, is damaged, or the device does not exist.
     """
 
     def __init__(self, folder: Path, device: str = "cpu") -> None:
         try:
             there = torch.zeros(1, device=device)
-            there.cpu()  # from `meta` nothing comes back
+            there.cpu()  # fails for `meta`
             self.device = there.device
         except (RuntimeError, AssertionError, ImportError):  # an unknown word; no GPU; PyTorch without it
             raise UserError(f"device {device}: there is no such device here; use cpu") from None
@@ -70,18 +70,18 @@ class Model:
         self.method: Method = load_checkpoint(folder).to(self.device)
 
     def embed_voice(self, voices: Any, batch: int = 32) -> Tensor:
-        """Embed voices, each whole.
+        """Embed voices at full length.
 
         Args:
-            voices: A file of any sound or video format; samples at 16 kHz, int16 or float in [-1, 1], of shape (T,);
+            voices: A file of any audio or video format; samples at 16 kHz, int16 or float in [-1, 1], of shape (T,);
                 (samples, rate); or a list of these.
-            batch: Voices that the network is given at once, at most.
+            batch: Maximum number of voices per call of the network.
 
         Returns:
             float32 of shape (n, D), on the model's device.
 
         Raises:
-            UserError: One cannot be used; the message says which and why.
+            UserError: A voice is unusable; the message says which and why.
         """
         return self._embed("voice", voices, batch, True, None)
 
@@ -91,31 +91,32 @@ class Model:
         Args:
             faces: A picture file; a PIL picture; RGB, uint8 of shape (H, W, 3); or a list of these.
             detect: Find the largest face in each picture. False: each picture is a face crop already.
-            margin: How many times the face box such crops show; None: as many as the network wants.
-            batch: Faces that the network is given at once, at most.
+            margin: Scale of the face box in such crops; None: the network's own scale.
+            batch: Maximum number of faces per call of the network.
 
         Returns:
             float32 of shape (n, D), on the model's device.
 
         Raises:
-            UserError: One cannot be used: the message says which and why; or the detector is not installed.
+            UserError: A face is unusable (the message says which and why), or the detector is not installed.
         """
         return self._embed("face", faces, batch, detect, margin)
 
     def embed_each(
         self, kind: Kind, items: Sequence[Any], detect: bool = True, margin: float | None = None, batch: int = 64
     ) -> Iterator[Tensor | Rejected]:
-        """Embed any number of voices or faces with bounded memory, and go on past those that cannot be used.
+        """Embed any number of voices or faces with bounded memory, and continue after unusable ones.
 
         Args:
-            kind: What they are.
-            items: As of `embed_voice` or `embed_face`.
+            kind: Kind of the items.
+            items: As in `embed_voice` or `embed_face`.
             detect: See `embed_face`.
             margin: See `embed_face`.
-            batch: Clips that a network is given at once, at most.
+            batch: Maximum number of clips per call of the network.
 
         Yields:
-            For each in order its embedding, float32 of shape (D,), on the model's device; or why there is none.
+            For each item in order its embedding, float32 of shape (D,), on the model's device; or the reason for
+            rejection.
         """
         if batch < 1:
             raise UserError(f"batch {batch}: give 1 or more")
@@ -138,7 +139,7 @@ class Model:
         yield from self._passes(kind, held, batch)
 
     def similarity(self, voices: Tensor, faces: Tensor) -> Tensor:
-        """How alike embeddings are; larger is more alike.
+        """Compute the similarities of embeddings; larger = more alike.
 
         Args:
             voices: (Nv, D).
@@ -155,10 +156,10 @@ class Model:
             return self.method.similarity(voices.to(self.device), faces.to(self.device)).float()
 
     def check_has_similarity(self) -> None:
-        """Refuse a method that only compares candidates with each other.
+        """Reject a method that only compares candidates with each other.
 
         Raises:
-            UserError: It does.
+            UserError: The method is of this kind.
         """
         if self.method.space == "relative":
             raise UserError(
@@ -174,20 +175,20 @@ class Model:
         detect: bool = True,
         margin: float | None = None,
     ) -> list[Match]:
-        """Which of several faces is a voice's, or which of several voices is a face's.
+        """Find the face of a voice among several faces, or the voice of a face among several voices.
 
         Args:
-            query: One voice, as of `embed_voice`; a face where the direction is f2v.
-            candidates: Faces, as of `embed_face`; voices where the direction is f2v.
+            query: One voice, as in `embed_voice`; a face if the direction is f2v.
+            candidates: Faces, as in `embed_face`; voices if the direction is f2v.
             direction: v2f or f2v.
             detect: See `embed_face`.
             margin: See `embed_face`.
 
         Returns:
-            All candidates, the likeliest first; of equal ones, the first given.
+            All candidates, the most likely first; ties in the given order.
 
         Raises:
-            UserError: One cannot be used, there is not exactly one query or no candidate, or the method is for the
+            UserError: An item is unusable, there is not exactly one query or no candidate, or the method is for the
                 other direction or another number of candidates.
         """
         asking: Kind = "voice" if direction == "v2f" else "face"
@@ -198,7 +199,7 @@ class Model:
         return self.rank(one[0], self._embed(asked, candidates, 64, detect, margin), direction)
 
     def rank(self, query: Tensor, candidates: Tensor, direction: Direction) -> list[Match]:
-        """`match` of embeddings: query (D,), candidates (N, D)."""
+        """Match embeddings as in `match`: query (D,), candidates (N, D)."""
         if not len(candidates):
             raise UserError("no candidates to match; give two or more")
         query, candidates = query.to(self.device), candidates.to(self.device)
@@ -223,7 +224,7 @@ class Model:
         return self.method.choose(query[None], candidates[None], direction)[0]
 
     def _probability(self, similarity: NDArray[np.float64], direction: Direction) -> list[float] | None:
-        """Of each of two candidates, by the logistic fit that the checkpoint holds."""
+        """Return the probability of each of two candidates, by the checkpoint's logistic calibration."""
         fit = (self.config.get("calibration") or {}).get(direction)
         if fit is None or len(similarity) != 2:
             return None
@@ -242,7 +243,7 @@ class Model:
         return torch.stack(rows)
 
     def _passes(self, kind: Kind, read: Sequence[Any], batch: int) -> Iterator[Tensor | Rejected]:
-        """Embed what was read, and hand it out in its order."""
+        """Embed the clips that were read, and yield the embeddings in order."""
         good = [clip for clip in read if not isinstance(clip, Rejected)]
         rows: dict[int, Tensor] = {}
         with torch.no_grad():

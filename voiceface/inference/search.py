@@ -1,4 +1,4 @@
-"""The exact search of a gallery for what is most like a query."""
+"""Exact search of a gallery for the items most similar to a query."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,21 +12,21 @@ from voiceface.inference.media import Kind
 from voiceface.inference.model import Model
 from voiceface.utils.errors import UserError
 
-CHUNK = 1 << 13  # rows that are compared at once
-FEW = 4  # queries for which einsum, which reads the rows once each, is quicker than BLAS: twice for one query
-QUERIES = 256  # with so many queries
-PAIRS = 256  # likewise, where each pair runs through a network
+CHUNK = 1 << 13  # rows compared at once
+FEW = 4  # up to so many queries, einsum, which reads each row once, is faster than BLAS: twice for one query
+QUERIES = 256  # queries compared at once
+PAIRS = 256  # pairs compared at once if each runs through a network
 Found = tuple[NDArray[np.int64], NDArray[np.float64]]
 
 
 def unit(rows: NDArray[Any]) -> NDArray[np.float32]:
-    """Rows of length 1; zero rows stay."""
+    """Scale rows to length 1; zero rows stay zero."""
     length = np.linalg.norm(rows.astype(np.float64), axis=1, keepdims=True)
     return (rows / np.where(length > 0, length, 1)).astype(np.float32)
 
 
 def check_top(top: int) -> None:
-    """Refuse to find none.
+    """Check the number of items to find.
 
     Raises:
         UserError: `top` is below 1.
@@ -36,17 +36,17 @@ def check_top(top: int) -> None:
 
 
 def nearest(model: Model, queries: Tensor, kind: Kind, gallery: NDArray[Any], top: int) -> Found:
-    """The items of a gallery that are most like each query: an exact search, the memory of a chunk of it.
+    """Find the gallery items most similar to each query: an exact search, with memory for one chunk of the gallery.
 
     Args:
-        model: Knows how embeddings compare.
-        queries: (Q, D), of the other kind than the gallery.
-        kind: What the gallery holds.
-        gallery: (N, D), float32 or float16; of length 1 where they compare by cosine. May be a memory map.
-        top: How many; all where there are fewer.
+        model: The model, which defines the similarity.
+        queries: (Q, D), of the opposite kind to the gallery.
+        kind: Kind of the gallery's items.
+        gallery: (N, D), float32 or float16; of length 1 if compared by cosine. May be a memory map.
+        top: Number of items to find; all if there are fewer.
 
     Returns:
-        Places in the gallery, int64 (Q, K), the most alike first, of equal ones the first; and their similarities,
+        Places in the gallery, int64 (Q, K), the most similar first, ties in gallery order; and their similarities,
         float64 (Q, K).
 
     Raises:
@@ -62,15 +62,15 @@ def nearest(model: Model, queries: Tensor, kind: Kind, gallery: NDArray[Any], to
 
 
 def stacked(found: Sequence[Found]) -> Found:
-    """What was found for each query, as two arrays."""
+    """Combine the results of all queries into two arrays."""
     return np.stack([places for places, _ in found]), np.stack([scores for _, scores in found])
 
 
 def nearest_points(queries: NDArray[np.float32], gallery: NDArray[Any], top: int, space: str) -> list[Found]:
-    """`nearest` by cosine or Euclidean distance.
+    """Compute `nearest` by cosine or Euclidean distance.
 
-    A matrix product in float32 says which items may be among the nearest; those are compared anew in float64, so that
-    equal items tie whatever their place, and no nearer one is lost by rounding.
+    A float32 matrix product selects the items that may be among the nearest; these are compared again in float64, so
+    that equal items tie wherever they are, and rounding loses no nearer item.
     """
     if len(queries) > QUERIES:
         parts = [queries[start : start + QUERIES] for start in range(0, len(queries), QUERIES)]
@@ -91,7 +91,7 @@ def nearest_points(queries: NDArray[np.float32], gallery: NDArray[Any], top: int
             squares = np.einsum("ij,ij->i", chunk, chunk)
             longest = float(np.sqrt(squares.max()))
             rough -= squares / 2
-        # A bound on the rounding of D products and their sum.
+        # An upper bound on the rounding error of D products and their sum.
         slack = 2.4e-7 * (chunk.shape[1] + 2) * (lengths * longest + longest**2)
         for number, query in enumerate(queries.astype(np.float64)):
             places, scores = best[number]
@@ -109,7 +109,7 @@ def nearest_points(queries: NDArray[np.float32], gallery: NDArray[Any], top: int
 
 
 def _nearest_pairs(model: Model, query: Tensor, kind: Kind, gallery: NDArray[Any], top: int) -> Found:
-    """`nearest` by a network of each pair."""
+    """Compute `nearest` with a network that scores each pair."""
     best: Found = (np.empty(0, np.int64), np.empty(0))
     for start in range(0, len(gallery), PAIRS):
         items = torch.from_numpy(np.array(gallery[start : start + PAIRS], np.float32))
@@ -120,7 +120,7 @@ def _nearest_pairs(model: Model, query: Tensor, kind: Kind, gallery: NDArray[Any
 
 
 def _best(places: NDArray[Any], scores: NDArray[Any], more: NDArray[Any], theirs: NDArray[Any], top: int) -> Found:
-    """The best of both, of equal ones the first."""
+    """Return the best of both, ties in gallery order."""
     places, scores = np.concatenate([places, more]), np.concatenate([scores, theirs])
     order = np.lexsort((places, -scores))[:top]
     return places[order], scores[order]

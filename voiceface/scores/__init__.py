@@ -1,6 +1,6 @@
 """Scores: pure functions of two embedding tables, numpy and compiled kernels only.
 
-`score` gives every record of a model; the parts it is made of stand beside it.
+`score` computes every record of a model; the modules beside it hold its parts.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,26 +29,26 @@ def score(
     voice_video: Sequence[str] | None = None,
     face_video: Sequence[str] | None = None,
 ) -> list[dict[str, Any]]:
-    """Score the embeddings of voices and faces: matching, retrieval and verification, in every stratum.
+    """Score voice and face embeddings: matching, retrieval and verification, in every stratum.
 
-    Matching (1:2) is exact: every triplet of a query, an item of its identity and an item of another one is counted.
-    Protocol `exact` weighs all ordered pairs of identities alike, `clip_weighted` all triplets alike. 1:N is exact too:
-    all draws of N - 1 impostor identities and of an item of each. These and verification take the identities that
-    have both modalities. In retrieval (protocol `whole_split`) each query of such an identity ranks the whole gallery,
-    in which faces (or voices) of identities without the other modality stay as distractors; in a stratum the gallery
-    is that of the stratum. Where videos are known, the protocols `same_video` and `cross_video` take only those pairs
-    of an identity's clips that come from one video, or from two; the impostors are the same. Ties count half, are
-    shared, or are in random order, so a model that knows nothing scores chance and the order of clips is nothing.
+    Matching (1:2) is exact: it counts every triplet of a query, an item of its identity and an item of another
+    identity. Protocol `exact` gives all ordered pairs of identities the same weight, `clip_weighted` all triplets. 1:N
+    is also exact, over all draws of N - 1 impostor identities with one item each. These tasks and verification use only
+    the identities with both modalities. In retrieval (protocol `whole_split`) each query of such an identity ranks the
+    whole gallery, where faces (or voices) of identities without the other modality remain as distractors; in a stratum
+    the gallery is that of the stratum. Where videos are known, the protocols `same_video` and `cross_video` use only
+    the pairs of an identity's clips from one video, or from two; the impostors are the same. Ties count half, are
+    shared, or are ordered at random, so an uninformative model scores chance and the order of clips has no effect.
 
     Args:
         voices: float (Nv, D): embeddings; None where `similarity` is a matrix.
-        voice_identity: Nv names: whose voice each is.
+        voice_identity: Nv names: identity of each voice.
         faces: float (Nf, D): embeddings; None where `similarity` is a matrix.
-        face_identity: Nf names: whose face each is.
+        face_identity: Nf names: identity of each face.
         identities: Attributes (gender, nationality, age, ethnicity, first_language) of each identity; empty or
             missing = unknown.
-        similarity: "cosine", "euclidean" (minus the distance), or a matrix (Nv, Nf) of any similarities, larger = more
-            alike, which may be a memory map.
+        similarity: "cosine", "euclidean" (the negative distance), or a matrix (Nv, Nf) of any similarities, larger =
+            more alike, which may be a memory map.
         strata: Names of strata (see `voiceface.scores.strata`); None: U and those whose attributes are known.
         level: Confidence level of the intervals, in (0, 1).
         candidates: The N of 1:N matching; 1:2 is always scored, and an N that exceeds the identities is left out.
@@ -56,15 +56,15 @@ def score(
         face_video: Nf names.
 
     Returns:
-        Records as of `voiceface.scores.records.record`. trials and ties count triplets in 1:2 matching; in 1:N the
-        pairs of a query and an item of its identity, and those that tie with another identity's item; in retrieval
-        queries, and those in which a relevant and an irrelevant item tie; in verification pairs of a voice and a face,
-        and the negative ones that tie with a positive one. ci_method is `identity`, or in retrieval `jackknife`
-        (delete one identity); the median rank has no interval.
+        Records of `voiceface.scores.records.record`. trials and ties count triplets in 1:2 matching; in 1:N the pairs
+        of a query and an item of its identity, and those that tie with another identity's item; in retrieval queries,
+        and those where a relevant and an irrelevant item tie; in verification pairs of a voice and a face, and the
+        negative pairs that tie with a positive one. ci_method is `identity`, or in retrieval `jackknife` (delete one
+        identity); the median rank has no interval.
 
     Raises:
-        UserError: Empty or mismatched input, values that are not finite, a zero vector under cosine, fewer than two
-            identities with both modalities, an unknown stratum or similarity, an N below 2, or a table that holds
+        UserError: Empty or mismatched input, non-finite values, a zero vector under cosine, fewer than two identities
+            with both modalities, an unknown stratum or similarity, an N below 2, or an attribute table that contains
             none of the people.
     """
     if not 0.0 < level < 1.0:

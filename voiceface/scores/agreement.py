@@ -1,7 +1,7 @@
-"""Do people who agree on an attribute lie near each other: correlation of distance with agreement over pairs of people.
+"""Correlation of distance with agreement on an attribute, over pairs of people: are those who agree closer together?
 
-A person is the mean of their embeddings. The p-value permutes people, not pairs (the Mantel test), since the pairs of
-one person depend on each other.
+A person is the mean of their embeddings. The p-value permutes people, not pairs (the Mantel test), because pairs that
+share a person are dependent.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,22 +14,22 @@ from scipy.stats import rankdata
 
 from voiceface.scores.probes import Identities, attribute_values, rows_by_person
 
-DECIMALS = 10  # of a distance: below are rounding errors, which would correlate with something
+DECIMALS = 10  # of a distance: finer digits are rounding errors, which would produce spurious correlations
 
 Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class Correlation:
-    """How the distance of two people goes with their agreement on an attribute; below 0 where those who agree are near.
+    """Correlation of two people's distance with their agreement on an attribute; negative if those who agree are close.
 
     Attributes:
         point_biserial: Pearson's correlation of the distance with agreement (0 or 1), in [-1, 1].
         point_biserial_p: Its two-sided p-value by permutation.
-        spearman: The same of the distance's rank.
+        spearman: Spearman's correlation: the same with the rank of the distance.
         spearman_p: Its p-value.
         people: People with a known value.
-        pairs: Pairs of people; ordered ones (a's voice, b's face) between the modalities.
+        pairs: Pairs of people; between the modalities, ordered pairs (a's voice, b's face).
     """
 
     point_biserial: float
@@ -54,19 +54,19 @@ def agreement_correlations(
     """Correlate distance with agreement for every attribute: among voices, among faces, and voices against faces.
 
     Args:
-        voices: float (Nv, D), finite; for cosine without zero vectors.
+        voices: float (Nv, D), finite; without zero vectors for cosine.
         voice_identity: Nv names.
         faces: float (Nf, D), likewise.
         face_identity: Nf names.
-        identities: Attributes of each identity; people whose value is unknown take no part.
+        identities: Attributes of each identity; people with an unknown value are skipped.
         similarity: "cosine" (distance 1 - cosine, of means of unit vectors) or "euclidean".
-        permutations: Permutations of the people's values; the least p-value is 1 / (permutations + 1).
+        permutations: Permutations of the people's values; the smallest possible p-value is 1 / (permutations + 1).
         seed: Seed of the permutations.
         done: Called after each attribute of each pair of modalities.
 
     Returns:
-        Dicts with the keys attribute, between (`voices`, `faces` or `voices and faces`), permutations and those of
-        `Correlation`. An attribute on which no two or all people agree is left out.
+        Dicts with the keys attribute, between (`voices`, `faces` or `voices and faces`), permutations and the fields of
+        `Correlation`. An attribute on which no pair or every pair of people agrees is left out.
     """
     people = {
         "voice": identity_means(voices, voice_identity, similarity),
@@ -95,7 +95,7 @@ def agreement_correlations(
 
 
 def identity_means(embeddings: NDArray[Any], identity: Sequence[str], similarity: str) -> dict[str, Array]:
-    """The mean embedding of every person, of unit vectors under cosine.
+    """Compute each person's mean embedding; under cosine, of unit vectors.
 
     Args:
         embeddings: float (N, D).
@@ -115,7 +115,7 @@ def identity_means(embeddings: NDArray[Any], identity: Sequence[str], similarity
 
 
 def distance_matrix(first: Array, second: Array, similarity: str) -> Array:
-    """Distances of all pairs: 1 - cosine, or Euclidean.
+    """Compute the distances of all pairs: 1 - cosine, or Euclidean.
 
     Args:
         first: float64 (I, D).
@@ -144,17 +144,17 @@ def distance_matrix(first: Array, second: Array, similarity: str) -> Array:
 def correlate(
     distances: Array, values: Sequence[str], symmetric: bool, permutations: int = 999, seed: int = 0
 ) -> Correlation | None:
-    """Correlate the distances of pairs of people with whether their values are the same.
+    """Correlate the distances of pairs of people with whether the two have the same value.
 
     Args:
-        distances: float64 (I, I); the diagonal does not count.
+        distances: float64 (I, I); the diagonal is ignored.
         values: I values, all known.
         symmetric: Count each pair once, since the distance is the same both ways.
         permutations: Permutations of the values, at least 1.
         seed: Seed of the permutations.
 
     Returns:
-        The correlations, or None where all pairs agree, none does, or all distances are the same.
+        The correlations, or None if all pairs agree, no pair agrees, or all distances are equal.
     """
     count = len(values)
     if count < 2:
@@ -172,13 +172,13 @@ def correlate(
 
 
 def _with_p(correlations: Array) -> tuple[float, float]:
-    """The first correlation, and how often a random one is as far from 0 (rounding errors forgiven)."""
+    """Return the first correlation and the share of correlations at least as far from 0, rounding errors tolerated."""
     extreme = np.abs(correlations) >= np.abs(correlations[0]) - 1e-10
     return float(correlations[0]), float(extreme.mean())
 
 
 def _correlations(numbers: Array, off: NDArray[np.bool_], codes: NDArray[np.int64]) -> Array:
-    """Pearson's correlation of `numbers`, one per pair in `off`, with agreement under each row of codes (K, I)."""
+    """Pearson's correlation of `numbers`, one per pair in `off`, with agreement under each row of `codes` (K, I)."""
     deviation = np.zeros(off.shape)
     deviation[off] = (numbers - numbers.mean()) / numbers.std()
     sums = np.zeros(len(codes))

@@ -1,4 +1,4 @@
-"""Names of clips and of people: one form for all the ways in which lists and keys spell them."""
+"""Names of clips and people: one canonical form for the spellings in lists and keys."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from voiceface.utils.errors import UserError
 
-FOLDERS = {"voice": "voice", "face": "face", "1.6": "face"}  # they say what a clip is and no more
+FOLDERS = {"voice": "voice", "face": "face", "1.6": "face"}  # they give the kind of clip and nothing else
 SUFFIXES = {
     **dict.fromkeys((".wav", ".flac", ".m4a", ".mp3", ".mp4", ".aac", ".ogg", ".opus"), "voice"),
     **dict.fromkeys((".jpg", ".jpeg", ".png", ".webp", ".bmp"), "face"),
@@ -18,13 +18,13 @@ VIDEO_AND_NUMBER = re.compile(r"([0-9A-Za-z_-]{11})_00([0-9]{5})")
 
 
 class Clip(NamedTuple):
-    """A voice or a face that a list or a key names.
+    """A voice or a face named in a list or a key.
 
     Attributes:
-        name: As it is written.
-        person: Whose it is, in the canonical name; empty where the name does not say.
-        kind: voice, face, or empty where the name does not say.
-        full: What all names of the clip share, with the file suffix.
+        name: The name as written.
+        person: Canonical name of the person; empty if the clip's name does not contain it.
+        kind: voice, face, or empty if the name does not say.
+        full: Canonical form of the name, with the file suffix.
         stem: The same without the suffix.
     """
 
@@ -36,15 +36,15 @@ class Clip(NamedTuple):
 
 
 def parse_clip(name: str, people: Mapping[str, str]) -> Clip:
-    """Bring a clip's name into the form that both of VoxCeleb's naming schemes share.
+    """Convert a clip's name to the form shared by both of VoxCeleb's naming schemes.
 
-    Of `PERSON/REST` the person gets the canonical name, a folder voice, face or 1.6 that begins REST is dropped, and a
-    REST `<video>_00NNNNN` becomes `<video>/NNNNN` (a video id has 11 characters and may hold `_` and `-`). A name
-    without a slash stays as it is.
+    In `PERSON/REST` the person is replaced by the canonical name, a leading folder voice, face or 1.6 in REST is
+    dropped, and a REST `<video>_00NNNNN` becomes `<video>/NNNNN` (a video id has 11 characters and may contain `_` and
+    `-`). A name without a slash is unchanged.
 
     Args:
         name: A path or a key.
-        people: Any alias of a person to the canonical name (`voiceface.evaluation.embeddings.people_aliases`).
+        people: Canonical name for each alias of a person (`voiceface.evaluation.embeddings.people_aliases`).
     """
     stem, suffix = name, ""
     dot = name.rfind(".")
@@ -66,19 +66,19 @@ def parse_clip(name: str, people: Mapping[str, str]) -> Clip:
 
 
 def locate(clips: Sequence[Clip], keys: Sequence[str], people: Mapping[str, str], name: str) -> NDArray[np.intp]:
-    """Find clips among keys: by the whole name, else by the name without file suffix.
+    """Find clips among keys: by the full name, else by the name without the file suffix.
 
     Args:
-        clips: What is looked for, C clips.
+        clips: C clips to look up.
         keys: The keys of N embeddings.
         people: As in `parse_clip`.
         name: What the keys are, for messages.
 
     Returns:
-        intp (C,): the number of each clip's key, -1 where there is none.
+        intp (C,): index of each clip's key, -1 if there is none.
 
     Raises:
-        UserError: Two keys name the same clip, or a clip's name fits two keys.
+        UserError: Two keys name the same clip, or a clip's name matches two keys.
     """
     whole: dict[str, int] = {}
     stems: dict[str, int] = {}

@@ -1,4 +1,4 @@
-"""The clips of the people who have both a voice and a face, and the similarities of any pairs of them."""
+"""The clips of people who have both a voice and a face, and the similarities of any pairs of clips."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,10 +14,10 @@ from voiceface.utils.errors import UserError
 
 Places = NDArray[np.intp]
 Scorer = Callable[[Places, Places], NDArray[Any]]
-"""Scores each of B queries (B,) against its own N candidates (B, N): gives (B, N), larger = more alike."""
+"""Scores each of B queries (B,) against its own N candidates (B, N): returns (B, N), larger = more alike."""
 
-MATRIX_SCORES = 200_000_000  # up to so many similarities a matrix product beats gathering pairs
-GATHERED_NUMBERS = 1 << 24  # numbers of the embeddings that are gathered at once
+MATRIX_SCORES = 200_000_000  # up to this many similarities, a matrix product is faster than gathering pairs
+GATHERED_NUMBERS = 1 << 24  # embedding values gathered at once
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Side:
     """The clips of one modality, identity by identity. A place is a position in that order.
 
     Attributes:
-        order: intp (Q,): the clip of the caller's table at each place.
+        order: intp (Q,): at each place, the row of the clip in the caller's table.
         sizes: int64 (I,): clips of each person, at least 1.
     """
 
@@ -34,7 +34,7 @@ class Side:
 
     @property
     def starts(self) -> NDArray[np.int64]:
-        """int64 (I + 1,): the first place of each person, and Q."""
+        """int64 (I + 1,): the first place of each person, then Q."""
         return np.concatenate([[0], np.cumsum(self.sizes)])
 
     @property
@@ -43,23 +43,23 @@ class Side:
         return np.repeat(np.arange(len(self.sizes)), self.sizes)
 
     def draw(self, rng: np.random.Generator, person: int, number: int) -> Places:
-        """Places of `number` random clips of a person, none twice."""
+        """Draw places of `number` random clips of a person, without replacement."""
         chosen = rng.choice(int(self.sizes[person]), number, replace=False)
         return np.asarray(self.sizes[:person].sum() + chosen, np.intp)
 
 
 def both_sides(voice_identity: Sequence[str], face_identity: Sequence[str]) -> tuple[list[str], Side, Side]:
-    """Sort clips by person, those of people without the other modality left out.
+    """Sort clips by person and leave out people without the other modality.
 
     Args:
         voice_identity: Nv names.
         face_identity: Nf names.
 
     Returns:
-        The people's names, ascending, their voices and their faces.
+        The people's names, ascending, then their voices and their faces.
 
     Raises:
-        UserError: Not one name per clip, or fewer than two people have both a voice and a face.
+        UserError: The number of names is not the number of clips, or fewer than two people have both modalities.
     """
     voice_names, face_names = clip_names(voice_identity, "voice_identity"), clip_names(face_identity, "face_identity")
     people = sorted(set(voice_names.tolist()) & set(face_names.tolist()))
@@ -71,15 +71,15 @@ def both_sides(voice_identity: Sequence[str], face_identity: Sequence[str]) -> t
 
 @dataclass(frozen=True)
 class Clips:
-    """Voices and faces of the people who have both, and how alike they are.
+    """Voices and faces of the people who have both, and their similarities.
 
     Attributes:
         people: Their names, ascending.
         voices: Their voices.
         faces: Their faces.
-        similar: Takes a direction, the queries and the gallery items (clips of the caller's tables), gives `Rows`.
+        similar: Maps a direction, the queries and the gallery items (rows of the caller's tables) to `Rows`.
         similarity: "cosine", "euclidean", or the matrix (Nv, Nf).
-        tables: The embeddings of the voices and of the faces; None under a matrix.
+        tables: The embeddings of the voices and of the faces; None if `similarity` is a matrix.
     """
 
     people: list[str]
@@ -98,10 +98,10 @@ class Clips:
         face_identity: Sequence[str],
         similarity: Literal["cosine", "euclidean"] | NDArray[Any],
     ) -> "Clips":
-        """Sort and check what the caller of a score gives (see `voiceface.scores.score`).
+        """Sort and check a score's arguments (see `voiceface.scores.score`).
 
         Raises:
-            UserError: Names or shapes do not agree, a value is not finite, a zero vector under cosine, an unknown
+            UserError: Names or shapes do not match, a non-finite value, a zero vector under cosine, an unknown
                 similarity, or fewer than two people with both modalities.
         """
         sides = both_sides(voice_identity, face_identity)
@@ -110,17 +110,17 @@ class Clips:
         return cls(*sides, similar, similarity if isinstance(similarity, str) else np.asarray(similarity), tables)
 
     def sides(self, direction: str) -> tuple[Side, Side]:
-        """The side that asks and the side that is asked: voices, faces for `v2f`, faces, voices for `f2v`."""
+        """Return the query side and the gallery side: voices, faces for `v2f`; faces, voices for `f2v`."""
         return (self.voices, self.faces) if direction == "v2f" else (self.faces, self.voices)
 
     def rows(self, direction: str, queries: Places | None = None, items: Places | None = None) -> Rows:
-        """Similarities of the queries at some places to the items at some places; None: at all places."""
+        """Similarities of the queries at these places to the items at these places; None = all places."""
         asking, asked = self.sides(direction)
         query_clips = asking.order if queries is None else asking.order[queries]
         return self.similar(direction, query_clips, asked.order if items is None else asked.order[items])
 
     def scorer(self, direction: str) -> Scorer:
-        """Similarities of pairs, by their places; the queries of one call ascend."""
+        """Return a scorer of pairs of places; within one call the queries must ascend."""
         asking, asked = self.sides(direction)
         if self.tables is None:
             matrix = np.asarray(self.similarity) if direction == "v2f" else np.asarray(self.similarity).T
@@ -132,12 +132,12 @@ class Clips:
 
 
 def gathered(queries: NDArray[Any], items: NDArray[Any], kind: str) -> Scorer:
-    """Similarities of pairs by gathering their embeddings, in float32: for few of very many pairs.
+    """Return a scorer that gathers the embeddings of each pair, in float32: for a small part of very many pairs.
 
     Args:
         queries: float (Q, D).
         items: float (N, D).
-        kind: "cosine" or "euclidean" (minus the squared distance).
+        kind: "cosine" or "euclidean" (the negative squared distance).
     """
     queries, items = (
         (directions(queries), directions(items))

@@ -1,4 +1,4 @@
-"""Confidence intervals: what a score would be on other people, or on other trials."""
+"""Confidence intervals: how a score would vary with other people, or with other trials."""
 
 import math
 from dataclasses import dataclass
@@ -11,8 +11,8 @@ from scipy.special import expit, stdtr, stdtrit
 
 from voiceface.utils.errors import UserError
 
-LEAST_IDENTITIES = 3  # two people are one pair, which has no spread
-PEOPLE_PER_CANDIDATE = 5  # with fewer, sampled 1:N, N > 2, has no interval: its first-order effects are too small
+LEAST_IDENTITIES = 3  # two people form one pair, which has no spread
+PEOPLE_PER_CANDIDATE = 5  # with fewer, sampled 1:N (N > 2) has no interval: its first-order effects are too small
 
 
 def identity_interval(
@@ -23,9 +23,9 @@ def identity_interval(
     Accuracy is a U-statistic of order 2 over identities. With theta the accuracy and
     e(a) = sum over b of m[a,b] (W[a,b] - theta) + m[b,a] (W[b,a] - theta), its standard error is
     sqrt(I/(I-1) sum e(a)^2) / sum m; I counts the identities in pairs that have a weight. The quantile is Student's
-    with I - 1 degrees of freedom, and the interval is cut at 0 and 1. A model that is never wrong gets no width.
-    At a nominal 95 % it covers 93.6 to 96 % with 20 to 189 people, 92 % where clip weights differ much among 20, and
-    90 to 92 % of 20 to 60 people where the accuracy is 97.7 % (docs/scores.md).
+    with I - 1 degrees of freedom, and the interval is cut at 0 and 1. A model that is always right gets zero width.
+    At a nominal 95 % it covers 93.6 to 96 % with 20 to 189 people, 92 % with 20 people of very different clip weights,
+    and 90 to 92 % with 20 to 60 people at an accuracy of 97.7 % (docs/scores.md).
 
     Args:
         win_rates: float64 (I, I): W.
@@ -40,7 +40,7 @@ def identity_interval(
 
 
 def identity_effects(win_rates: NDArray[np.float64], weights: NDArray[Any]) -> NDArray[np.float64]:
-    """The effect e(a) / sum m of each identity on the accuracy, from which `identity_interval` is made.
+    """Effect e(a) / sum m of each identity on the accuracy, the basis of `identity_interval`.
 
     Args:
         win_rates: float64 (I, I): W.
@@ -76,9 +76,9 @@ def student_interval(
 
 
 def rate_interval(value: float, influence: NDArray[np.float64], level: float = 0.95) -> tuple[float, float] | None:
-    """Interval of a share of queries: `student_interval`, on the logit scale within a tenth of 0 or 1.
+    """Interval of a share of queries: `student_interval`, on the logit scale within 0.1 of 0 or 1.
 
-    There the plain interval is cut at 0 or 1 and holds the population's share too seldom.
+    There the plain interval is cut at 0 or 1 and contains the population's share too rarely.
 
     Args:
         value: The share, in [0, 1].
@@ -86,8 +86,8 @@ def rate_interval(value: float, influence: NDArray[np.float64], level: float = 0
         level: Confidence level in (0, 1).
 
     Returns:
-        Lower and upper end; None with fewer than 3 identities, or where every query or none hits, which says nothing
-        of the next one.
+        Lower and upper end; None with fewer than 3 identities, or if all queries or none hit, which says nothing about
+        the next one.
     """
     if len(influence) < LEAST_IDENTITIES or not 0.0 < value < 1.0:
         return None
@@ -121,7 +121,7 @@ def paired_difference(
 ) -> Difference | None:
     """Compare two models on the same clips: the U-statistic formula of `identity_interval` applied to W1 - W2.
 
-    What makes a person easy or hard for both models cancels, so it is far sharper than two intervals side by side.
+    Effects of a person that both models share cancel, so the comparison is far sharper than two separate intervals.
 
     Args:
         first: float64 (I, I): W of the first model.
@@ -139,7 +139,7 @@ def paired_difference(
 
 
 def difference_of(value: float, influence: NDArray[np.float64], level: float = 0.95) -> Difference:
-    """`paired_difference` of any score, from the effects of people on it.
+    """Compute `paired_difference` for any score, from the effects of people on it.
 
     Args:
         value: Score of the first model minus that of the second on the same clips.
@@ -159,7 +159,7 @@ class Subsets:
     Attributes:
         mean: Mean accuracy over the subsets.
         low: Lower end of the t-interval of that mean.
-        high: Upper end. Both speak of this data set only: more repeats make the interval as narrow as one likes.
+        high: Upper end. Both describe this data set only: more repeats make the interval arbitrarily narrow.
         spread: Standard deviation of a single subset's accuracy.
     """
 

@@ -1,7 +1,7 @@
-"""Retrieval in the galleries of the literature: repeated seeded draws of people and of their clips.
+"""Retrieval in the galleries of the literature: repeated seeded draws of people and their clips.
 
-MAP and R@K depend on the size of the gallery and on the relevant items in it, so a score is comparable only within one
-kind of gallery. docs/protocols.md says what each paper states and what it leaves open.
+mAP and R@K depend on the gallery size and on the relevant items in it, so scores are comparable only within one kind
+of gallery. docs/protocols.md says what each paper states and what it leaves open.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,9 +26,9 @@ class Gallery:
 
     Attributes:
         people: Random people in it.
-        items: Gallery items of each of them.
-        queries: Queries of each of them.
-        repeats: Draws.
+        items: Gallery items per person.
+        queries: Queries per person.
+        repeats: Number of draws.
     """
 
     people: int
@@ -40,7 +40,7 @@ class Gallery:
 GALLERIES: Mapping[str, Mapping[str, Gallery]] = {
     # TriNet, section 5: 100 people, 5 faces and 40 voices each; chance mAP 2.149 %.
     "trinet": {"trinet_gallery": Gallery(100, 5, 40, 30)},
-    # Kim, table 5: 25,000 samples of 250 people in sets; random R@K of a set of 250 is K / 250, one item a person.
+    # Kim, table 5: 25,000 samples of 250 people in sets; random R@K of a set of 250 is K / 250, one item per person.
     "kim": {
         f"kim_gallery_{size}": Gallery(250, size // 250, size // 250, 25_000 // size) for size in (250, 1000, 5000)
     },
@@ -58,10 +58,10 @@ def gallery_records(
     seed: int = 0,
     repeats: int | None = None,
 ) -> list[dict[str, Any]]:
-    """Retrieval in the galleries of one paper, both directions.
+    """Score retrieval in the galleries of one paper, in both directions.
 
-    A draw takes random people and, of each, random clips of both modalities, none twice; in `f2v` the gallery holds
-    voices and faces ask.
+    A draw takes random people and random clips of both modalities of each, without replacement; in `f2v` faces query a
+    gallery of voices.
 
     Args:
         kind: trinet or kim.
@@ -72,15 +72,15 @@ def gallery_records(
         similarity: "cosine", "euclidean" or a matrix (Nv, Nf).
         level: Confidence level, in (0, 1).
         seed: Seed of the draws; each gallery and direction starts from it.
-        repeats: Draws, at least 2; None: 30 for trinet, 25,000 / size for kim.
+        repeats: Number of draws, at least 2; None: 30 for trinet, 25,000 / size for kim.
 
     Returns:
         Records of mAP, R@K and the median rank: means over the draws, with the t-interval of that mean (method
-        `repeats`), which speaks of these clips only. `trials` are the queries of all draws. A gallery for which there
-        are too few people or clips has no record; `missing_galleries` says why.
+        `repeats`), which describes these clips only. `trials` counts the queries of all draws. A gallery with too few
+        people or clips has no record; `missing_galleries` gives the reason.
 
     Raises:
-        UserError: An unknown kind, too few repeats, or input that `voiceface.scores.score` would refuse.
+        UserError: An unknown kind, too few repeats, or input that `voiceface.scores.score` rejects.
     """
     if kind not in GALLERIES:
         raise UserError(f"gallery: {kind!r} is not known; use one of {', '.join(GALLERIES)}")
@@ -88,7 +88,7 @@ def gallery_records(
 
 
 def records_of(clips: Clips, kind: str, level: float, seed: int, repeats: int | None = None) -> list[dict[str, Any]]:
-    """`gallery_records` of clips that are sorted already."""
+    """Compute `gallery_records` of sorted clips."""
     missing = reasons(clips.voices, clips.faces, kind)
     records = []
     for name, gallery in GALLERIES[kind].items():
@@ -110,10 +110,10 @@ def records_of(clips: Clips, kind: str, level: float, seed: int, repeats: int | 
 def missing_galleries(
     kind: str, voice_identity: Sequence[str], face_identity: Sequence[str]
 ) -> dict[tuple[str, str], str]:
-    """Why galleries of a paper cannot be drawn from these clips.
+    """Explain which galleries of a paper cannot be drawn from these clips.
 
     Returns:
-        A sentence for each (protocol, direction) that `gallery_records` leaves out.
+        A sentence for each (protocol, direction) that `gallery_records` omits.
 
     Raises:
         UserError: An unknown kind, or fewer than two people with both modalities.
@@ -124,7 +124,7 @@ def missing_galleries(
 
 
 def reasons(voices: Side, faces: Side, kind: str) -> dict[tuple[str, str], str]:
-    """`missing_galleries` of clips that are sorted already."""
+    """Compute `missing_galleries` of sorted clips."""
     missing = {}
     for name, gallery in GALLERIES[kind].items():
         for direction, asking, asked in (("v2f", voices, faces), ("f2v", faces, voices)):
@@ -142,12 +142,12 @@ def reasons(voices: Side, faces: Side, kind: str) -> dict[tuple[str, str], str]:
 def repeats_interval(
     values: Sequence[float], level: float, least: float = 0.0, most: float = 1.0
 ) -> tuple[float, float]:
-    """T-interval of the mean over repeated draws: it is about the drawing from these clips, not about people.
+    """T-interval of the mean over repeated draws; it describes drawing from these clips, not sampling people.
 
     Args:
-        values: A score of each of at least 2 draws.
+        values: One score per draw, at least 2.
         level: Confidence level, in (0, 1).
-        least: The least possible score, at which the interval is cut.
+        least: The smallest possible score; the interval is cut there.
         most: The largest possible score, likewise.
     """
     mean, spread = float(np.mean(values)), float(np.std(values, ddof=1))
@@ -156,7 +156,7 @@ def repeats_interval(
 
 
 def draw_gallery(clips: Clips, direction: str, gallery: Gallery, rng: np.random.Generator) -> tuple[Places, Places]:
-    """Draw people and their clips: the places of the queries and of the gallery's items, person by person."""
+    """Draw people and their clips: return the places of the queries and of the gallery items, person by person."""
     asking, asked = clips.sides(direction)
     people = rng.choice(_eligible(asking, asked, gallery), gallery.people, replace=False)
     queries = np.concatenate([asking.draw(rng, person, gallery.queries) for person in people])
@@ -168,7 +168,7 @@ def _eligible(asking: Side, asked: Side, gallery: Gallery) -> Places:
 
 
 def balanced_ranks(rows: Rows, people: int, queries: int, items: int) -> Ranks:
-    """Rank a gallery of `items` of each of at least two people for `queries` queries of each of them."""
+    """Rank a gallery of `items` items per person, at least two people, for `queries` queries per person."""
     ranking = rank(rows, np.repeat(np.arange(people), queries), np.full(people, items))[0]
     assert ranking is not None  # there are other people's items
     return ranking.ranks
@@ -177,7 +177,7 @@ def balanced_ranks(rows: Rows, people: int, queries: int, items: int) -> Ranks:
 def draw_records(
     draws: Sequence[Ranks], task: str, direction: str, protocol: str, people: int, level: float
 ) -> list[dict[str, Any]]:
-    """Records of mAP, R@K and the median rank: means over the draws of one gallery of so many people."""
+    """Build records of mAP, R@K and the median rank: means over the draws of a gallery of `people` people."""
     items = int(np.max(draws[0].items))
     metrics = {"mAP": [mean_average_precision(ranks) for ranks in draws]}
     metrics |= {f"R@{k}": [recall_at(ranks, k) for ranks in draws] for k in available_k(items)}

@@ -1,4 +1,4 @@
-"""The checked input of the scores: names, strata, similarities, videos."""
+"""Validation of the scores' input: names, strata, similarities, videos."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -18,19 +18,19 @@ def strata_masks(
     strata: Sequence[str] | None,
     others: Sequence[str] = (),
 ) -> dict[str, NDArray[np.bool_]]:
-    """The pairs of people of each stratum.
+    """Compute the mask of each stratum over pairs of people.
 
     Args:
         names: I people with both modalities.
         identities: Attributes by name.
         strata: Names of strata; None: U and those whose attributes are known.
-        others: People who only stand in galleries.
+        others: People who occur only in galleries.
 
     Returns:
-        bool (I, I + others) by name of stratum: which people (columns) meet each of the first I.
+        bool (I, I + others) by name of stratum: the people (columns) compared with each of the first I.
 
     Raises:
-        UserError: An unknown stratum, or a table that holds none of the people.
+        UserError: An unknown stratum, or a table that contains none of the people.
     """
     table = identities or {}
     if table and not any(name in table for name in names):
@@ -45,7 +45,7 @@ def strata_masks(
 def similarities(
     voices: NDArray[Any] | None, faces: NDArray[Any] | None, similarity: str | NDArray[Any], clips: int, images: int
 ) -> Callable[[str, NDArray[np.intp], NDArray[np.intp]], Rows]:
-    """Check embeddings or a matrix.
+    """Check embeddings or a similarity matrix.
 
     Args:
         voices: float (Nv, D).
@@ -55,10 +55,10 @@ def similarities(
         images: Nf.
 
     Returns:
-        A function of a direction, the queries and the gallery items in their order, that gives rows of similarities.
+        A function from a direction, the queries and the gallery items, in their order, to rows of similarities.
 
     Raises:
-        UserError: Missing, mismatched or infinite values, a zero vector under cosine, or an unknown similarity.
+        UserError: Missing, mismatched or non-finite values, a zero vector under cosine, or an unknown similarity.
     """
     if not isinstance(similarity, str):
         matrix = _finite(similarity, "similarity")
@@ -85,13 +85,13 @@ class Sorted:
 
     Attributes:
         order: intp (N,): the clips in that order.
-        identity: int64 (N,): the number of each one's identity, ascending.
+        identity: int64 (N,): index of each clip's identity, ascending.
         sizes: int64 (J,): clips of each identity.
-        video: int64 (N,) or None: the number of each one's video, -1 where unknown.
+        video: int64 (N,) or None: index of each clip's video, -1 = unknown.
     """
 
     def __init__(self, clip_names: NDArray[np.str_], people: Sequence[str], videos: NDArray[np.int64] | None) -> None:
-        """Sort; clips of nobody in `people` are left out."""
+        """Sort the clips; those of identities not in `people` are left out."""
         number = {name: index for index, name in enumerate(people)}
         codes = np.array([number.get(name, len(number)) for name in clip_names.tolist()], np.int64)
         order = np.argsort(codes, kind="stable")
@@ -104,10 +104,10 @@ class Sorted:
 def video_numbers(
     voice_video: Sequence[str] | None, face_video: Sequence[str] | None, clips: int, images: int
 ) -> tuple[NDArray[np.int64] | None, NDArray[np.int64] | None]:
-    """Number the videos; -1 = unknown. Both None unless both sides know some.
+    """Number the videos; -1 = unknown. Both are None unless both sides have a known video.
 
     Raises:
-        UserError: Not one name per clip.
+        UserError: The number of names is not the number of clips.
     """
     if voice_video is None or face_video is None:
         return None, None
@@ -123,7 +123,7 @@ def video_numbers(
 
 
 def of_video(rows: Rows, queries: Sorted, items: Sorted, same: bool) -> Rows:
-    """Let a query keep, of its own identity's items, those of its own video, or those of other known videos."""
+    """Restrict each query's relevant items to those of its own video, or to those of other known videos."""
     starts = np.concatenate([[0], np.cumsum(items.sizes)])
     assert queries.video is not None
     assert items.video is not None
@@ -142,10 +142,10 @@ def of_video(rows: Rows, queries: Sorted, items: Sorted, same: bool) -> Rows:
 
 
 def clip_names(identity: Sequence[str], name: str) -> NDArray[np.str_]:
-    """The identity names of clips as an array.
+    """Return the identity names of clips as an array.
 
     Raises:
-        UserError: Not one name per clip, or none at all.
+        UserError: Not one name per clip, or no names.
     """
     names = np.asarray(identity).astype(np.str_)
     if names.ndim != 1 or not len(names):

@@ -1,7 +1,7 @@
-"""Joint scores: the mean of several voices or faces of one person takes the place of a single clip (TriNet, table 3).
+"""Joint scores: the mean of several voices or faces of a person replaces a single clip (TriNet, table 3).
 
-Means are of disjoint random clips, at most `MOST_MEANS` of a person and modality so that the cost does not grow with
-the clips. Matching over the means is exact, by the matrix W.
+Means are of disjoint random clips, at most `MOST_MEANS` per person and modality so that the cost does not grow with
+the number of clips. Matching over the means is exact, by the matrix W.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ from voiceface.utils.errors import UserError
 
 GRID = (1, 5, 10, 15, 20, 30)
 MOST_MEANS = 10
-PAPER_CELLS = ((20, 1), (1, 5))  # voices and faces of a mean in TriNet's two joint retrievals
+PAPER_CELLS = ((20, 1), (1, 5))  # voices and faces per mean in TriNet's two joint retrievals
 
 
 def joint_records(
@@ -35,10 +35,10 @@ def joint_records(
     level: float = 0.95,
     seed: int = 0,
 ) -> list[dict[str, Any]]:
-    """1:2 matching and retrieval with means of m_v voices and m_f faces, for (1, m), (m, 1) and (m, m).
+    """Score 1:2 matching and retrieval with means of m_v voices and m_f faces, for (1, m), (m, 1) and (m, m).
 
-    Under cosine, embeddings are normalised before the mean and after it. Means of one number of clips share their draw
-    in all cells, and those of fewer clips are drawn from the same order.
+    Under cosine, embeddings are normalised before and after the mean. Means of the same number of clips use the same
+    draw in all cells, and means of fewer clips are drawn from the same order.
 
     Args:
         voices: float (Nv, D).
@@ -46,19 +46,19 @@ def joint_records(
         faces: float (Nf, D).
         face_identity: Nf names.
         similarity: "cosine" or "euclidean".
-        grid: The numbers m.
+        grid: The values of m.
         level: Confidence level, in (0, 1).
         seed: Seed of the draws.
 
     Returns:
         Records of the tasks joint_matching (accuracy, n = 2) and joint_retrieval (mAP), both directions, protocol
-        `voices=m_v,faces=m_f`; `identities` are the people who have that many clips, and with fewer than 3 the value is
-        None. Where the clips suffice, also TriNet's joint retrieval: protocols `trinet_gallery,voices=20,faces=1` and
+        `voices=m_v,faces=m_f`; `identities` counts the people with that many clips, and with fewer than 3 the value is
+        None. If there are enough clips, also TriNet's joint retrieval: protocols `trinet_gallery,voices=20,faces=1` and
         `trinet_gallery,voices=1,faces=5`, v2f, in its gallery of 100 people (see `voiceface.scores.galleries`).
 
     Raises:
-        UserError: A similarity matrix, which has no means, an m below 1, or input that `voiceface.scores.score` would
-            refuse.
+        UserError: A similarity matrix, which has no means, an m below 1, or input that `voiceface.scores.score`
+            rejects.
     """
     clips = Clips.of(voices, voice_identity, faces, face_identity, similarity)
     if clips.tables is None:
@@ -83,7 +83,7 @@ def joint_records(
     return records
 
 
-Means = tuple[NDArray[np.float64], NDArray[np.int64]]  # means (K, D), person by person, and how many each person has
+Means = tuple[NDArray[np.float64], NDArray[np.int64]]  # means (K, D), person by person, and the number per person
 
 
 def _means_of_all(table: NDArray[Any], side: Side, order: Sequence[Places], m: int, kind: str) -> Means:
@@ -92,7 +92,7 @@ def _means_of_all(table: NDArray[Any], side: Side, order: Sequence[Places], m: i
     means = _means(table[side.order[places]], m, kind)
     if kind == "euclidean":
         return means, counts
-    # Clips that cancel out have no direction: people with such a mean are left out of the cell.
+    # Clips that cancel out have no direction: the cell leaves out people with such a mean.
     owner = np.repeat(np.arange(len(counts)), counts)
     gone = np.unique(owner[~means.any(axis=1)])
     counts[gone] = 0
@@ -100,10 +100,10 @@ def _means_of_all(table: NDArray[Any], side: Side, order: Sequence[Places], m: i
 
 
 def _means(embeddings: NDArray[Any], m: int, kind: str) -> NDArray[np.float64]:
-    """Means of each m rows in turn."""
+    """Compute the mean of every m consecutive rows."""
     rows = unit(embeddings) if kind == "cosine" else embeddings.astype(np.float64)
     total = np.zeros((len(rows) // m, rows.shape[1]))
-    for index in range(m):  # row by row, so equal rows give equal means to the last bit
+    for index in range(m):  # row by row, so that equal rows give bit-identical means
         total += rows[index::m]
     return total / m
 
@@ -162,7 +162,7 @@ def _cell_records(
 
 
 def _paper_records(clips: Clips, cell: tuple[int, int], kind: str, level: float, seed: int) -> list[dict[str, Any]]:
-    """TriNet's joint retrieval: means of the clips that its plain retrieval draws."""
+    """Score TriNet's joint retrieval: means of the clips that its plain retrieval draws."""
     assert clips.tables is not None
     gallery = GALLERIES["trinet"]["trinet_gallery"]
     rng = np.random.default_rng(seed)

@@ -1,4 +1,4 @@
-"""Who beats whom: every matching triplet counted exactly, in one pass over the similarities.
+"""1:2 matching: every triplet counted exactly, in one pass over the similarities.
 
 For identities a != b, ``W[a, b] = P(s(q, g+) > s(q, g-)) + 1/2 P(=)`` with the query q and the item g+ uniform over a's
 clips and g- over b's items. 1:2 accuracy is the mean of W over ordered pairs, and every stratum is a mask on W, so
@@ -18,7 +18,7 @@ from voiceface.scores.kernels.rank_counts import Placed, Score, run_pass
 
 @dataclass(frozen=True)
 class Counts:
-    """What one pass over the similarities of one direction leaves.
+    """The result of one pass over the similarities of one direction.
 
     Attributes:
         wins: int64 (I, J): triplets (q, g+, g-) of identities (a, b) with s(q, g+) > s(q, g-). The I identities of the
@@ -42,7 +42,7 @@ class Counts:
 
     @property
     def win_rates(self) -> NDArray[np.float64]:
-        """float64 (I, I) in [0, 1]: the matrix W; the diagonal, which no score reads, is 1/2."""
+        """float64 (I, I) in [0, 1]: the matrix W; the diagonal, which is never used, is 1/2."""
         identities = len(self.pairs)
         credit = self.wins[:, :identities] + 0.5 * self.ties[:, :identities]
         rates: NDArray[np.float64] = credit / np.maximum(self.triplets, 1)
@@ -58,13 +58,13 @@ def count(
 ) -> Counts:
     """Count the wins and ties of all triplets of one direction.
 
-    Integers are counted, and each row apart, so the result depends neither on the block size nor on the threads.
+    Counts are integers and rows are independent, so the result depends neither on the block size nor on the threads.
 
     Args:
         similarity_rows: See `voiceface.scores.kernels.rank_counts.run_pass`.
         query_identity: int64 (Q,), ascending: each query's identity; all of 0 .. I - 1 occur.
-        gallery_sizes: int64 (J,), J >= I: how many gallery items each identity has, at least 1 for the first I.
-        threads: Threads that count; None: as many as numba may use (``NUMBA_NUM_THREADS``).
+        gallery_sizes: int64 (J,), J >= I: gallery items of each identity, at least 1 for the first I.
+        threads: Threads; None: as many as numba may use (``NUMBA_NUM_THREADS``).
 
     Returns:
         The counts. Memory: one block of similarities and places per thread and the (I, J) counts.
@@ -75,7 +75,7 @@ def count(
 
 
 def counting(query_identity: NDArray[np.int64], gallery_sizes: NDArray[np.int64]) -> Score:
-    """`count` as a part of a pass."""
+    """Build `count` as a part of a pass."""
     identities = int(query_identity[-1]) + 1
     wins = np.zeros((identities, len(gallery_sizes)), np.int64)
     ties, pairs = np.zeros_like(wins), np.zeros(identities, np.int64)
@@ -105,7 +105,7 @@ def accuracy(win_rates: NDArray[np.float64], weights: NDArray[Any]) -> float | N
             mask times the number of triplets (clip-weighted accuracy).
 
     Returns:
-        The accuracy in [0, 1], or None where no pair has a weight.
+        The accuracy in [0, 1], or None if no pair has a weight.
     """
     total = float(weights.sum())
     return float((weights * win_rates).sum()) / total if total else None

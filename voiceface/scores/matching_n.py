@@ -1,13 +1,13 @@
-"""1:N matching, exact: a query picks among its own identity's item and those of N - 1 other identities.
+"""Exact 1:N matching: a query chooses among an item of its own identity and one each of N - 1 other identities.
 
-For a query and a relevant item let q_b and t_b be the fractions of identity b's items that it beats and ties. The N - 1
-impostor identities are drawn without replacement, one item each; ties share the win. Then
+For a query and a relevant item let q_b and t_b be the fractions of identity b's items that the item beats and ties. The
+N - 1 impostor identities are drawn without replacement, one item each; ties share the win. Then
 
     P(win) = integral over x in [0, 1] of e_{N-1}({q_b + t_b x}) / C(M, N - 1),
 
-with M the impostor identities there are and e_k the elementary symmetric polynomial: x is the place of the query's own
-item in a random order of the tied ones. The integrand is a polynomial of degree min(N - 1, identities that tie), so a
-Gauss-Legendre rule with half as many nodes is exact, and without ties one node is.
+with M the number of available impostor identities and e_k the elementary symmetric polynomial: x is the position of the
+query's own item in a random order of the tied ones. The integrand is a polynomial of degree min(N - 1, identities that
+tie), so a Gauss-Legendre rule with half as many nodes is exact; without ties one node is enough.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ from voiceface.scores.kernels.rank_counts import Placed, Score, run_pass
 from voiceface.scores.ranking import jackknife_influence
 
 CANDIDATES = (*range(2, 11), 20, 50, 100)
-INTERVAL_PAIRS = 30_000  # pairs of a query and an item that the impostors' part of the interval is estimated from
+INTERVAL_PAIRS = 30_000  # pairs of a query and an item used to estimate the impostors' part of the interval
 
 
 @dataclass(frozen=True)
@@ -33,12 +33,12 @@ class ManyScore:
     """1:N accuracy of one stratum.
 
     Attributes:
-        accuracy: In [0, 1]; None where nobody has N - 1 impostors.
+        accuracy: In [0, 1]; None if no identity has N - 1 impostors.
         influence: float64: effect of each identity that takes part, as probe or as impostor, for `student_interval`;
-            empty where more than a tenth of the weight lies on identities with no impostor to spare.
-        identities: Identities that have N - 1 impostors or more.
-        pairs: Pairs of a query and a relevant item of theirs; each meets all draws of impostors.
-        ties: Those that tie with some impostor's item.
+            empty if more than a tenth of the weight is on identities with exactly N - 1 impostors.
+        identities: Identities with at least N - 1 impostors.
+        pairs: Their pairs of a query and a relevant item; each is scored against all draws of impostors.
+        ties: The pairs that tie with some impostor's item.
     """
 
     accuracy: float | None
@@ -62,24 +62,24 @@ def match_many(
 ) -> list[list[ManyScore]]:
     """Exact 1:N accuracy of several strata, all N in one pass.
 
-    A query's identity weighs as many times as it has impostor identities: in U all weigh alike, and N = 2 is the mean
-    of W under any mask. Within an identity all pairs of a query and a relevant item weigh alike. Cost: pairs x
-    identities x the largest N, times half of N where everything ties.
+    An identity's queries are weighted by its number of impostor identities: in U all weights are equal, and N = 2 is
+    the mean of W under any mask. Within an identity all pairs of a query and a relevant item have the same weight.
+    Cost: pairs x identities x the largest N, times half of N if everything ties.
 
-    The influence is that of the delete-one-identity jackknife, with the chance that an impostor c is drawn given a win,
-    z q_c / (1 + z q_c) with z = e_{N-2} / e_{N-1}, in place of its exact value, which would cost another recurrence per
-    person.
+    The influence is that of the delete-one-identity jackknife, except that the probability that an impostor c is drawn
+    given a win is approximated by z q_c / (1 + z q_c) with z = e_{N-2} / e_{N-1}; the exact value would cost another
+    recurrence per person.
 
     Args:
         similarity_rows: See `voiceface.scores.kernels.rank_counts.run_pass`.
         query_identity: int64 (Q,), ascending: each query's identity; all of 0 .. I - 1 occur.
-        gallery_sizes: int64 (J,), J >= I: items of each identity, at least 1 for the first I; the others' are not used.
-        masks: bool (S, I, I): the identities that may be impostors to each; False on the diagonal.
+        gallery_sizes: int64 (J,), J >= I: items of each identity, at least 1 for the first I; the rest are unused.
+        masks: bool (S, I, I): the allowed impostors of each identity; False on the diagonal.
         candidates: Values of N, each at least 2.
         threads: Threads; None: as many as numba may use.
 
     Returns:
-        For each stratum one score per N.
+        For each stratum, one score per N.
     """
     score = winning(query_identity, gallery_sizes, masks, candidates)
     scores: list[list[ManyScore]] = run_pass([score], similarity_rows, query_identity, gallery_sizes, threads)[0]
@@ -92,7 +92,7 @@ def winning(
     masks: NDArray[np.bool_],
     candidates: Sequence[int],
 ) -> Score:
-    """`match_many` as a part of a pass."""
+    """Build `match_many` as a part of a pass."""
     identities = masks.shape[1]
     chosen = np.array(sorted(set(candidates)), np.int64) - 1
     nodes, weights = _rules(int(chosen.max()))
@@ -104,7 +104,7 @@ def winning(
     own_pairs = np.bincount(query_identity, minlength=identities) * gallery_sizes[:identities]
     stride = -(-int(own_pairs.sum()) // INTERVAL_PAIRS)
     share = np.stack([impostors * _left_out(impostors, k + 1) for k in chosen], axis=1) / np.maximum(own_pairs, 1)
-    # Where strata let a person meet the same impostors (as male and G), they are computed once.
+    # Where strata give a person the same impostors (such as male and G), they are computed once.
     twin = np.array(
         [
             [np.flatnonzero((masks[: s + 1, a] == masks[s, a]).all(axis=1))[0] for a in range(identities)]
@@ -185,7 +185,7 @@ def _scores(
 
 
 def _left_out(impostors: NDArray[np.int64], n: NDArray[np.int64] | int) -> NDArray[np.float64]:
-    """How much more leaving one of M impostors out moves a mean over sets of N - 1: M / (M - N + 1); 0 where M < N."""
+    """How much more leaving out one of M impostors moves a mean over sets of N - 1: M / (M - N + 1); 0 if M < N."""
     factor: NDArray[np.float64] = np.where(impostors >= n, impostors / np.maximum(impostors - n + 1, 1), 0.0)
     return factor
 
@@ -193,11 +193,11 @@ def _left_out(impostors: NDArray[np.int64], n: NDArray[np.int64] | int) -> NDArr
 def _without(
     mask: NDArray[np.bool_], mean: NDArray[np.float64], drawn: NDArray[np.float64], value: float, n: int
 ) -> NDArray[np.float64]:
-    """The accuracy without each identity c.
+    """Compute the accuracy without each identity c.
 
-    Without c their own queries go, m_c (A(c) - theta); every a who could meet c weighs less, A(a) - theta, and loses
-    the sets with c, whose accuracy is B_a(c): (N-1) f_a (B_a(c) - A(a)), with f_a of `_left_out`; an a with no impostor
-    to spare goes as well.
+    Removing c removes its own queries, m_c (A(c) - theta); every a that could meet c loses weight, A(a) - theta, and
+    loses the sets with c, whose accuracy is B_a(c): (N-1) f_a (B_a(c) - A(a)), with f_a of `_left_out`; an a with
+    exactly N - 1 impostors is removed as well.
     """
     share = mask.sum(axis=1)
     factor = _left_out(share, n)
@@ -238,8 +238,8 @@ def _win_rows(
 ):  # fmt: skip
     identities = masks.shape[1]
     most = chosen[-1]
-    polynomial = np.zeros(most + 5)  # e_most .. e_0, and zeros
-    all_beaten = np.empty((all_copies.shape[1], identities))  # item by item, as they are read
+    polynomial = np.zeros(most + 5)  # e_most .. e_0, then zeros
+    all_beaten = np.empty((all_copies.shape[1], identities))  # item by item, in reading order
     level, value = np.zeros(identities), np.zeros(identities + 4)
     kept = np.empty(identities, np.int64)
     inverse = 1.0 / sizes[:identities]
@@ -311,7 +311,7 @@ def _win_rows(
 @compiled
 @no_type_check
 def _expand(value, filled, most, polynomial):
-    """Write e_most .. e_0 of the first `filled` values, four of them at a time: every step is a vector operation."""
+    """Write e_most .. e_0 of the first `filled` values, four values at a time, so that every step vectorises."""
     polynomial[:] = 0.0
     polynomial[most] = 1.0
     for first in range(0, filled, 4):

@@ -1,9 +1,9 @@
 """The counts of `matching` and the curve of `verification` on a torch device, for tables too large for a CPU.
 
-Rows of the similarity matrix are made and counted a block at a time, so memory grows with a block and never with the
-matrix. Integers are counted as on the CPU; only the similarities themselves may differ in the last bit from those of
-another device, whose matrix product adds in another order. Products are taken in full float32 (no TF32), whatever the
-process has set. Nothing imports this module but who wants it: it is the one part of the scores that needs torch.
+Rows of the similarity matrix are computed and counted a block at a time, so memory grows with a block and never with
+the matrix. Counts are integers, as on the CPU; only the similarities may differ in the last bit from those of another
+device, whose matrix product adds in another order. Products use full float32 (no TF32), whatever the process has set.
+Only code that needs this module imports it: no other part of the scores needs torch.
 """
 
 from collections.abc import Callable, Iterator
@@ -22,8 +22,8 @@ from voiceface.scores.similarity import directions, distinct_rows
 from voiceface.utils.errors import UserError
 
 CELLS = 1 << 20  # of the verification histogram; float32 cosines have about 2^24 values
-MOST_SCORES = 1 << 28  # similarities in a block: no faster beyond it, and row numbers of its histogram fit int32
-BYTES_PER_SCORE = 24  # what a block takes at its widest, with room to spare
+MOST_SCORES = 1 << 28  # similarities in a block: more is no faster, and row numbers of its histogram fit int32
+BYTES_PER_SCORE = 24  # peak memory of a block, with a margin
 CPU_SCORES = 1 << 22
 INT32_END = 1 << 31
 
@@ -42,24 +42,24 @@ def count_on_device(
 ) -> tuple[Counts, Ranks]:
     """Count the wins and ties of all triplets of one direction, and rank all relevant items, in one pass.
 
-    For each query the similarities of its own identity's items are sorted, and every item of the gallery is placed
-    among them by binary search; sums over an identity are differences of a running sum.
+    For each query the similarities of its own identity's items are sorted, and the rank of every gallery item among
+    them is found by binary search; sums over an identity are differences of a running sum.
 
     Args:
-        queries: float (Q, D), finite; for cosine without zero vectors.
-        gallery: float (N, D), likewise, its items identity by identity.
+        queries: float (Q, D), finite; without zero vectors for cosine.
+        gallery: float (N, D), likewise, grouped by identity.
         query_identity: int64 (Q,), ascending: each query's identity; all of 0 .. I - 1 occur.
         gallery_sizes: int64 (J,), J >= I: gallery items of each identity, at least 1 for the first I.
         similarity: "cosine" or "euclidean".
         device: A torch device with float64 for "euclidean": `cuda`, `cuda:1`, `cpu`.
-        block: Queries at a time, at most 2^28 similarities; None: what half of the device's free memory holds.
+        block: Queries at a time, at most 2^28 similarities; None: as many as half of the device's free memory holds.
 
     Returns:
-        What `matching.count` gives, and the ranks that `ranking.rank` gives over the whole gallery. Device memory: both
+        The counts of `matching.count`, and the ranks of `ranking.rank` over the whole gallery. Device memory: both
         tables, and about 16 bytes x block x N.
 
     Raises:
-        UserError: Tables and identities do not fit together, or the similarity is not known.
+        UserError: Tables and identities do not match, or the similarity is unknown.
     """
     place = torch.device(device)
     _check(queries, gallery, query_identity, gallery_sizes)
@@ -84,7 +84,7 @@ def count_on_device(
         positives = positives.sort(dim=1).values
         higher = []
         for side, strictly in enumerate((True, False)):
-            # relevant items at or below each item (wins are the others), then those strictly below it
+            # relevant items at or below each item (the others are wins), then those strictly below it
             found = torch.searchsorted(positives, scores, right=strictly, out_int32=True)
             higher.append(_irrelevant_above(found, positives, relevant, right=strictly))
             sums = found.cumsum_(1) if sum_type == torch.int32 else found.cumsum(1, dtype=sum_type)
@@ -105,12 +105,12 @@ def count_on_device(
 
 
 def _irrelevant_above(found: Tensor, positives: Tensor, relevant: Tensor, right: bool) -> Tensor:
-    """Irrelevant items above each sorted relevant one (B, R): an item is above those that it has at or below it."""
+    """Count the irrelevant items above each sorted relevant one (B, R): an item is above those at or below it."""
     bins = positives.shape[1] + 1
     row = torch.arange(len(found), dtype=torch.int32, device=found.device)[:, None]
     places = torch.bincount((found + row * bins).view(-1), minlength=len(found) * bins).view(-1, bins)
     all_above = found.shape[1] - places.cumsum(1)[:, :-1]
-    # Of the relevant items themselves, these are above (or level with) one of them.
+    # Number of relevant items above (or level with) each relevant one.
     relevant_above = relevant[:, None] - torch.searchsorted(positives, positives, right=not right)
     return all_above - relevant_above
 
@@ -128,24 +128,24 @@ def verify_on_device(
 ) -> Curve:
     """The ROC over all pairs of people (stratum U), from a histogram of the similarities of all pairs of clips.
 
-    Weights are those of `verification.verify`. Positives and negatives that share a cell count as ties; how far that
-    may move AUC and EER is the curve's own bound.
+    Weights are those of `verification.verify`. Positives and negatives in the same cell count as ties; the curve's
+    bound says how far that may move AUC and EER.
 
     Args:
-        voices: float (Nv, D), finite; for cosine without zero vectors.
-        faces: float (Nf, D), likewise, identity by identity.
+        voices: float (Nv, D), finite; without zero vectors for cosine.
+        faces: float (Nf, D), likewise, grouped by identity.
         voice_identity: int64 (Nv,), ascending: each voice's identity; all of 0 .. I - 1 occur.
-        face_counts: int64 (J,), J >= I: faces of each identity, at least 1 for the first I; the others' are not used.
+        face_counts: int64 (J,), J >= I: faces of each identity, at least 1 for the first I; the rest are unused.
         similarity: "cosine" or "euclidean".
         device: A torch device.
-        block: Voices at a time, at most 2^28 similarities; None: what half of the device's free memory holds.
-        cells: Cells C of the histogram; more of them make the error smaller.
+        block: Voices at a time, at most 2^28 similarities; None: as many as half of the device's free memory holds.
+        cells: Cells C of the histogram; more cells reduce the error.
 
     Returns:
-        The curve. On a GPU fractions are added in no fixed order: the last digits of a weight may change.
+        The curve. A GPU adds fractions in no fixed order: the last digits of a weight may vary.
 
     Raises:
-        UserError: Tables and identities do not fit together, or the similarity is not known.
+        UserError: Tables and identities do not match, or the similarity is unknown.
     """
     place = torch.device(device)
     _check(voices, faces, voice_identity, face_counts)
@@ -156,7 +156,7 @@ def verify_on_device(
     high = 1.0 if similarity == "cosine" else 0.0
     voice_weights = (1.0 / np.bincount(voice_identity)).tolist()
     face_weights = torch.from_numpy(np.repeat(1.0 / face_counts, face_counts)).to(place)
-    # A cell is a gap between two similarities, of which the curve has a place for each; those stay empty.
+    # A cell is a gap between two similarities; the curve also has a place for each similarity, which stays empty.
     positives, negatives = torch.zeros(2, 2 * cells - 1, dtype=torch.float64, device=place)
     for span in _spans(len(voices), used, place, block):
         scores = rows(span).sub_(low).mul_(cells / max(high - low, 1e-30)).clamp_(0, cells - 1)
@@ -164,7 +164,7 @@ def verify_on_device(
             cell, first, last = 2 * row.to(torch.int32), starts[own], starts[own + 1]
             before, mine, after = slice(0, first), slice(first, last), slice(last, used)
             for side, part in ((negatives, before), (positives, mine), (negatives, after)):
-                # One row at a time: weights of a whole block would take 8 bytes for each similarity.
+                # One row at a time: the weights of a whole block would take 8 bytes per similarity.
                 side.index_add_(0, cell[part], face_weights[part], alpha=voice_weights[own])
     return Curve(positives.cpu().numpy(), negatives.cpu().numpy())
 
@@ -182,7 +182,7 @@ def _check(
 def _similarities(
     queries: NDArray[Any], gallery: NDArray[Any], kind: str, device: torch.device
 ) -> tuple[DeviceRows, float]:
-    """What `similarity.similarity_rows` computes, and a lower bound of it; float32 (B, N) of a slice of the queries."""
+    """Like `similarity.similarity_rows`: float32 (B, N) for a slice of the queries; also returns a lower bound."""
     distinct, copy_of = distinct_rows(gallery)
     spread = torch.from_numpy(copy_of).to(device) if len(distinct) < len(gallery) else None
     if kind == "cosine":
@@ -211,7 +211,7 @@ def _similarities(
 
 @contextmanager
 def _full_precision() -> Iterator[None]:
-    """Matrix products of float32 in float32, neither TF32 nor bfloat16, while it lasts."""
+    """Compute float32 matrix products in float32, neither TF32 nor bfloat16, inside the context."""
     if not hasattr(torch.backends.cuda.matmul, "fp32_precision"):  # torch 2.8
         saved = torch.get_float32_matmul_precision()
         torch.set_float32_matmul_precision("highest")
@@ -220,7 +220,7 @@ def _full_precision() -> Iterator[None]:
         finally:
             torch.set_float32_matmul_precision(saved)
         return
-    # The newer settings can be read and set whatever the process used; `allow_tf32` raises once both were used.
+    # The newer settings can be read and set whichever the process used; `allow_tf32` raises once both were used.
     backends = torch.backends.cuda.matmul, torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
     before = [backend.fp32_precision for backend in backends]
     try:

@@ -1,8 +1,8 @@
-"""AUC of pair lists as the PINs authors drew them: sampled, and over all lists that could have been drawn.
+"""AUC of pair lists as drawn by the PINs authors: sampled, and over all lists that could have been drawn.
 
-Every voice stands in one row of the list. A random half of the rows has a face of the voice's own person, the other
-half a face of somebody whom the stratum lets that person meet; all such faces are alike. So people with more clips
-weigh more, which the AUC of `voiceface.scores.verification` avoids.
+Every voice is in one row of the list. A random half of the rows has a face of the voice's own person, the other half a
+face of a person whom the stratum allows; all such faces are equally likely. So people with more clips have more weight,
+which the AUC of `voiceface.scores.verification` avoids.
 """
 
 from dataclasses import dataclass
@@ -23,12 +23,12 @@ class ListAuc:
     """The AUC over all lists of one stratum.
 
     Attributes:
-        auc: Expected share of pairs of a positive and a negative row in which the positive one scores higher, ties
+        auc: Expected share of pairs of a positive and a negative row in which the positive row scores higher, ties
             counted half.
-        bound: The exact AUC lies within this of `auc`; 0 with at most `MOST_CUTS` distinct positive similarities.
-        influence: float64 (J,): first-order effect of each of the J people on it; their sum is 0.
-        pairs: Pairs of a voice and a face that a list can hold.
-        ties: Negative ones whose similarity a positive one has; where `bound` is not 0, those at a cut only.
+        bound: The exact AUC is within this of `auc`; 0 with at most `MOST_CUTS` distinct positive similarities.
+        influence: float64 (J,): first-order effect of each of the J people on the AUC; the sum is 0.
+        pairs: Pairs of a voice and a face that a list can contain.
+        ties: Negative pairs with the similarity of a positive pair; if `bound` is not 0, only those at a cut.
     """
 
     auc: float
@@ -49,16 +49,16 @@ def sample_pairs(
     """Draw a list and score it.
 
     Args:
-        scorer: Gives the similarities (B, 1) of voices and faces by their places.
+        scorer: Computes the similarities (B, 1) of voices and faces from their places.
         voices: The voices.
         faces: The faces.
-        allowed: bool (I, I): whose faces a person's voices may meet, with at least one True.
+        allowed: bool (I, I): the people whose faces may be paired with each person's voices, at least one True.
         rng: Source of the draws.
-        rows: Rows of the list, at least 2; None, or more than there are voices: every voice of those who may meet
-            somebody.
+        rows: Rows of the list, at least 2; None, or more than the number of voices: every voice of the people who have
+            an allowed partner.
 
     Returns:
-        The similarity of each row, and whether it is a positive one.
+        The similarity of each row, and whether the row is positive.
     """
     usable = np.flatnonzero(np.logical_or.reduce(allowed, axis=1)[voices.owner])
     number = len(usable) if rows is None else min(rows, len(usable))
@@ -68,7 +68,7 @@ def sample_pairs(
     positive[rng.permutation(number)[: (number + 1) // 2]] = True
     pools = np.where(allowed, faces.sizes, 0)
     pools[np.arange(len(pools)), np.arange(len(pools))] = 0
-    # The faces that each person may meet, one person's pool after the other: a random one of them, and whose it is.
+    # The allowed faces of each person, one pool after the other: draw one of them and find its person.
     ends = np.cumsum(pools).reshape(pools.shape)
     first = ends[:, -1] - pools.sum(axis=1)
     drawn = first[owner] + (rng.random(number) * pools.sum(axis=1)[owner]).astype(np.int64)
@@ -89,18 +89,19 @@ def list_auc(
 ) -> list[ListAuc | None]:
     """The AUC over all lists of several strata, in two passes over the similarities.
 
-    The similarities of the positives cut the scale, every so many of them where there are more than `MOST_CUTS`; what
-    shares a gap between two cuts counts as a tie.
+    The positives' similarities are the cuts of the scale, or every n-th of them if there are more than `MOST_CUTS`;
+    similarities in the same gap between two cuts count as ties.
 
     Args:
-        similarity_rows: Gives the similarities (B, N) of B voices (by index) to all faces, which lie person by person.
-        voice_identity: int64 (Nv,), ascending: whose voice each is; all of 0 .. I - 1 occur.
+        similarity_rows: Computes the similarities (B, N) of B voices (by index) to all faces, grouped by person.
+        voice_identity: int64 (Nv,), ascending: each voice's identity; all of 0 .. I - 1 occur.
         face_counts: int64 (I,): faces of each person, at least 1.
-        masks: bool (S, I, I): whose faces a person's voices may meet; symmetric, False on the diagonal.
+        masks: bool (S, I, I): the people whose faces may be paired with each person's voices; symmetric, False on the
+            diagonal.
         threads: Threads; None: as many as numba may use.
 
     Returns:
-        One AUC per stratum; None where nobody may meet anybody.
+        One AUC per stratum; None if the stratum has no pair of people.
     """
     voices, items = len(voice_identity), int(face_counts.sum())
     starts = np.concatenate([[0], np.cumsum(face_counts)])
@@ -116,8 +117,8 @@ def list_auc(
     owner = np.repeat(voice_identity, face_counts[voice_identity])
     used: NDArray[np.bool_] = np.logical_or.reduce(masks, axis=2)
     voice_weights = used / np.maximum(used @ voice_counts, 1)[:, None]
-    own_weights = voice_weights / face_counts  # of one positive pair of a person
-    other_weights = voice_weights / np.maximum(masks @ face_counts, 1)  # of one negative pair of a person's voice
+    own_weights = voice_weights / face_counts  # weight of one positive pair of a person
+    other_weights = voice_weights / np.maximum(masks @ face_counts, 1)  # of one negative pair
     positives = np.array([np.bincount(place, own[owner], cuts.places) for own in own_weights])
     higher = np.cumsum(positives[:, ::-1], axis=1)[:, ::-1] - positives / 2  # weight above each place, ties half
 

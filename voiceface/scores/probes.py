@@ -1,7 +1,8 @@
-"""Linear probes: which attributes of a person a straight cut through the embedding space tells (Kim et al. 2018, 4.5).
+"""Linear probes: which attributes of a person are linearly separable in the embedding space (Kim et al. 2018, 4.5).
 
-One linear SVM per attribute value, that value against all others, on voices and on faces apart. People, not clips, are
-split: nobody is in training and holdout both. The holdout has as many people and clips with the value as without.
+One linear SVM per attribute value, one value against all others, on voices and on faces separately. People, not clips,
+are split: no person is in both training and holdout. The holdout has as many people and clips with the value as
+without.
 """
 
 import math
@@ -20,16 +21,16 @@ from voiceface.utils.errors import UserError
 
 LEAST_PEOPLE = 5  # with the value, and without it
 HOLDOUT = 0.2  # share of the rarer side's people
-MARGIN = 0.05  # how near to chance is chance
-SWAPS = 64  # relabellings of a holdout that chance is averaged over
-NOT_ATTRIBUTES = ("identity", "split", "set")  # columns that say who and where, not what like
+MARGIN = 0.05  # a score this near to chance counts as chance
+SWAPS = 64  # relabellings of a holdout over which chance is averaged
+NOT_ATTRIBUTES = ("identity", "split", "set")  # columns that identify or place a person, not describe them
 
 Identities = Mapping[str, Mapping[str, str]]
 
 
 @dataclass(frozen=True)
 class Probe:
-    """One value of one attribute, and who has it.
+    """One value of one attribute, and the people who have it.
 
     Attributes:
         attribute: Column of the identities table.
@@ -50,15 +51,15 @@ class Probe:
 
 
 def attribute_values(names: Sequence[str], identities: Identities) -> dict[str, list[str]]:
-    """The values of every attribute that somebody has, as strata compare them.
+    """Collect the known values of every attribute, in the form that strata compare.
 
     Args:
         names: People, in any order.
         identities: Attributes of each; empty or missing = unknown.
 
     Returns:
-        Attribute to one value per name, in lower case, numbers as age by decade, "" where unknown. The columns
-        `identity`, `split` and `set` are no attributes.
+        Attribute to one value per name, in lower case, numbers as age by decade, "" if unknown. The columns `identity`,
+        `split` and `set` are not attributes.
     """
     rows = [identities.get(name, {}) for name in names]
     columns = [c for c in dict.fromkeys(c for row in rows for c in row) if c not in NOT_ATTRIBUTES]
@@ -67,7 +68,7 @@ def attribute_values(names: Sequence[str], identities: Identities) -> dict[str, 
 
 
 def rows_by_person(identity: Sequence[str]) -> dict[str, NDArray[np.intp]]:
-    """Name to the indices of that person's clips, ascending; the names are sorted."""
+    """Map each name, sorted, to the indices of that person's clips, ascending."""
     names = np.asarray(identity).astype(np.str_)
     order = np.argsort(names, kind="stable")
     people, starts = np.unique(names[order], return_index=True)
@@ -75,14 +76,14 @@ def rows_by_person(identity: Sequence[str]) -> dict[str, NDArray[np.intp]]:
 
 
 def plan_probes(names: Sequence[str], identities: Identities) -> tuple[list[Probe], list[dict[str, str]]]:
-    """Which values can be probed.
+    """List the values that can be probed.
 
     Args:
-        names: People who have a clip of the modality; copies do not matter.
-        identities: Attributes of each; empty or missing = unknown, and then the person takes no part in that attribute.
+        names: People who have a clip of the modality; duplicates are ignored.
+        identities: Attributes of each; empty or missing = unknown, which excludes the person from that attribute.
 
     Returns:
-        The probes, attribute after attribute; and what is left out for want of people: dicts with the keys attribute,
+        The probes, attribute by attribute, and the values left out for lack of people: dicts with the keys attribute,
         value (empty: all of its values), reason.
     """
     people = sorted(set(names))
@@ -115,7 +116,7 @@ def probe_records(
     level: float = 0.99,
     seed: int = 0,
 ) -> list[dict[str, Any]]:
-    """Probe every attribute value that enough people have (`plan_probes`), in voices and in faces.
+    """Probe every attribute value with enough people (`plan_probes`), in voices and in faces.
 
     Args:
         voices: float (Nv, D), finite; None: faces only.
@@ -125,7 +126,7 @@ def probe_records(
         identities: Attributes of each identity; empty or missing = unknown.
         trials: Random holdouts, at least 2.
         level: Confidence level in (0, 1).
-        seed: Seed of the draws; the attributes and their order do not disturb each other's.
+        seed: Seed of the draws; each attribute has its own draws, whatever the others and their order.
 
     Returns:
         Records of task `probe`, direction `voice` or `face`; see `probe`.
@@ -158,14 +159,14 @@ def probe(
 ) -> dict[str, Any]:
     """Probe one attribute value.
 
-    A trial draws up to `people` people with the value and as many without. A fifth of the rarer side (at least 2), and
-    as many of the other, are held out in pairs, both of a pair with the same number of clips (up to `clips`); the rest
-    trains a linear SVM (C = 1, classes weighted alike) on features standardised over the training clips and divided by
-    the square root of D. The value is the mean over trials of the average precision of the holdout's decision values,
-    tied ones in random order.
+    A trial draws up to `people` people with the value and as many without. A fifth of the rarer side (at least 2) and
+    as many of the other side are held out in pairs; both of a pair have the same number of clips (up to `clips`). The
+    rest trains a linear SVM (C = 1, balanced class weights) on features standardised over the training clips and
+    divided by the square root of D. The value is the mean over trials of the average precision of the holdout's
+    decision values, with ties in random order.
 
-    Chance is the same mean when the two of a pair swap labels at random: 0.5 for a large holdout, and more for a
-    small one, in which an average precision of a random order lies above the share of positives.
+    Chance is the same mean when the two of a pair swap labels at random: 0.5 for a large holdout and more for a small
+    one, where the average precision of a random order exceeds the share of positives.
 
     Args:
         embeddings: float (N, D), finite.
@@ -173,15 +174,15 @@ def probe(
         planned: The value and its people, from `plan_probes` of the same names.
         direction: `voice` or `face`, for the record.
         trials: Random holdouts, at least 2.
-        level: Confidence level of the t-interval over trials, in (0, 1). It speaks of how the people at hand are split;
-            not of other people.
+        level: Confidence level of the t-interval over trials, in (0, 1). It describes how these people are split, not
+            other people.
         seed: Seed of the draws.
-        people: Most people of either side in a trial.
-        clips: Most clips of a person.
+        people: Maximum number of people per side in a trial.
+        clips: Maximum number of clips per person.
 
     Returns:
-        A record: task probe, metric mAP, protocol kim_probe, n the mean number of holdout clips, identities those who
-        have a known value, ties the trials in which a clip with the value ties with one without.
+        A record: task probe, metric mAP, protocol kim_probe, n the mean number of holdout clips, identities the number
+        of people with a known value, ties the trials in which a clip with the value ties with one without.
 
     Raises:
         UserError: `trials` or `level` is out of range.
@@ -221,7 +222,7 @@ def probe(
 
 
 def is_chance(probed: Mapping[str, Any]) -> bool:
-    """Whether the interval of a probe's record reaches chance +- 0.05."""
+    """Return whether the interval of a probe's record reaches chance +- 0.05."""
     return bool(
         probed["ci_low"] is not None
         and probed["ci_low"] <= probed["chance"] + MARGIN
@@ -230,14 +231,14 @@ def is_chance(probed: Mapping[str, Any]) -> bool:
 
 
 def average_precision(decisions: NDArray[Any], positive: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Average precision of one ranking under several labellings, expected over the order of tied items.
+    """Average precision of one ranking under several labellings, in expectation over the order of tied items.
 
-    In a group of m tied items with g positives, after i items and r positives, place p (from 0) is a positive one with
+    In a group of m tied items with g positives, after i items and r positives, place p (from 0) is positive with
     probability g/m and then has an expected precision of (r + 1 + p (g - 1) / (m - 1)) / (i + p + 1).
 
     Args:
         decisions: (N,): larger = more positive.
-        positive: bool (K, N): K labellings, each with a positive item.
+        positive: bool (K, N): K labellings, each with at least one positive item.
 
     Returns:
         float64 (K,) in (0, 1].
@@ -261,7 +262,7 @@ def average_precision(decisions: NDArray[Any], positive: NDArray[np.bool_]) -> N
 def _draw(
     planned: Probe, rows_of: Mapping[str, NDArray[np.intp]], rng: np.random.Generator, people: int, clips: int
 ) -> tuple[NDArray[np.intp], NDArray[np.bool_], NDArray[np.intp], NDArray[np.intp], NDArray[np.bool_]]:
-    """Rows and labels of the training clips; rows, pairs and labels of the holdout."""
+    """Draw rows and labels of the training clips, and rows, pairs and labels of the holdout."""
     sides = [
         [rng.permutation(rows_of[name])[:clips] for name in _pick(side, rng, people)]
         for side in (planned.people, planned.others)

@@ -1,4 +1,4 @@
-"""The parts of the papers' protocols: a sampled value, and the exact value that it estimates."""
+"""Components of the papers' protocols: a sampled value, and the exact value that it estimates."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,15 +24,15 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Split:
-    """The clips that a protocol is run on.
+    """The clips on which a protocol is run.
 
     Attributes:
-        protocol: Its name.
+        protocol: Name of the protocol.
         clips: The clips.
-        attributes: The people's attributes.
+        attributes: Attributes of each person.
         level: Confidence level.
         seed: Seed of the draws.
-        trials: At most so many trials of a sampled value; None: the paper's number.
+        trials: Maximum number of trials of a sampled value; None: the paper's number.
     """
 
     protocol: str
@@ -43,24 +43,24 @@ class Split:
     trials: int | None
 
     def masks(self, strata: Sequence[str]) -> dict[str, Mask]:
-        """Those of the strata whose attributes somebody has and that hold a pair."""
+        """Return the masks of those strata whose attributes are known and that contain a pair."""
         known = default_strata(self.attributes)
         masks = {stratum: stratum_mask(stratum, self.attributes) for stratum in strata if stratum in known}
         return {stratum: mask for stratum, mask in masks.items() if mask.any()}
 
     def counts(self, direction: str) -> Counts:
-        """Wins and ties of all triplets of a direction."""
+        """Count the wins and ties of all triplets of a direction."""
         asking, asked = self.clips.sides(direction)
         return count(self.clips.rows(direction), asking.owner, asked.sizes)
 
     def at_most(self, trials: int) -> int:
-        """The paper's number of trials, or fewer where the user says so."""
+        """Return the paper's number of trials, or the user's limit if that is lower."""
         return trials if self.trials is None else min(trials, self.trials)
 
     def sampled(
         self, direction: str, query_counts: NDArray[np.int64], mask: Mask, rng: np.random.Generator, n: int
     ) -> Sampled:
-        """Score sampled trials of some queries."""
+        """Score sampled trials of the given queries."""
         asking, asked = self.clips.sides(direction)
         return sample_matching(self.clips.scorer(direction), asking, asked, query_counts, mask, rng, n)
 
@@ -75,17 +75,17 @@ class Split:
         level: float | None = None,
         per_person: int | None = None,
     ) -> Records:
-        """1:2 accuracy: sampled and exact.
+        """Compute 1:2 accuracy: sampled and exact.
 
         Args:
             direction: v2f or f2v.
-            counts: The wins and ties of that direction.
+            counts: Wins and ties of that direction.
             stratum: Name of the stratum.
-            mask: bool (I, I): who may be an impostor to whom; all of a person's impostors weigh alike.
-            person_weights: (I,): how often each person is the probe, 0 for those without an impostor.
+            mask: bool (I, I): the possible impostors of each person; all of a person's impostors have the same weight.
+            person_weights: (I,): how often each person is the probe, 0 for people without an impostor.
             trials: The paper's number of trials.
-            level: Confidence level of the sampled value; None: that of the split.
-            per_person: The same number of probes of each person, in place of a random one; None: drawn by weight.
+            level: Confidence level of the sampled value; None: the split's.
+            per_person: Probes per person, the same for each; None: drawn by weight.
         """
         asking, _ = self.clips.sides(direction)
         rng = np.random.default_rng(self.seed)
@@ -106,7 +106,7 @@ class Split:
     def both(
         self, direction: str, stratum: str, n: int, sampled: Sampled, exact: dict[str, Any], level: float | None = None
     ) -> Records:
-        """The records of a sampled accuracy and of the exact one; `level` is that of the sampled one's interval."""
+        """Build the records of a sampled accuracy and of the exact one; `level` is for the sampled one's interval."""
         same: dict[str, Any] = {"n": n, "chance": 1.0 / n, "stratum": stratum}
         level = level or self.level
         return [
@@ -137,7 +137,7 @@ class Split:
         ]
 
     def verification(self, strata: Sequence[str]) -> Records:
-        """AUC of a pair list (see `voiceface.scores.pair_lists`), sampled, and exact over all such lists."""
+        """Compute the AUC of pair lists (see `voiceface.scores.pair_lists`): sampled, and exact over all such lists."""
         voices, faces = self.clips.voices, self.clips.faces
         masks = self.masks(strata)
         exact = list_auc(self.clips.rows("v2f"), voices.owner, faces.sizes, np.stack(list(masks.values())))
@@ -184,7 +184,7 @@ class Split:
         return records
 
     def retrieval(self, size: int) -> Records:
-        """MAP of one draw of `size` random voices and faces, both directions; nothing where there are fewer."""
+        """Compute the mAP of one draw of `size` voices and faces, both directions; no records if there are fewer."""
         if min(len(self.clips.voices.order), len(self.clips.faces.order)) < size:
             return []
         rng = np.random.default_rng(self.seed)
@@ -195,9 +195,9 @@ class Split:
     def _one_draw(self, direction: str, queries: Places, items: Places) -> dict[str, Any]:
         asking, asked = self.clips.sides(direction)
         drawn = np.bincount(asked.owner[items], minlength=len(asked.sizes))
-        queries = queries[drawn[asking.owner[queries]] > 0]  # without an item of their person they have no rank
+        queries = queries[drawn[asking.owner[queries]] > 0]  # a query without an item of its person has no rank
         asks = np.bincount(asking.owner[queries], minlength=len(asking.sizes)) > 0
-        people = np.argsort(~asks, kind="stable")  # those who ask come first
+        people = np.argsort(~asks, kind="stable")  # people with queries come first
         number = np.argsort(people)
         queries = queries[np.argsort(number[asking.owner[queries]], kind="stable")]
         items = items[np.argsort(number[asked.owner[items]], kind="stable")]
@@ -220,7 +220,7 @@ class Split:
 
 
 def probes_per_person(side: Side, people: Mask, number: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """How often each query is drawn, int64 (Q,), where each of some people (I,) is the probe `number` times."""
+    """Draw queries so that each chosen person of (I,) is the probe `number` times; returns counts, int64 (Q,)."""
     return np.concatenate(
         [
             rng.multinomial(number if wanted else 0, np.full(size, 1.0 / size))

@@ -1,6 +1,6 @@
-"""The evaluation protocols of the papers: their own sampling, each value beside the exact one that it estimates.
+"""The papers' evaluation protocols: each samples as the paper does and adds the exact value that this estimates.
 
-docs/protocols.md has the counts, their sources, and what was chosen where a paper is silent.
+docs/protocols.md has the counts, their sources, and the choices made where a paper is silent.
 """
 
 from collections.abc import Mapping, Sequence
@@ -45,7 +45,7 @@ def protocol_records(
     seed: int = 0,
     trials: int | None = None,
 ) -> Records:
-    """Score as one paper did.
+    """Score by one paper's protocol.
 
     Args:
         name: trinet, kim, drl or pins.
@@ -53,27 +53,27 @@ def protocol_records(
         voice_identity: Nv names.
         faces: float (Nf, D); None where `similarity` is a matrix.
         face_identity: Nf names.
-        identities: Attributes of each identity. TriNet needs everybody's gender; strata are scored as far as their
+        identities: Attributes of each identity. TriNet needs everybody's gender; strata are scored where their
             attributes are known.
         similarity: "cosine", "euclidean" or a matrix (Nv, Nf).
         level: Confidence level, in (0, 1), of all but TriNet's sampled values, whose level is the paper's 0.99.
         seed: Seed of the draws; each value starts from it.
-        trials: At most so many sampled triplets, pairs or queries per value, at least 2; None: the paper's number.
+        trials: Maximum sampled triplets, pairs or queries per value, at least 2; None: the paper's number.
             Galleries and subsets keep their size.
 
     Returns:
-        Records. A sampled value has the protocol `<name>` and the interval of the sampling alone (method `binomial`;
-        around an AUC that of a proportion over its smaller class, which is never too narrow). The exact value that it
-        estimates follows it, with the protocol `<name>_exact` and the interval for people (method `identity`): it
-        weighs people as the paper's sampling does, as `exact` of `voiceface.scores.score` need not.
-        `trinet_subsets_<size>` are 30 subsets of the people: metric `accuracy` is the mean, with its t-interval
-        (method `subsets`), and `accuracy_spread` the standard deviation of a single subset. Retrieval is that of
-        `voiceface.scores.galleries`; for drl it is one draw of 20,000 voices and faces. What the clips do not suffice
-        for is left out; `missing_parts` says why.
+        Records. A sampled value has the protocol `<name>` and an interval for the sampling alone (method `binomial`;
+        for an AUC that of a proportion over its smaller class, which is never too narrow). The exact value that it
+        estimates follows, with the protocol `<name>_exact` and an interval for people (method `identity`): it weights
+        people as the paper's sampling does, unlike `exact` of `voiceface.scores.score`. `trinet_subsets_<size>` are 30
+        subsets of the people: metric `accuracy` is the mean, with its t-interval (method `subsets`), and
+        `accuracy_spread` the standard deviation of a single subset. Retrieval is that of `voiceface.scores.galleries`;
+        for drl it is one draw of 20,000 voices and faces. Parts for which there are too few clips are left out;
+        `missing_parts` says why.
 
     Raises:
-        UserError: An unknown protocol, trials below 2, somebody without a gender (trinet), or input that
-            `voiceface.scores.score` would refuse.
+        UserError: An unknown protocol, trials below 2, a person without a gender (trinet), or input that
+            `voiceface.scores.score` rejects.
     """
     if name not in PROTOCOLS:
         raise UserError(f"protocol: {name!r} is not known; use one of {', '.join(PROTOCOLS)}")
@@ -85,10 +85,10 @@ def protocol_records(
 
 
 def missing_parts(name: str, voice_identity: Sequence[str], face_identity: Sequence[str]) -> dict[tuple[str, str], str]:
-    """Why parts of a protocol cannot be scored on these clips; strata of unknown attributes are not among them.
+    """Explain which parts of a protocol these clips are too few for, apart from strata of unknown attributes.
 
     Returns:
-        A sentence for each (protocol, direction) of which `protocol_records` leaves out a part.
+        A sentence for each (protocol, direction) of which `protocol_records` omits a part.
 
     Raises:
         UserError: Fewer than two people have both modalities.
@@ -125,7 +125,7 @@ def _trinet(split: Split) -> Records:
 
 
 def _genders(split: Split) -> Mask:
-    """Who is a man and who a woman: bool (2, I)."""
+    """Return the masks of men and of women: bool (2, I)."""
     given = [row.get("gender", "").strip().casefold() for row in split.attributes]
     names = np.array([GENDERS.get(gender, gender) for gender in given])
     genders = np.array([names == gender for gender in ("m", "f")])
@@ -183,7 +183,7 @@ def _subsets(split: Split, counts: Counts, weights: NDArray[np.float64], size: i
 
 
 def _kim(split: Split) -> Records:
-    """A random clip asks, whoever it is of, so people with more clips ask more often."""
+    """The query is a random clip of anybody, so people with more clips are the probe more often."""
     records = []
     for direction in ("v2f", "f2v"):
         counts, (asking, _) = split.counts(direction), split.clips.sides(direction)
@@ -205,7 +205,7 @@ def _pins(split: Split) -> Records:
 
 
 def _lists(split: Split, direction: str, strata: Sequence[str]) -> Records:
-    """The 1:2 lists: as many probes of each person who has an impostor."""
+    """Score the 1:2 lists: an equal number of probes for each person who has an impostor."""
     counts = split.counts(direction)
     records = []
     for stratum, mask in split.masks(strata).items():

@@ -1,11 +1,11 @@
 """Rank every relevant item of every query, in every stratum, with all people and without each of them.
 
-Deleting a person takes their queries away, and their items from every other query's gallery, which moves the relevant
-items up. The counts of how many items of each person stand above each relevant item give the mAP of every such
-deletion exactly, and with them the delete-one-identity jackknife. R@K moves in steps, whose jackknife is a fifth to a
-quarter too wide; it takes the slope of the bootstrap-smoothed step instead (Efron, Estimation and accuracy after model
-selection, 2014): with x_j items of person j above the best relevant one, their sum under a bootstrap of people is about
-normal with mean sum x_j and variance sum x_j^2, and P(hit) falls by its density at K - 1/2 times x_j for each j.
+Deleting a person removes their queries, and their items from every other query's gallery, which moves the relevant
+items up. The number of items of each person above each relevant item gives the mAP of every such deletion exactly, and
+so the delete-one-identity jackknife. R@K changes in steps, whose jackknife is a fifth to a quarter too wide; it uses
+the slope of the bootstrap-smoothed step instead (Efron, Estimation and accuracy after model selection, 2014): with x_j
+items of person j above the best relevant one, their sum under a bootstrap of people is approximately normal with mean
+sum x_j and variance sum x_j^2, and P(hit) falls by its density at K - 1/2 times x_j for each j.
 """
 
 import math
@@ -27,10 +27,10 @@ class Ranking:
     """The rankings of one stratum.
 
     Attributes:
-        ranks: Where the relevant items stand, for the queries that have a rival in the stratum.
-        identities: Identities that these queries are of.
-        without: float64 (J', 1 + K): mAP and each (smoothed) R@K without each of the J' identities that take part, in
-            the order of their numbers.
+        ranks: Ranks of the relevant items, for the queries that have an irrelevant item in the stratum.
+        identities: Number of identities of these queries.
+        without: float64 (J', 1 + K): mAP and each (smoothed) R@K without each of the J' participating identities, in
+            the order of their indices.
     """
 
     ranks: Ranks
@@ -52,14 +52,14 @@ def rank(
         similarity_rows: See `voiceface.scores.kernels.rank_counts.run_pass`.
         query_identity: int64 (Q,), ascending: each query's identity; all of 0 .. I - 1 occur.
         gallery_sizes: int64 (J,), J >= I: items of each identity, at least 1 for the first I.
-        masks: bool (S, I, J): the identities whose items each identity's queries meet beside their own; None: one
-            stratum, all identities.
-        ks: The K of R@K whose values without each identity are wanted.
+        masks: bool (S, I, J): the identities whose items each identity's queries are ranked against; None: one stratum,
+            all identities.
+        ks: The K for which R@K without each identity is computed.
         threads: Threads; None: as many as numba may use.
 
     Returns:
-        The rankings of each stratum; None where no query has both a relevant and an irrelevant item. Memory: 57 bytes
-        for each query and stratum, beside one block of similarities per thread.
+        The rankings of each stratum; None if no query has both a relevant and an irrelevant item. Memory: 57 bytes per
+        query and stratum, plus one block of similarities per thread.
     """
     score = ranking(query_identity, gallery_sizes, masks, ks)
     rankings: list[Ranking | None] = run_pass([score], similarity_rows, query_identity, gallery_sizes, threads)[0]
@@ -72,7 +72,7 @@ def ranking(
     masks: NDArray[np.bool_] | None = None,
     ks: Sequence[int] = (),
 ) -> Score:
-    """`rank` as a part of a pass."""
+    """Build `rank` as a part of a pass."""
     people, queries = len(gallery_sizes), len(query_identity)
     identities = int(query_identity[-1]) + 1
     if masks is None:
@@ -112,15 +112,15 @@ def ranking(
 
 
 def jackknife_influence(without: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Effect of each of J identities on a score, from its values without each; for `student_interval`.
+    """Effect of each of J identities on a score, from the scores without each; the input of `student_interval`.
 
-    The variance (J-1)/J sum (theta_j - mean)^2 of the jackknife is that function's J/(J-1) sum e^2.
+    The jackknife's variance (J-1)/J sum (theta_j - mean)^2 equals that function's J/(J-1) sum e^2.
 
     Args:
         without: float64 (J,): the score without each identity.
 
     Returns:
-        float64 (J,), with the sum 0.
+        float64 (J,), with sum 0.
     """
     count = len(without)
     effect: NDArray[np.float64] = (count - 1) / count * (without.mean() - without)
@@ -162,7 +162,7 @@ def _ranking(
 def _rank_rows(
     own, numbers, all_copies, all_below, all_level, sizes, masks, harmonic, tops, relevant, above, tied, totals, changes
 ):
-    """Write `relevant` (B,), `above` and `tied` (S, B, P), best relevant item first, and add the sums of the scores."""
+    """Write `relevant` (B,), `above` and `tied` (S, B, P), best relevant item first, and add to the score sums."""
     kept = np.zeros(1 + len(tops))
     for row in range(len(own)):
         number = numbers[row]
@@ -212,7 +212,7 @@ def _rank_rows(
 @compiled_reordered
 @no_type_check
 def _precision(order, above, size, below):
-    """Average precision where nothing ties, without an identity's items: the usual case, and a vector operation."""
+    """Average precision without an identity's items if nothing ties: the usual case, and vectorised."""
     total = 0.0
     for place in range(len(order)):
         total += order[place] / (order[place] + (above[place] - size + below[place]))
@@ -222,7 +222,7 @@ def _precision(order, above, size, below):
 @compiled
 @no_type_check
 def _add_slopes(mask, sizes, below, level, tops, changes):
-    """Add what each identity's absence adds to the chance of a hit in each top K, its step smoothed."""
+    """Add how much each identity's absence raises the chance of a hit in each top K, with the step smoothed."""
     above = sizes - below - 0.5 * level
     centre, variance = 0.0, 0.0
     for identity in range(len(mask)):
@@ -243,7 +243,7 @@ def _add_slopes(mask, sizes, below, level, tops, changes):
 @compiled
 @no_type_check
 def _add_scores(copies, above, level, harmonic, tops, sums):
-    """Add the expected average precision and the probabilities of a hit in each top K of one ranking to `sums`."""
+    """Add one ranking's expected average precision and its hit probability for each top K to `sums`."""
     rank, precision = 0, 0.0
     for place in range(len(copies) - 1, -1, -1):
         before = above[place] + rank

@@ -1,4 +1,4 @@
-"""A score record: one score with all that says what it is."""
+"""A score record: one score with everything that identifies it."""
 
 from typing import Any
 
@@ -10,11 +10,11 @@ class Record(dict[str, Any]):
     """A score as a dict.
 
     Attributes:
-        effects: float64 (I,): first-order effect of each person who takes part on the value, in an order that the clips
-            alone fix; the difference of two models' effects gives the interval of the difference of their scores. None:
-            not known, or the interval is not about people.
-        roc: float64 (101,): of an AUC, the share of positives accepted where 0, 1, ... 100 % of the negatives are;
-            None: not known.
+        effects: float64 (I,): first-order effect of each participating person on the value, in an order determined by
+            the clips alone; the difference of two models' effects gives the interval of the difference of their scores.
+            None: unknown, or the interval is not about people.
+        roc: float64 (101,): for an AUC, the share of positives accepted at 0, 1, ... 100 % of accepted negatives; None:
+            unknown.
     """
 
     effects: NDArray[np.float64] | None = None
@@ -41,7 +41,7 @@ def record(
     effects: NDArray[np.float64] | None = None,
     roc: NDArray[np.float64] | None = None,
 ) -> dict[str, Any]:
-    """Make a record.
+    """Build a record.
 
     Args:
         task: matching, verification, retrieval, joint_matching, joint_retrieval or probe.
@@ -50,17 +50,17 @@ def record(
         value: A fraction (median rank: a rank from 1); None: the score does not exist, such as that of a stratum
             without a pair.
         n: Candidates of a trial: N of 1:N, the gallery's size in retrieval, 1 in verification.
-        chance: The value of a model that knows nothing.
-        identities: People who take part.
-        trials: What was averaged over: triplets, pairs or queries.
-        ties: Those of the trials that a tie leaves open.
-        protocol: How the trials came to be: `exact`, `clip_weighted`, `whole_split`, or the name of a sampling.
+        chance: The score of an uninformative model.
+        identities: Number of people who take part.
+        trials: Number of triplets, pairs or queries averaged over.
+        ties: Number of trials left undecided by a tie.
+        protocol: How the trials are chosen: `exact`, `clip_weighted`, `whole_split`, or the name of a sampling.
         stratum: Name of a stratum (see `voiceface.scores.strata`).
-        interval: Lower and upper end; None: there is none.
+        interval: Lower and upper end; None: no interval.
         level: Confidence level of the interval, in (0, 1).
-        method: What the interval speaks of. Other people: identity, jackknife; these clips only: binomial, subsets,
-            repeats, trials.
-        error_bound: The value lies within this of the exact one; 0 where it is exact.
+        method: Scope of the interval. Other people: identity, jackknife; these clips only: binomial, subsets, repeats,
+            trials.
+        error_bound: The value is within this of the exact one; 0 if it is exact.
         effects: See `Record`.
         roc: See `Record`.
 

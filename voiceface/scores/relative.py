@@ -1,7 +1,7 @@
 """Scorers that see all candidates at once, such as SVHF's network, which scores a voice against two faces together.
 
-They give no similarity of a voice and a face, so nothing can be counted exactly and only matching exists: it is scored
-on seeded random trials. Verification and retrieval have no record, as in the literature.
+They give no similarity of a voice and a face, so exact counting is impossible and only matching exists, scored on
+seeded random trials. Verification and retrieval have no record, as in the literature.
 """
 
 from collections.abc import Mapping, Sequence
@@ -30,34 +30,35 @@ def relative_records(
     seed: int = 0,
     level: float = 0.95,
 ) -> list[dict[str, Any]]:
-    """1:N accuracy on sampled trials of a scorer that compares candidates with each other.
+    """Score 1:N accuracy on sampled trials, for a scorer that compares candidates with each other.
 
-    The trials are those over which the exact accuracy averages (`voiceface.scores.matching_n`): a person by the number
-    of impostors they have, which in U is anybody alike, then N - 1 impostors without replacement, then one clip of
-    each, all alike. Candidates are in random order, and those that share the best score share the win.
+    The trials are those over which the exact accuracy averages (`voiceface.scores.matching_n`): a person with a
+    probability proportional to their number of impostors (in U all are equal), then N - 1 impostors without
+    replacement, then one clip of each, uniformly. Candidates are in random order, and those tied for the best score
+    share the win.
 
     Args:
         scorer: Takes queries, intp (B,), and candidates, intp (B, N), as indices of the two tables (for `v2f` voices
-            and faces), and gives scores (B, N), larger = more likely the same person. A call has up to 2 million
-            candidates, its queries person by person.
-        voice_identity: Nv names: whose voice each is.
-        face_identity: Nf names: whose face each is.
+            and faces), and returns scores (B, N), larger = more likely the same person. A call has up to 2 million
+            candidates, with its queries grouped by person.
+        voice_identity: Nv names: identity of each voice.
+        face_identity: Nf names: identity of each face.
         identities: Attributes of each identity, for the strata.
         direction: v2f or f2v.
         n: Candidates N, at least 2.
-        trials: Trials of each stratum.
+        trials: Trials per stratum.
         strata: Names of strata (see `voiceface.scores.strata`); None: U and those whose attributes are known.
         seed: Seed of the draws; each stratum starts from it.
         level: Confidence level, in (0, 1).
 
     Returns:
-        One record per stratum, protocol `sampled`. Its interval is about people: the effects of all who take part on
-        the mean credit, with Student's quantile, so it holds the sampling too. `error_bound` is the half width of the
-        binomial 95 % interval, which is the sampling error alone. The value is None where nobody has N - 1 impostors.
+        One record per stratum, protocol `sampled`. Its interval is about people: the effects of all participants on the
+        mean credit, with Student's quantile, so it includes the sampling error. `error_bound` is the half width of the
+        binomial 95 % interval, the sampling error alone. The value is None if no identity has N - 1 impostors.
 
     Raises:
         UserError: The direction, N or number of trials is out of range, fewer than two people have both modalities, an
-            unknown stratum, or the scorer gives a wrong shape or values that are not finite.
+            unknown stratum, or the scorer returns a wrong shape or non-finite values.
     """
     if direction not in ("v2f", "f2v"):
         raise UserError(f"direction: {direction!r} is not known; use v2f or f2v")
@@ -110,7 +111,7 @@ def _in_random_order(scorer: Scorer, rng: np.random.Generator) -> Scorer:
         slots = rng.permuted(np.tile(np.arange(candidates.shape[1]), (len(queries), 1)), axis=1)
         shuffled = np.asarray(scorer(queries, np.take_along_axis(candidates, slots, axis=1)))
         if shuffled.shape != slots.shape:
-            return shuffled  # refused by the caller
+            return shuffled  # rejected by the caller
         scores = np.empty_like(shuffled)
         np.put_along_axis(scores, slots, shuffled, axis=1)
         return scores

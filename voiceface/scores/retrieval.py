@@ -1,7 +1,7 @@
 """Retrieval: a query ranks the whole gallery; the items of its own identity are the relevant ones.
 
-Tied items are put in random order and every score is the expectation over that order, so a model that gives all items
-one similarity scores exactly chance, and neither the order of the gallery nor the sorting algorithm matters.
+Tied items are ordered at random and every score is the expectation over that order, so a model that gives all items
+the same similarity scores exactly chance, and neither the order of the gallery nor the sorting algorithm matters.
 """
 
 from bisect import bisect_left, bisect_right
@@ -22,14 +22,14 @@ Integers = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Ranks:
-    """Where the relevant items of each of Q queries stand.
+    """The ranks of the relevant items of each of Q queries.
 
     Attributes:
-        items: Size N of the gallery; int64 (Q,) where the queries have galleries of their own.
+        items: Size N of the gallery; int64 (Q,) if each query has its own gallery.
         relevant: int64 (Q,): relevant items R of the query, at least 1.
         average_precision: float64 (Q,) in (0, 1]: expected AP under random order of tied items.
         above: int64 (Q,): irrelevant items strictly above the best relevant one.
-        tied_relevant: int64 (Q,): relevant items that share the best relevant similarity; 1 where nothing irrelevant
+        tied_relevant: int64 (Q,): relevant items that share the best relevant similarity; 1 if no irrelevant item
             does.
         tied_irrelevant: int64 (Q,): irrelevant items that share the best relevant similarity.
         open: bool (Q,): some relevant item ties with an irrelevant one.
@@ -45,19 +45,19 @@ class Ranks:
 
     @classmethod
     def empty(cls, relevant: Integers, items: int | Integers) -> "Ranks":
-        """Ranks still to be filled by `summarise_ranks`, for queries with `relevant` (Q,) of `items` items."""
+        """Create ranks to be filled by `summarise_ranks`, for queries with `relevant` (Q,) of `items` items."""
         above, tied_relevant, tied_irrelevant = np.zeros((3, len(relevant)), np.int64)
         is_open = np.zeros(len(relevant), np.bool_)
         return cls(items, relevant, np.zeros(len(relevant)), above, tied_relevant, tied_irrelevant, is_open)
 
     @cached_property
     def first_hit(self) -> Callable[[int], float]:
-        """Gives the share of queries with a relevant item in the top K, tied items being in random order."""
+        """Function from K to the share of queries with a relevant item in the top K, tied items in random order."""
         return _mean_hit(self.above, self.tied_relevant, self.tied_irrelevant)
 
     @cached_property
     def random_hit(self) -> Callable[[int], float]:
-        """The same of a random ranking."""
+        """Like `first_hit`, for a random ranking."""
         return _mean_hit(np.zeros_like(self.relevant), self.relevant, self.items - self.relevant)
 
 
@@ -93,7 +93,7 @@ def _summarise(above, tied, rows, relevant, average_precision, first_above, firs
         rank = 0
         while rank < relevant[row]:
             irrelevant = tied[index, rank]
-            group = 1  # relevant items tied with each other matter only where an irrelevant one ties too
+            group = 1  # ties among relevant items matter only if an irrelevant item ties too
             if irrelevant > 0:
                 is_open[row] = True
                 while rank + group < relevant[row] and above[index, rank + group] == above[index, rank]:
@@ -101,8 +101,8 @@ def _summarise(above, tied, rows, relevant, average_precision, first_above, firs
             if rank == 0:
                 first_above[row], first_relevant[row], first_irrelevant[row] = above[index, 0], group, irrelevant
             size = group + irrelevant
-            # A place of the group is relevant with probability group / size; the i places of the group before it then
-            # hold i (group - 1) / (size - 1) relevant items on average.
+            # A place of the group is relevant with probability group / size; on average the i places of the group
+            # before it then contain i (group - 1) / (size - 1) relevant items.
             before = above[index, rank] + rank
             others = (group - 1) / (size - 1) if size > 1 else 0.0
             for place in range(size):
@@ -113,7 +113,7 @@ def _summarise(above, tied, rows, relevant, average_precision, first_above, firs
 
 
 def hit_probability(above: Integers, relevant: Integers, irrelevant: Integers, k: int) -> NDArray[np.float64]:
-    """Probability that the top K holds a relevant item, tied items being in random order (hypergeometric).
+    """Probability that the top K contains a relevant item, with tied items in random order (hypergeometric).
 
     Of the tied group, k = K - above items are in the top K; none of them is relevant with probability
     C(irrelevant, k) / C(irrelevant + relevant, k).
@@ -137,9 +137,9 @@ def hit_probability(above: Integers, relevant: Integers, irrelevant: Integers, k
 
 
 def mean_average_precision(ranks: Ranks) -> tuple[float, float]:
-    """MAP over the full ranking, and its chance level.
+    """Mean average precision over the full ranking, and its chance level.
 
-    Chance of a query with R relevant of N items is ((R-1)/(N-1) (N-H_N) + H_N)/N, averaged over the queries.
+    Chance for a query with R relevant items among N is ((R-1)/(N-1) (N-H_N) + H_N)/N, averaged over the queries.
 
     Returns:
         The mean over queries of the expected average precision, and chance, both in (0, 1].
@@ -163,8 +163,8 @@ def recall_at(ranks: Ranks, k: int) -> tuple[float, float]:
 def median_rank(ranks: Ranks) -> tuple[float, float]:
     """Median over queries of the rank (from 1) of the first relevant item, and its chance.
 
-    With ties a query has a distribution of ranks, not one; the median is that of the mixture of the queries'
-    distributions: half of the probability lies at or below it (midway where an interval has that property, as usual).
+    With ties a query has a distribution of ranks; the median is that of the mixture of the queries' distributions: half
+    of the probability is at or below it (the midpoint if an interval has that property, as usual).
 
     Returns:
         The median, and the median under a random ranking, both in [1, N].
@@ -174,12 +174,12 @@ def median_rank(ranks: Ranks) -> tuple[float, float]:
 
 
 def available_k(items: int | Integers) -> Sequence[int]:
-    """The K of `RECALL_AT` that a gallery of `items` items has (the largest gallery where they differ)."""
+    """Return the K of `RECALL_AT` available in a gallery of `items` items (the largest gallery if they differ)."""
     return [k for k in RECALL_AT if k <= np.max(items)]
 
 
 def _mean_hit(above: Integers, relevant: Integers, irrelevant: Integers) -> Callable[[int], float]:
-    """The mean hit probability as a function of K; queries that are alike are computed once."""
+    """Return the mean hit probability as a function of K; identical queries are computed once."""
     code = (above * (relevant.max() + 1) + relevant) * (irrelevant.max() + 1) + irrelevant
     _, first, number = np.unique(code, return_index=True, return_counts=True)
     kinds = above[first], relevant[first], irrelevant[first]

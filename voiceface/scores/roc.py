@@ -1,4 +1,4 @@
-"""The ROC of positives and negatives that are sorted into places, its area and its equal error rate."""
+"""The ROC of positives and negatives sorted into places, its area and its equal error rate."""
 
 from collections.abc import Sequence
 
@@ -7,34 +7,34 @@ from numpy.typing import NDArray
 
 from voiceface.utils.errors import UserError
 
-NEAR = 0.1  # how far misses and false alarms may differ where the slope of the ROC at the EER is taken
+NEAR = 0.1  # range of |misses - false alarms| over which the slope of the ROC at the EER is taken
 
 Floats = NDArray[np.float64]
 
-HITS = 101  # points of a curve that are kept
+HITS = 101  # points kept of a curve
 
 
 class Curve:
     """An ROC whose points are joined by straight lines.
 
     Attributes:
-        lower: float64 (P,): share of the negatives below each place, those in it counting half.
+        lower: float64 (P,): share of the negatives below each place, those in it counted half.
         auc: Area under the ROC, in [0, 1]: P(positive > negative) + 1/2 P(same place).
-        auc_bound: Half the share of pairs that a gap holds: how far `auc` may be from the exact area.
+        auc_bound: Half the share of pairs within a gap: the maximum distance of `auc` from the exact area.
         eer: Equal error rate, in [0, 1].
-        eer_bound: How far `eer` may be from the exact one.
-        threshold: The place where misses and false alarms meet.
-        miss_share: How the EER moves with the misses at a fixed threshold; with the false alarms by 1 - miss_share.
-        hits: float64 (101,): share of positives accepted where 0, 1, ... 100 % of the negatives are.
+        eer_bound: Maximum distance of `eer` from the exact rate.
+        threshold: The place where misses and false alarms are equal.
+        miss_share: Derivative of the EER by the misses at a fixed threshold; by the false alarms it is 1 - miss_share.
+        hits: float64 (101,): share of positives accepted at 0, 1, ... 100 % of accepted negatives.
     """
 
     def __init__(self, positive: Floats, negative: Floats) -> None:
-        """Make the curve.
+        """Build the curve.
 
         Args:
-            positive: float64 (P,): weight of the positives in each of P = 2 U + 1 ascending places; the odd ones hold
-                one similarity each, the even ones the gaps before, between and after them.
-            negative: float64 (P,): likewise of the negatives. Both have a sum above 0.
+            positive: float64 (P,): weight of the positives in each of P = 2 U + 1 ascending places; each odd place is
+                one similarity, the even ones are the gaps before, between and after them.
+            negative: float64 (P,): likewise for the negatives. Both must have a positive sum.
         """
         positive, negative = positive / positive.sum(), negative / negative.sum()
         self.lower = np.cumsum(negative) - negative / 2
@@ -42,7 +42,7 @@ class Curve:
         self.auc_bound = float((positive * negative)[0::2].sum()) / 2
         alarms = np.concatenate([[0.0], np.cumsum(negative[::-1])])
         misses = 1.0 - np.concatenate([[0.0], np.cumsum(positive[::-1])])
-        # Of points above one another np.interp takes the highest at their place and the lowest to the left of it.
+        # At equal x, np.interp takes the highest point at that x and the lowest point to the left of it.
         self.hits = np.interp(np.linspace(0.0, 1.0, HITS), alarms, 1.0 - misses)
         excess = alarms - misses
         after = min(max(int(np.searchsorted(excess, 0.0)), 1), len(positive))
@@ -59,12 +59,12 @@ class Curve:
 
 
 def auc(scores: Sequence[float], labels: Sequence[bool], weights: Sequence[float] | None = None) -> float:
-    """Area under the ROC: P(positive > negative) + 1/2 P(=), never a grid of thresholds.
+    """Area under the ROC: P(positive > negative) + 1/2 P(=), computed exactly, without a grid of thresholds.
 
     Args:
         scores: n finite numbers, larger = more alike.
-        labels: n truth values: whether the trial is a positive one.
-        weights: n numbers, at least 0; None: all alike.
+        labels: n booleans: whether the trial is positive.
+        weights: n numbers, at least 0; None: equal weights.
 
     Returns:
         The area, in [0, 1].
@@ -76,12 +76,12 @@ def auc(scores: Sequence[float], labels: Sequence[bool], weights: Sequence[float
 
 
 def eer(scores: Sequence[float], labels: Sequence[bool], weights: Sequence[float] | None = None) -> float:
-    """Equal error rate: where the line through the points of the exact ROC has as many false alarms as misses.
+    """Equal error rate: where the line through the points of the exact ROC has equal false alarms and misses.
 
     Args:
         scores: n finite numbers, larger = more alike.
-        labels: n truth values: whether the trial is a positive one.
-        weights: n numbers, at least 0; None: all alike.
+        labels: n booleans: whether the trial is positive.
+        weights: n numbers, at least 0; None: equal weights.
 
     Returns:
         The rate, in [0, 1].

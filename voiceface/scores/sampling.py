@@ -1,7 +1,7 @@
-"""Sampled matching: what the literature's protocols do where `voiceface.scores.matching` counts every triplet.
+"""Sampled matching as in the literature's protocols, where `voiceface.scores.matching` counts every triplet.
 
-A trial is a query, a clip of its person and one clip each of N - 1 other people. All is drawn in pieces, so memory does
-not grow with the trials.
+A trial is a query, a clip of its person and one clip each of N - 1 other people. Trials are drawn in pieces, so memory
+does not grow with their number.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from voiceface.scores.clips import Places, Scorer, Side
 from voiceface.utils.errors import UserError
 
-PIECE = 1 << 21  # candidates that are drawn at once
+PIECE = 1 << 21  # candidates drawn at once
 
 
 @dataclass(frozen=True)
@@ -21,11 +21,11 @@ class Sampled:
     """Accuracy over sampled trials.
 
     Attributes:
-        accuracy: Mean credit of a trial: 1 for a win, 1/(1 + t) for a tie with t others, so 1/N on average for a model
-            that knows nothing.
-        trials: Trials.
-        ties: Those in which the query's own item shares the best score.
-        influence: float64 (J,): effect on the accuracy of each of the J people who take part; their sum is 0.
+        accuracy: Mean credit of a trial: 1 for a win, 1/(1 + t) for a tie with t others, so 1/N on average for an
+            uninformative model.
+        trials: Number of trials.
+        ties: Trials in which the query's own item shares the best score.
+        influence: float64 (J,): effect on the accuracy of each of the J people who take part; the sum is 0.
     """
 
     accuracy: float
@@ -45,28 +45,28 @@ def sample_matching(
 ) -> Sampled:
     """Draw trials and score them.
 
-    The item of the query's person is uniform over that person's items, the N - 1 others are drawn without replacement
-    from those that `allowed` permits, all alike, and then one item of each, all alike.
+    The item of the query's person is uniform over that person's items. The N - 1 others are drawn uniformly without
+    replacement from the people that `allowed` permits, then one item of each, uniformly.
 
     Args:
-        scorer: Gives the scores (B, N) of B queries and their candidates, by their places in `asking` and `asked`, the
-            query's own item first. Queries ascend.
+        scorer: Computes the scores (B, N) of B queries and their candidates, by their places in `asking` and `asked`,
+            the query's own item first. Queries ascend.
         asking: The queries' side.
         asked: The candidates' side.
-        query_counts: int64 (Q,): trials of each query; some are above 0.
-        allowed: bool (I, I): who may be an impostor to whom; those who have trials have N - 1 or more.
+        query_counts: int64 (Q,): trials of each query; at least one is above 0.
+        allowed: bool (I, I): the possible impostors of each person; people with trials need at least N - 1.
         rng: Source of the draws.
         n: Candidates N, at least 2.
 
     Returns:
-        The accuracy and what it rests on.
+        The accuracy, with the numbers behind it.
 
     Raises:
-        UserError: The scorer gives a wrong shape or values that are not finite.
+        UserError: The scorer returns a wrong shape or non-finite values.
     """
     people = len(asked.sizes)
     owner, starts = asking.owner, asked.starts
-    permitted = np.argsort(~allowed, axis=1, kind="stable")  # those allowed come first
+    permitted = np.argsort(~allowed, axis=1, kind="stable")  # allowed people come first
     numbers = allowed.sum(axis=1)
     ends = np.cumsum(query_counts)
     trials = int(ends[-1])
@@ -87,7 +87,7 @@ def sample_matching(
                 "scorer: gave NaN or infinite scores; mend the model or leave out the clips that cause them"
             )
         own = scores[:, :1]
-        level = (scores == own).sum(axis=1)  # its own item among them
+        level = (scores == own).sum(axis=1)  # includes its own item
         credit = np.where((scores > own).any(axis=1), 0.0, 1.0 / level)
         credits += float(credit.sum())
         ties += int(((credit > 0.0) & (credit < 1.0)).sum())
@@ -100,16 +100,16 @@ def sample_matching(
 
 
 def draw_counts(asking: Side, person_weights: NDArray[Any], trials: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """How often each query is drawn in `trials` draws of a person by weight and then of any of their clips.
+    """Count how often each query is drawn in `trials` draws of a person by weight, then of any of their clips.
 
     Args:
         asking: The queries' side.
-        person_weights: (I,): at least 0, some above it.
-        trials: Draws.
+        person_weights: (I,): at least 0, some above 0.
+        trials: Number of draws.
         rng: Source of the draws.
 
     Returns:
-        int64 (Q,), with the sum `trials`.
+        int64 (Q,), with sum `trials`.
     """
     chances = np.asarray(person_weights / person_weights.sum() / asking.sizes, np.float64)[asking.owner]
     return np.asarray(rng.multinomial(trials, chances / chances.sum()), np.int64)
@@ -118,7 +118,7 @@ def draw_counts(asking: Side, person_weights: NDArray[Any], trials: int, rng: np
 def _draw_others(
     permitted: Places, numbers: NDArray[np.int64], persons: Places, count: int, rng: np.random.Generator
 ) -> Places:
-    """Distinct random impostors (B, count) of each person (B,), by Floyd's algorithm."""
+    """Draw distinct random impostors (B, count) of each person (B,), by Floyd's algorithm."""
     picked = np.empty((len(persons), count), np.intp)
     for step in range(count):
         last = numbers[persons] - count + step

@@ -1,4 +1,4 @@
-"""Similarities of queries to a gallery, a block of rows at a time."""
+"""Similarities of queries to a gallery, computed one block of rows at a time."""
 
 from typing import Any
 
@@ -9,14 +9,14 @@ from voiceface.scores.kernels.blocks import Rows
 
 
 def similarity_rows(queries: NDArray[Any], gallery: NDArray[Any], kind: str = "cosine") -> Rows:
-    """Make a function that gives any rows of the similarity matrix.
+    """Build a function that computes any rows of the similarity matrix.
 
-    Cosine: normalised in float64, multiplied in float32. Euclidean: minus the squared distance, which ranks as minus
-    the distance does, computed in float64 and rounded to float32. Gallery items with the same embedding get the same
-    similarity to the last bit (a matrix product alone does not promise that), so ties are ties.
+    Cosine: normalised in float64, multiplied in float32. Euclidean: the negative squared distance, which ranks like the
+    negative distance, computed in float64 and rounded to float32. Gallery items with equal embeddings get bit-identical
+    similarities (which a matrix product alone does not guarantee), so ties are ties.
 
     Args:
-        queries: float (Q, D), finite; for cosine without zero vectors.
+        queries: float (Q, D), finite; without zero vectors for cosine.
         gallery: float (N, D), likewise.
         kind: "cosine" or "euclidean".
 
@@ -40,10 +40,10 @@ def similarity_rows(queries: NDArray[Any], gallery: NDArray[Any], kind: str = "c
 
 
 def matrix_rows(matrix: NDArray[Any], queries: NDArray[np.intp], gallery: NDArray[np.intp]) -> Rows:
-    """Make a function that gives rows of a similarity matrix computed elsewhere.
+    """Build a function that returns rows of a precomputed similarity matrix.
 
     Args:
-        matrix: float32 or float64 (anything, anything).
+        matrix: float32 or float64, of any shape.
         queries: intp (Q,): the matrix row of each query.
         gallery: intp (N,): the matrix column of each gallery item.
 
@@ -54,22 +54,22 @@ def matrix_rows(matrix: NDArray[Any], queries: NDArray[np.intp], gallery: NDArra
 
 
 def unit(embeddings: NDArray[Any]) -> NDArray[np.float64]:
-    """Vectors of length 1 in the directions of embeddings of any finite size, none of them zero."""
+    """Scale embeddings of any finite size, none of them zero, to length 1."""
     scaled = embeddings / np.abs(embeddings).max(axis=1, keepdims=True).astype(np.float64)
     directions: NDArray[np.float64] = scaled / np.linalg.norm(scaled, axis=1, keepdims=True)
     return directions
 
 
 def directions(embeddings: NDArray[Any]) -> NDArray[np.float32]:
-    """The same in float32, whose inner products are the cosines."""
+    """Return `unit` in float32; inner products are the cosines."""
     return unit(embeddings).astype(np.float32)
 
 
 def centred(queries: NDArray[Any], items: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Both moved by the items' mean and scaled to at most 1, which changes no order of distances.
+    """Subtract the items' mean from both and scale to at most 1, which preserves the order of distances.
 
-    Distances are then told apart down to about 1e-7 of the largest coordinate: an outlier far beyond 1e6 times the rest
-    makes the rest look alike.
+    Distances are then resolved to about 1e-7 of the largest coordinate: an outlier far beyond 1e6 times the rest makes
+    the rest indistinguishable.
     """
     centre = items.mean(axis=0, dtype=np.float64)
     if not np.isfinite(centre).all():
@@ -80,7 +80,7 @@ def centred(queries: NDArray[Any], items: NDArray[Any]) -> tuple[NDArray[np.floa
 
 
 def distinct_rows(gallery: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.intp]]:
-    """The distinct rows, and for each row which of them it is."""
+    """Return the distinct rows, and for each row its index among them."""
     gallery = np.ascontiguousarray(gallery) + 0.0  # -0.0 becomes 0.0
     index: dict[bytes, int] = {}
     copy_of = np.array([index.setdefault(row.tobytes(), len(index)) for row in gallery])

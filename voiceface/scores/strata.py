@@ -1,8 +1,8 @@
-"""Strata: which pairs of identities a score compares.
+"""Strata: the pairs of identities that a score compares.
 
-U takes all pairs. A letter, or a conjunction of letters such as GNA, takes the pairs that agree on those attributes:
-G gender, N nationality, A age band, E ethnicity, F first language. `male` and `female` are the pairs of G split by the
-probe's gender. A pair with an unknown attribute belongs to no stratum that asks for it.
+U contains all pairs. A letter, or a conjunction of letters such as GNA, contains the pairs that agree on those
+attributes: G gender, N nationality, A age band, E ethnicity, F first language. `male` and `female` are the pairs of G
+split by the probe's gender. A pair with an unknown attribute belongs to no stratum that uses it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ Attributes = Sequence[Mapping[str, str]]
 
 
 def default_strata(attributes: Attributes) -> list[str]:
-    """The strata of `DEFAULT_STRATA` whose attributes somebody has.
+    """List the strata of `DEFAULT_STRATA` whose attributes are known for at least one identity.
 
     Args:
         attributes: One mapping from attribute name to value per identity; empty or missing = unknown.
@@ -32,18 +32,18 @@ def default_strata(attributes: Attributes) -> list[str]:
 
 
 def stratum_mask(stratum: str, attributes: Attributes) -> NDArray[np.bool_]:
-    """Which ordered pairs (probe identity, other identity) belong to a stratum.
+    """Mask of the ordered pairs (probe identity, other identity) in a stratum.
 
     Args:
         stratum: U, `male`, `female`, or letters of `ATTRIBUTES` such as G or GNA.
         attributes: One mapping from attribute name to value per identity; empty or missing = unknown. Case and outer
-            space do not matter, male and female are m and f, and a number as age falls into its decade.
+            spaces are ignored, male and female equal m and f, and a number as age is replaced by its decade.
 
     Returns:
         bool (I, I), symmetric, False on the diagonal.
 
     Raises:
-        UserError: The stratum is not known.
+        UserError: The stratum is unknown.
     """
     mask = ~np.eye(len(attributes), dtype=np.bool_)
     for name in _attributes_of(stratum):
@@ -65,7 +65,7 @@ def _attributes_of(stratum: str) -> list[str]:
 
 
 def values_of(attributes: Attributes, name: str) -> list[str]:
-    """One attribute of each identity, in one spelling: lower case, gender as m or f, an age as its decade."""
+    """Return one attribute of each identity, normalised: lower case, gender as m or f, an age as its decade."""
     return [_normal(row.get(name, ""), name) for row in attributes]
 
 

@@ -31,21 +31,21 @@ def direction_records(
     candidates: Sequence[int] = (),
     video: str | None = None,
 ) -> Records:
-    """Matching and retrieval of one direction, from one pass over the similarities.
+    """Score matching and retrieval of one direction, in one pass over the similarities.
 
     Args:
-        rows: Gives the similarities of queries to items.
+        rows: Computes the similarities of queries to items.
         queries: The queries.
         items: The gallery.
         masks: bool (I, J) by name of stratum.
         direction: v2f or f2v.
         level: Confidence level.
         candidates: The N of 1:N.
-        video: The protocol, where only same-video or cross-video positives take part.
+        video: The protocol, if only same-video or cross-video positives are used.
 
     Returns:
-        1:2 (and clip-weighted) accuracy, 1:N, mAP, R@K and median rank in every stratum; of v2f also AUC and EER, which
-        are the same in both directions.
+        1:2 (and clip-weighted) accuracy, 1:N, mAP, R@K and median rank in every stratum; for v2f also AUC and EER,
+        which are the same in both directions.
     """
     if not masks:
         return []
@@ -78,7 +78,7 @@ def direction_records(
 
 
 def _pair_records(counts: Counts, masks: Masks, direction: str, level: float, protocol: str) -> Records:
-    """1:2 accuracy: `clip_weighted` weighs all triplets alike, any other protocol all ordered pairs of identities."""
+    """1:2 accuracy: `clip_weighted` weights all triplets equally, other protocols all ordered pairs of identities."""
     win_rates, triplets = counts.win_rates, counts.triplets
     ties = counts.ties[:, : len(triplets)]
     records = []
@@ -136,7 +136,7 @@ def _many_records(
 
 
 def ranking_records(result: Ranking | None, direction: str, level: float, protocol: str, stratum: str) -> Records:
-    """MAP, R@K and median rank of one ranking."""
+    """Build the mAP, R@K and median rank records of one ranking."""
     if result is None:
         return [
             record(

@@ -1,4 +1,4 @@
-"""The formats of trial lists: what one file holds, recognised by its content (docs/trial-lists.md shows each)."""
+"""Trial list formats: the content of one file, recognised automatically (docs/trial-lists.md shows each format)."""
 
 import csv
 from collections import Counter
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from voiceface.scores.clip_keys import Clip, parse_clip
 from voiceface.utils.errors import UserError
 
-Line = tuple[int, list[str]]  # its number in the file, its values
+Line = tuple[int, list[str]]  # line number in the file, values
 
 
 @dataclass(frozen=True)
@@ -22,15 +22,15 @@ class Trials:
 
     Attributes:
         source: The file or files, for messages.
-        name: The list's name: that of its file, without suffix.
+        name: The list's name: its file name, without the suffix.
         kind: verification, matching or retrieval.
-        direction: v2f (voices ask), f2v (faces ask), or both in verification.
-        voices: The voices that the list names, each once.
-        faces: The faces that it names, each once.
-        query: intp (R,): the clip that asks in each row, as its place in `queries`.
-        candidates: intp (R, C): the clips it meets, as places in `gallery`: one in verification, N >= 2 in matching;
-            (R, 0) in retrieval, where each query meets the whole gallery.
-        labels: bool (R, C): which of them are of the same person; exactly one of each row in matching.
+        direction: v2f (voices are the queries), f2v (faces are the queries), or both in verification.
+        voices: Distinct voices named in the list.
+        faces: Distinct faces named in the list.
+        query: intp (R,): the query of each row, as its place in `queries`.
+        candidates: intp (R, C): the row's candidates, as places in `gallery`: one in verification, N >= 2 in matching;
+            (R, 0) in retrieval, where each query is compared with the whole gallery.
+        labels: bool (R, C): which candidates are of the query's person; exactly one per row in matching.
     """
 
     source: str
@@ -45,12 +45,12 @@ class Trials:
 
     @property
     def queries(self) -> list[Clip]:
-        """The clips that ask; the voices in verification."""
+        """The query clips; the voices in verification."""
         return self.faces if self.direction == "f2v" else self.voices
 
     @property
     def gallery(self) -> list[Clip]:
-        """The clips that are met; the faces in verification."""
+        """The candidate clips; the faces in verification."""
         return self.voices if self.direction == "f2v" else self.faces
 
 
@@ -74,7 +74,7 @@ def read_file(path: Path, people: Mapping[str, str]) -> Trials | Table:
 
     Args:
         path: A list in any of the formats, or a table of voices or faces.
-        people: Any alias of a person to the canonical name.
+        people: Canonical name for each alias of a person.
 
     Raises:
         UserError: As `voiceface.scores.trial_lists.read_trials`.
@@ -85,12 +85,13 @@ def read_file(path: Path, people: Mapping[str, str]) -> Trials | Table:
 def retrieval(
     source: str, name: str, direction: Literal["v2f", "f2v"], voices: list[Clip], faces: list[Clip]
 ) -> Trials:
-    """Make a retrieval task of voices and faces.
+    """Build a retrieval task from voices and faces.
 
     Args:
         source: The file or files, for messages.
         name: Name of the list.
-        direction: Who asks: v2f voices, f2v faces. Clips of a person whom the other side lacks do not ask.
+        direction: v2f: voices are the queries; f2v: faces. Clips of a person missing from the other side are not
+            queries.
         voices: Voices with their persons.
         faces: Faces with their persons.
 
@@ -115,7 +116,7 @@ def retrieval(
 
 
 class _Distinct:
-    """Clips in the order in which they come, each once."""
+    """Distinct clips, in order of first occurrence."""
 
     def __init__(self) -> None:
         self.clips: list[Clip] = []
@@ -264,7 +265,7 @@ class _File:
 
 
 def _split(path: Path) -> list[Line]:
-    """The numbers and values of the lines that are not blank."""
+    """Return the numbers and values of the non-blank lines."""
     try:
         text = path.read_text("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:

@@ -1,7 +1,7 @@
-"""Trial lists: which voice meets which face, read from the files that fix it for everybody.
+"""Trial lists: predefined pairings of voices and faces, read from published files.
 
-What is right comes from a label column or from the people's identities; the order of rows and of candidates means
-nothing.
+The truth comes from a label column or from the people's identities; the order of rows and of candidates has no
+meaning.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -23,15 +23,15 @@ def read_trials(path: Path, people: Mapping[str, str] | None = None) -> Trials:
 
     Args:
         path: The file, in any of the formats of docs/trial-lists.md; recognised by its content.
-        people: Any alias of a person to the canonical name (`voiceface.evaluation.embeddings.people_aliases`); needed
-            where voices and faces name people in two ways.
+        people: Canonical name for each alias of a person (`voiceface.evaluation.embeddings.people_aliases`); needed if
+            voices and faces name people differently.
 
     Returns:
         The list.
 
     Raises:
-        UserError: The file cannot be read or has no known format, a line does not fit it, a label contradicts the
-            identities, a matching row does not hold exactly one candidate of the probe's person, or the file is one
+        UserError: The file cannot be read or has no known format, a line does not match the format, a label contradicts
+            the identities, a matching row does not have exactly one candidate of the probe's person, or the file is one
             half of a retrieval task (see `read_trial_files`).
     """
     found = read_file(path, people or {})
@@ -41,10 +41,10 @@ def read_trials(path: Path, people: Mapping[str, str] | None = None) -> Trials:
 
 
 def read_trial_files(paths: Iterable[Path], people: Mapping[str, str] | None = None) -> list[Trials]:
-    """Read trial lists, among them a table of voices and a table of faces, which together are a retrieval task.
+    """Read trial lists; a table of voices and a table of faces among them form a retrieval task together.
 
-    Each side of the two tables asks the other. Clips of a person whom the other table lacks do not ask; they stay in
-    the gallery as distractors.
+    Each of the two tables provides queries for the other. Clips of a person missing from the other table are not
+    queries; they stay in the gallery as distractors.
 
     Args:
         paths: The files.
@@ -69,15 +69,15 @@ def read_trial_files(paths: Iterable[Path], people: Mapping[str, str] | None = N
 
 
 def disagreements(trials: Trials, attributes: Mapping[str, Mapping[str, str]], attribute: str) -> list[tuple[str, str]]:
-    """Negative pairs whose two people differ in what the list's stratum says that they share.
+    """List negative pairs whose two people differ in an attribute that the list's stratum says they share.
 
     Args:
-        trials: A list of verification or matching.
-        attributes: What is known of each person, by the canonical name.
+        trials: A verification or matching list.
+        attributes: Attributes of each person, by canonical name.
         attribute: The attribute, such as gender.
 
     Returns:
-        The two people of each such pair, once per row; nobody whose value is unknown.
+        The two people of each such pair, once per row; people whose value is unknown are skipped.
     """
     row, column = np.nonzero(~trials.labels)
     pairs = [

@@ -1,4 +1,4 @@
-"""The similarities of a trial list's pairs, and no others."""
+"""The similarities of a trial list's pairs only."""
 
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -20,14 +20,14 @@ class ListSimilarity:
     Args:
         similarity: "cosine", "euclidean" or a matrix (Nv, Nf), larger = more alike.
         voices: float (Nv, D), or None with a matrix.
-        voice_at: intp (V,): the row of each of the list's V voices, -1 where there is none.
+        voice_at: intp (V,): the row of each of the list's V voices, -1 if there is none.
         voice_key: Nv keys, for messages.
         faces: float (Nf, D), or None with a matrix.
         face_at: intp (F,): likewise for the list's faces.
         face_key: Nf keys.
 
     Raises:
-        UserError: Shapes do not fit, or an embedding of the list is not finite or, under cosine, zero.
+        UserError: Shapes do not match, or an embedding of the list is not finite or, under cosine, zero.
     """
 
     def __init__(
@@ -63,7 +63,7 @@ class ListSimilarity:
         """Similarities of queries to their own candidates.
 
         Args:
-            voices_ask: Whether the queries are voices of the list and the candidates faces, or the reverse.
+            voices_ask: True if the queries are voices of the list and the candidates faces; False for the reverse.
             query: intp (R,): places in the list's voices (or faces).
             candidates: intp (R, C): places in its faces (or voices).
 
@@ -78,7 +78,7 @@ class ListSimilarity:
         return gathered(queries, items, self._similarity)(asking[query], asked[candidates])
 
     def rows(self, voices_ask: bool, query: Places, items: Places) -> Rows:
-        """A function that gives blocks of rows of the similarities of queries to a gallery.
+        """Build a function that computes blocks of rows of the similarities of queries to a gallery.
 
         Args:
             voices_ask: As in `pairs`.
@@ -94,7 +94,7 @@ class ListSimilarity:
 
 
 def _of_list(values: NDArray[Any] | None, at: Places, keys: Sequence[str], name: str, kind: str) -> NDArray[Any]:
-    """The embeddings of the clips of the list that have one."""
+    """Return the embeddings of those clips of the list that have one."""
     if values is None:
         raise UserError(f"{name}: embeddings are missing; give them, or a matrix as similarity")
     if values.ndim != 2 or len(values) != len(keys) or not values.shape[1] or values.dtype.kind not in "fiu":
@@ -112,7 +112,7 @@ def _of_list(values: NDArray[Any] | None, at: Places, keys: Sequence[str], name:
 
 
 def _renumbered(at: Places) -> Places:
-    """The place of each clip among those that have an embedding."""
+    """Return the place of each clip among those with an embedding."""
     return np.cumsum(at >= 0) - 1
 
 

@@ -1,4 +1,4 @@
-"""Score embeddings on a trial list: the list's own rows and no others."""
+"""Score embeddings on the rows of a trial list."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,20 +22,20 @@ Floats = NDArray[np.float64]
 Places = NDArray[np.intp]
 
 Interval = Callable[[float, Floats], tuple[float, float] | None]
-"""Gives the interval of a score from the score and the effect of each row on it."""
+"""Computes the interval of a score from the score and the effect of each row on it."""
 
-MOST_MISSING = 0.01  # share of a list that may lack embeddings
+MOST_MISSING = 0.01  # maximum share of a list without embeddings
 
 
 @dataclass(frozen=True)
 class ListScore:
-    """The scores of one trial list, and how much of it they cover.
+    """The scores of one trial list, and its coverage.
 
     Attributes:
-        records: Records as of `voiceface.scores.score`; `protocol` is the list's name.
+        records: Records of `voiceface.scores.score`; `protocol` is the list's name.
         rows: Rows of the list: pairs, matching trials, or queries.
-        scored: Those of them whose clips all have an embedding. A query needs one, and one for an item of its person.
-        positives: Positive pairs among what was scored; in retrieval pairs of a query and an item of its person.
+        scored: Rows whose clips all have an embedding. A query needs one, and an item of its person needs one.
+        positives: Positive pairs among the scored rows; in retrieval pairs of a query and an item of its person.
         missing: Distinct clips of the list without an embedding.
     """
 
@@ -60,36 +60,37 @@ def score_trials(
 ) -> ListScore:
     """Score embeddings on one trial list.
 
-    Verification gives AUC and EER; matching gives accuracy, tied candidates sharing the win; retrieval gives mAP, R@K
-    and the median rank within the list's gallery. Rows that name a clip without an embedding are left out, up to 1 %.
+    Verification gives AUC and EER; matching gives accuracy, where tied candidates share the win; retrieval gives mAP,
+    R@K and the median rank within the list's gallery. Rows that name a clip without an embedding are left out, up to 1
+    %.
 
-    Intervals take people as the sampling unit: `student_interval` of the first-order effect e(a) of each person. AUC
+    Intervals use people as the sampling unit: `student_interval` of the first-order effect e(a) of each person. AUC
     (`identity`): a's positive rows add (share of negatives below - AUC) / positives, the negative rows of a's voice or
     face (share of positives above - AUC) / negatives; EER likewise with the misses and false alarms at its threshold,
-    in the proportion of the slopes there. Accuracy (`identity`): rows with a as the probe's or another candidate's
-    person add (credit - accuracy) / rows, which for 1:2 is `identity_interval` with numbers of rows as weights; 1:N has
-    one from 5 N people up. mAP and R@K (`identity (queries)`): a's queries, the gallery being what it is. The median
-    rank has none.
+    in the proportion of the slopes there. Accuracy (`identity`): rows with a as the person of the probe or of another
+    candidate add (credit - accuracy) / rows, which for 1:2 is `identity_interval` with row counts as weights; 1:N has
+    an interval from 5 N people up. mAP and R@K (`identity (queries)`): a's queries, with the gallery fixed. The median
+    rank has no interval.
 
     Args:
         trials: The list.
         voices: float (Nv, D): embeddings; None where `similarity` is a matrix.
-        voice_identity: Nv names: whose voice each is.
-        voice_key: Nv keys: which clip each is, in any spelling that `parse_clip` understands.
+        voice_identity: Nv names: identity of each voice.
+        voice_key: Nv keys: the clip of each voice, in any spelling that `parse_clip` understands.
         faces: float (Nf, D): embeddings; None where `similarity` is a matrix.
-        face_identity: Nf names: whose face each is.
-        face_key: Nf keys: which image each is.
-        similarity: "cosine", "euclidean" (minus the distance), or a matrix (Nv, Nf) of any similarities, larger = more
-            alike. The matrix, or the embeddings, may be a memory map: only what the list needs is read.
+        face_identity: Nf names: identity of each face.
+        face_key: Nf keys: the image of each face.
+        similarity: "cosine", "euclidean" (the negative distance), or a matrix (Nv, Nf) of any similarities, larger =
+            more alike. The matrix, or the embeddings, may be a memory map: only the parts that the list needs are read.
         level: Confidence level of the intervals, in (0, 1).
-        people: Any alias of a person to the canonical name, as in `read_trials`.
+        people: Canonical name for each alias of a person, as in `read_trials`.
 
     Returns:
-        The records, all in stratum U (how a list was sampled is its name's business), and the coverage.
+        The records, all in stratum U (the list's name tells how it was sampled), and the coverage.
 
     Raises:
-        UserError: Sizes differ, two keys name one clip, more than 1 % of the list lacks embeddings, the identities
-            contradict the list, or a value that the list needs is not finite, or a zero vector under cosine.
+        UserError: Sizes differ, two keys name one clip, more than 1 % of the list has no embeddings, the identities
+            contradict the list, or an embedding that the list needs is not finite or, under cosine, zero.
     """
     if not 0.0 < level < 1.0:
         raise UserError(f"level: {level} is not between 0 and 1; use a fraction such as 0.95")
@@ -136,7 +137,7 @@ def _rows(
     met: Places,
     level: float,
 ) -> list[dict[str, Any]]:
-    """Records of verification and matching."""
+    """Compute the records of verification and matching."""
     people = np.column_stack([asks[query], met[candidates]])
     wrong = ((people[:, :1] == people[:, 1:]) != labels).any(axis=1)
     if wrong.any():
@@ -146,7 +147,7 @@ def _rows(
     scores = similar.pairs(trials.direction != "f2v", query, candidates)
     used, place = np.unique(people, return_inverse=True)
     place = place.reshape(people.shape)
-    # A row concerns its asking person and those of the other candidates.
+    # A row affects its query's person and the people of the other candidates.
     row, column = np.nonzero(~labels)
     concerned = np.concatenate([place[:, 0], place[row, column + 1]])
     by = np.concatenate([np.arange(len(query)), row])
@@ -209,7 +210,7 @@ def _verification(
 def _retrieval(
     trials: Trials, similar: ListSimilarity, query: Places, asks: Places, met: Places, level: float
 ) -> tuple[list[dict[str, Any]], int]:
-    """Records of retrieval, and the number of pairs of a query and an item of its person."""
+    """Compute the retrieval records, and the number of pairs of a query and an item of its person."""
     asking = np.unique(asks[query])
     number = np.full(int(max(asks.max(), met.max())) + 1, -1, np.int64)
     number[asking] = np.arange(len(asking))
@@ -243,9 +244,9 @@ def _owners(
     face_identity: Sequence[str],
     aliases: Mapping[str, str],
 ) -> tuple[Places, Places]:
-    """A number for the person of each of the list's voices and faces, by the embeddings; -1 where there is none.
+    """Number the person of each of the list's voices and faces by the embeddings' identities; -1 = no embedding.
 
-    Names may differ between list and embeddings, but people must be the same: one name here is one name there.
+    Names may differ between list and embeddings, but must correspond one to one.
     """
     number: dict[str, int] = {}
     listed: dict[str, str] = {}
@@ -275,6 +276,6 @@ def _owners(
 
 
 def _sums(groups: Places, values: Floats) -> Floats:
-    """The sum of the values of each group 0, 1, ..."""
+    """Sum the values of each group 0, 1, ..."""
     sums: Floats = np.bincount(groups, values).astype(np.float64)
     return sums

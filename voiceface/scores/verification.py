@@ -1,11 +1,11 @@
 """Verification: is this face the speaker? A threshold on the similarity of one voice and one face.
 
 Positives are pairs of one identity, negatives pairs of two identities that agree on the stratum. A pair (v, f) of
-identities (a, b) weighs 1 / (voices of a x faces of b), so every identity weighs alike among the positives and every
-ordered pair of identities alike among the negatives. The similarities of the positives cut the scale: each distinct one
-is a place of its own and so is each gap between two. Where there are very many (`voiceface.scores.kernels.thresholds`),
-every so many of them cuts, and the positives and negatives that share a gap count as ties; how far that can move a
-score is its error bound.
+identities (a, b) has weight 1 / (voices of a x faces of b), so all identities have equal weight among the positives and
+all ordered pairs of identities among the negatives. The positives' similarities are the cuts of the scale: each
+distinct one is a place of its own, and so is each gap between two. If there are very many
+(`voiceface.scores.kernels.thresholds`), only every n-th is a cut, and positives and negatives in the same gap count as
+ties; the error bound says how far that can move a score.
 """
 
 from dataclasses import dataclass
@@ -28,13 +28,13 @@ class Verification:
     Attributes:
         auc: Area under the ROC, in [0, 1].
         eer: Equal error rate, in [0, 1].
-        auc_bound: The exact AUC lies within this of `auc`; 0 where it is exact.
-        eer_bound: Likewise of `eer`.
+        auc_bound: The exact AUC is within this of `auc`; 0 if it is exact.
+        eer_bound: Likewise for `eer`.
         auc_influence: float64 (J,): first-order effect of each of the J identities on the AUC; it sums to 0.
         eer_influence: float64 (J,): likewise on the EER.
         pairs: Positive and negative pairs of a voice and a face.
-        ties: Negative pairs that tie with a positive one (an upper bound where the scores are not exact).
-        roc: float64 (101,): share of positives accepted where 0, 1, ... 100 % of the negatives are.
+        ties: Negative pairs that tie with a positive pair (an upper bound if the scores are not exact).
+        roc: float64 (101,): share of positives accepted at 0, 1, ... 100 % of accepted negatives.
     """
 
     auc: float
@@ -56,23 +56,21 @@ def verify(
     threads: int | None = None,
     positive_scores: NDArray[Any] | None = None,
 ) -> list[Verification | None]:
-    """Verification scores of several strata in two passes over the similarities, and one for the positives.
+    """Score verification in several strata: two passes over the similarities, and one for the positives.
 
     Args:
-        similarity_rows: Gives the similarities (B, N) of B voices (by index) to all faces, which lie identity by
-            identity. They are finite, or NaN for a face of the voice's own identity that takes no part.
+        similarity_rows: Computes the similarities (B, N) of B voices (by index) to all faces, which are grouped by
+            identity. They are finite, or NaN for an excluded face of the voice's own identity.
         voice_identity: int64 (Nv,), ascending: each voice's identity; all of 0 .. I - 1 occur.
-        face_counts: int64 (J,), J >= I: faces of each identity, at least 1 for the first I; the faces of the others
-            are not used.
+        face_counts: int64 (J,), J >= I: faces of each identity, at least 1 for the first I; the rest are unused.
         masks: bool (S, I, I): the pairs (identity of the voice, of the face) of each stratum; False on the diagonal.
-            The positives of a stratum are those of the identities that its pairs hold.
+            The positives of a stratum are those of the identities in its pairs.
         threads: Threads; None: as many as numba may use.
-        positive_scores: What `positive_pairs` gave in another pass; None: not there yet.
+        positive_scores: Result of `positive_pairs` in another pass; None: computed here.
 
     Returns:
-        One `Verification` per stratum, None for a stratum without a pair. Memory: about 50 bytes for each
-        positive pair at its peak and, per stratum, 24 for each of at most `MOST_CUTS` cuts, beside one block of
-        similarities per thread.
+        One `Verification` per stratum, None for a stratum without a pair. Peak memory: about 50 bytes per positive pair
+        and, per stratum, 24 for each of at most `MOST_CUTS` cuts, plus one block of similarities per thread.
     """
     identities = masks.shape[1]
     voices, items = len(voice_identity), int(face_counts.sum())
@@ -97,7 +95,7 @@ def verify(
     weight = 1.0 / own_pairs[owner]
     positives = np.array([np.bincount(place, weight * u[owner], cuts.places) for u in used])
     higher = np.cumsum(positives[:, ::-1], axis=1)[:, ::-1] - positives / 2  # weight above each place, ties half
-    # Pairs that take part in the same strata share one histogram.
+    # Pairs that belong to the same strata share one histogram.
     kinds, kind = np.unique(masks.reshape(len(masks), -1), axis=1, return_inverse=True)
     kind = kind.reshape(identities, identities)
 
@@ -145,7 +143,7 @@ def verify(
         if curve is None:
             results.append(None)
             continue
-        # The effect of a person: as the owner of positives, and in the pairs of negatives, as voice and as face.
+        # The effect of a person: as the owner of positives, and as voice and as face in pairs of negatives.
         people, pairs = float(used[s].sum()), float(mask.sum())
         in_pairs = mask.sum(axis=0) + mask.sum(axis=1)
         own_below = np.bincount(owner, weight * curve.lower[place], identities)
@@ -175,7 +173,7 @@ def verify(
 
 
 def positive_pairs(voice_identity: NDArray[np.int64], face_counts: NDArray[np.int64]) -> Score:
-    """The similarities of each voice to its identity's faces, voice by voice, as a part of a pass."""
+    """Collect each voice's similarities to its identity's faces, voice by voice, as a part of a pass."""
     starts = np.concatenate([[0], np.cumsum(face_counts)])
     found: list[NDArray[Any]] = []
     return Score(lambda placed: _own(placed.lines, placed.own, starts), found.append, lambda: np.concatenate(found))
@@ -188,7 +186,7 @@ def _own(lines: NDArray[Any], own: NDArray[np.int64], starts: NDArray[np.int64])
 @compiled
 @no_type_check
 def _add_negatives(all_places, own, voice_counts, starts, kind, kinds, used, positive, higher, negatives, ties, effect):
-    """One kind of pairs after the other, for all voices of an identity: its histogram stays in the cache."""
+    """Process one kind of pairs after the other, for all voices of an identity: its histogram stays in the cache."""
     last_row = 0
     for first_row in range(len(all_places)):
         if first_row < last_row:

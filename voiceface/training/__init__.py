@@ -1,1 +1,1 @@
-"""`voiceface fit`: the command's options, run folders, logging, stopping and resuming."""
+"""`voiceface fit`: command-line options, run folders, logging, preemption and resuming."""

@@ -9,18 +9,18 @@ from torch import Tensor, nn
 from voiceface.methods.base import Method
 from voiceface.utils.errors import UserError
 
-# Lightning's names: of float32, and of networks in half precision whose weights stay float32.
+# Lightning's names: float32, and mixed precision with float32 weights.
 FULL, MIXED = ("32-true", "32"), ("bf16-mixed", "bf16", "16-mixed", "16")
 
 
 def check_precision(trainer: Mapping[str, Any]) -> None:
-    """Refuse a precision that would not do what it says.
+    """Reject a precision that voiceface does not support.
 
     Args:
-        trainer: `precision` and `accelerator`, as they are given to Lightning's Trainer.
+        trainer: `precision` and `accelerator`, as for Lightning's Trainer.
 
     Raises:
-        UserError: Weights are to be of another type than float32, or fp16 is to run on a CPU.
+        UserError: The weights would not be float32, or fp16 would run on a CPU.
     """
     precision = str(trainer["precision"] or "32-true")
     if precision not in FULL + MIXED:
@@ -34,10 +34,10 @@ def check_precision(trainer: Mapping[str, Any]) -> None:
 
 
 def keep_channels_last(method: Method) -> None:
-    """Keep the face network's weights, and the images that it is given, in `torch.channels_last`.
+    """Keep the face network's weights and input images in `torch.channels_last`.
 
     Args:
-        method: Changed in place; the values of its weights stay the same.
+        method: Modified in place; the values of its weights do not change.
     """
 
     def last(network: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -46,26 +46,26 @@ def keep_channels_last(method: Method) -> None:
             faces = faces.contiguous(memory_format=torch.channels_last)
         return (faces, *rest)
 
-    # `to` is typed for positional devices and types alone together with a memory format.
+    # With a memory format, `to` is only typed for a positional device and type.
     method.face_encoder.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     method.face_encoder.register_forward_pre_hook(last)
 
 
 def compile_encoders(method: Method, device: torch.device, backend: str = "inductor") -> None:
-    """Compile both networks in place, when they are first used; names of weights and checkpoints stay the same.
+    """Compile both networks in place, on first use; names of weights and checkpoints stay the same.
 
-    A shape that changes is compiled once more, for all sizes: evaluation brings voices of many lengths.
+    A shape that changes is compiled once more with dynamic sizes: evaluation has voices of many lengths.
 
     Args:
-        method: Changed in place.
-        device: Where it will run.
+        method: Modified in place.
+        device: Device that it will run on.
         backend: Backend of `torch.compile`.
 
     Raises:
         UserError: This machine cannot compile.
     """
     try:
-        # Not from the cache: what was compiled before says nothing of today's machine.
+        # Not from the cache: earlier compilations say nothing about this machine today.
         options: Any = {"fx_graph_cache": False} if backend == "inductor" else None
         torch.compile(_probe, backend=backend, options=options)(torch.ones(8, device=device))
     except (RuntimeError, OSError) as error:

@@ -1,4 +1,4 @@
-"""The arguments of `voiceface fit`, checked before torch is imported."""
+"""The arguments of `voiceface fit`, validated before torch is imported."""
 
 import ast
 import contextlib
@@ -21,7 +21,7 @@ from voiceface.utils.source import constructor
 
 SHORT = ("model", "data", "preset", "encoders", "pretrained", "gpus", "out", "wandb")
 ENCODERS = ("paper", "common", "features")
-# Words that stand alone, and LightningCLI's words for them.
+# Options that stand alone, and LightningCLI's equivalents.
 SWITCHES = {
     "sync-batchnorm": "--trainer.sync_batchnorm=true",
     "cache-frozen": "--data.cache_frozen=true",
@@ -66,14 +66,14 @@ class RunChoice:
 
 
 def split_words(args: Sequence[str]) -> tuple[dict[str, str], list[str], list[str]]:
-    """Take the short words out of a command line.
+    """Separate the short options from a command line.
 
     Args:
         args: Words after `voiceface fit`.
 
     Returns:
-        The short words with their values, the values of `--pretrained`, which may come several times, and all other
-        words in order.
+        The short options with their values, the values of `--pretrained`, which may be repeated, and all other words
+        in order.
 
     Raises:
         UserError: A word is unknown or lacks its value.
@@ -113,8 +113,8 @@ def expand(args: Sequence[str]) -> tuple[list[str], RunChoice]:
         Words for LightningCLI, and what was chosen.
 
     Raises:
-        UserError: A word or a recipe is unknown; the message holds the nearest one. Or pretrained weights are not for
-            the networks of this run.
+        UserError: An option or a recipe is unknown (the message suggests the nearest one), or pretrained weights are
+            not for this run's networks.
     """
     short, pretrained, rest = split_words(args)
     _known(rest, short.get("model"))
@@ -180,7 +180,7 @@ def _sets_people(words: Sequence[str]) -> bool:
 def _starts(
     pretrained: Sequence[Pretrained], recipe: str | None, files: Sequence[Path], rest: Sequence[str]
 ) -> list[str]:
-    """Words that start a run from imported weights; refuses those that are not for its networks."""
+    """Build the words that start a run from imported weights; reject weights for other networks."""
     words: list[str] = []
     arguments, given = _arguments(recipe, files, rest)
     for about in pretrained:
@@ -210,7 +210,7 @@ def _starts(
 
 
 def _merged(about: Pretrained, kind: str, arguments: dict[str, Any]) -> dict[str, Any]:
-    """The recipe's encoder options and those that the weights need."""
+    """Merge the recipe's encoder options with those that the weights need."""
     recipes = arguments.get(f"{kind}_options") or {}
     for name, value in about.options.items():
         if recipes.get(name, value) != value:
@@ -223,7 +223,7 @@ def _merged(about: Pretrained, kind: str, arguments: dict[str, Any]) -> dict[str
 
 
 def _arguments(recipe: str | None, files: Sequence[Path], rest: Sequence[str]) -> tuple[dict[str, Any], set[str]]:
-    """The model's arguments as they will be: defaults, recipe, then the user's words; and which the user gave."""
+    """Return the final model arguments (defaults, recipe, then the user's words), and which ones the user gave."""
     found = source_of("model", recipe)
     arguments: dict[str, Any] = {}
     for name, default in (constructor(*found) if found else {}).items():
@@ -244,7 +244,7 @@ def _arguments(recipe: str | None, files: Sequence[Path], rest: Sequence[str]) -
 
 
 def _model_arguments(file: Path) -> dict[str, Any]:
-    """The model's arguments in a config file; none where it cannot be read, which LightningCLI will say."""
+    """Read the model's arguments from a config file; empty if unreadable, which LightningCLI will report."""
     try:
         model = yaml.safe_load(file.read_text())["model"]["init_args"]
         return dict(model)
@@ -253,7 +253,7 @@ def _model_arguments(file: Path) -> dict[str, Any]:
 
 
 def _known(words: Sequence[str], recipe: str | None) -> None:
-    """Refuse a word that no parser behind us knows."""
+    """Reject an option that no later parser knows."""
     for word in words:
         if not word.startswith("--"):
             continue
@@ -274,7 +274,7 @@ def _known(words: Sequence[str], recipe: str | None) -> None:
 
 
 def _options(group: str, recipe: str | None) -> list[str]:
-    """Constructor arguments behind a group, read from the source; empty where they cannot be known beforehand."""
+    """List the constructor arguments behind a group, read from the source; empty if they cannot be known yet."""
     if group == "trainer":
         spec = importlib.util.find_spec("pytorch_lightning")
         folders = list(spec.submodule_search_locations or []) if spec else []
@@ -284,7 +284,7 @@ def _options(group: str, recipe: str | None) -> list[str]:
 
 
 def source_of(group: str, recipe: str | None) -> tuple[Path, str] | None:
-    """File and class behind a group of options of our own."""
+    """Return the file and class behind one of voiceface's own option groups."""
     package = Path(__file__).parents[1]
     if group == "data":
         return package / "data/module.py", "VoxVGGDataModule"

@@ -19,10 +19,10 @@ from voiceface.utils.lightning_private import accumulates
 
 
 class DurableCheckpointIO(TorchCheckpointIO):
-    """Write checkpoints so that a kill, a power cut or a full disk leaves the last good one.
+    """Write checkpoints so that a kill, a power failure or a full disk leaves the last valid one.
 
-    The state is streamed into a temporary file, which is flushed to the disk and renamed; Lightning's own way makes a
-    second copy in memory and does not flush.
+    The state is streamed into a temporary file, which is flushed to disk and renamed; Lightning's own implementation
+    makes a second copy in memory and does not flush.
     """
 
     def save_checkpoint(
@@ -31,12 +31,12 @@ class DurableCheckpointIO(TorchCheckpointIO):
         """Write a checkpoint.
 
         Args:
-            checkpoint: What to write.
-            path: File; its folder is made if it is not there.
-            storage_options: Not used.
+            checkpoint: State to write.
+            path: Target file; its folder is created if missing.
+            storage_options: Ignored.
 
         Raises:
-            UserError: The disk is full or the folder cannot be written.
+            UserError: The disk is full or the folder is not writable.
         """
         path = Path(path)
         try:
@@ -49,7 +49,7 @@ class DurableCheckpointIO(TorchCheckpointIO):
             finally:
                 os.close(folder)
         except (OSError, RuntimeError) as error:
-            # torch.save hides a failed write behind a RuntimeError of its own.
+            # torch.save hides a failed write behind its own RuntimeError.
             cause = error if isinstance(error, OSError) else error.__context__
             if not isinstance(cause, OSError):
                 raise
@@ -58,17 +58,17 @@ class DurableCheckpointIO(TorchCheckpointIO):
 
 
 class LastCheckpoint(Checkpoint):
-    """Keep the state to go on from in one file, replaced whole, and leave with it when the system asks.
+    """Keep the state to resume from in one file, replaced atomically, and exit after saving when the system asks.
 
-    It is saved every so many steps, at the last step, and both before a validation and after it, always between two
-    steps of the optimiser. The state right before a validation cannot be saved: Lightning would not repeat the
-    validation on resume, and the best step could be lost. So it is saved one step earlier.
+    It is saved every `every` steps, at the last step, and before and after a validation, always between two optimiser
+    steps. The state right before a validation cannot be saved: on resume Lightning would not repeat the validation, and
+    the best step could be lost. So it is saved one step earlier.
 
     Args:
         path: The file.
         every: Steps between two writes.
-        preemption: Knows when the run was told to end.
-        settings: Options that a resumed run must have in common with this one (`voiceface.training.resume`).
+        preemption: Knows whether the run was asked to end.
+        settings: Options that must be the same when the run is resumed (`voiceface.training.resume`).
     """
 
     def __init__(self, path: Path, every: int, preemption: Preemption, settings: Mapping[str, Any]) -> None:
@@ -76,43 +76,43 @@ class LastCheckpoint(Checkpoint):
         self._to_flush = False
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Write all checkpoints durably."""
+        """Make all checkpoint writes durable."""
         trainer.strategy.checkpoint_io = DurableCheckpointIO()
         self.preemption.setup(trainer)
 
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Keep the settings."""
+        """Store the settings."""
         checkpoint["settings"] = dict(self.settings)
 
     def on_load_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Refuse other settings.
+        """Reject a checkpoint with other settings.
 
         Raises:
-            UserError: Names the first difference, with both values.
+            UserError: The settings differ; the message names the first difference, with both values.
         """
         refuse_other(checkpoint.get("settings", {}), self.settings)
         if Path(str(trainer.ckpt_path)).resolve() == self.path.resolve():
             self.preemption.saved = checkpoint["global_step"]
 
     def save(self, trainer: pl.Trainer) -> None:
-        """Save, unless this step is saved."""
+        """Save, unless this step is already saved."""
         if trainer.global_step != self.preemption.saved:
             trainer.save_checkpoint(self.path)
             self.preemption.saved = trainer.global_step
             self._to_flush = True
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """From here on a signal waits for the end of a step."""
+        """From now on, make signals wait for the end of a step."""
         self.preemption.stepping = True
 
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """After a save, flush the logs: a resumed run logs only what comes after it."""
+        """Flush the logs after a save: a resumed run only logs later steps."""
         if self._to_flush:
             self._to_flush = False
             for logger in trainer.loggers:
@@ -121,12 +121,12 @@ class LastCheckpoint(Checkpoint):
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Save where it is due; leave where the run was told to."""
+        """Save if due; exit if the run was asked to end."""
         if accumulates(trainer):
             return
         leave = self.preemption.agreed()
         if validates(trainer):
-            if leave:  # without this step, which the resumed run repeats with its validation
+            if leave:  # without this step, which the resumed run repeats together with its validation
                 self.preemption.leave()
             return
         soon = any(validates(trainer, ahead) for ahead in range(1, trainer.accumulate_grad_batches + 1))
@@ -137,24 +137,24 @@ class LastCheckpoint(Checkpoint):
             self.preemption.leave()
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Save after a validation, with what it found."""
+        """Save after a validation, including its result."""
         fitting = trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking
         if fitting and not accumulates(trainer):
             self.save(trainer)
 
     def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Leave where the run was told to in its last step; from here on a signal need not wait."""
+        """Exit if the run was asked to end in its last step; from now on signals need not wait."""
         self.preemption.stepping = False
         if self.preemption.agreed():
             self.preemption.leave()
 
 
 def validates(trainer: pl.Trainer, ahead: int = 0) -> bool:
-    """Whether a validation follows a batch.
+    """Return whether a validation follows a batch.
 
     Args:
-        trainer: At the end of a training batch.
-        ahead: How many batches after that one.
+        trainer: The trainer, at the end of a training batch.
+        ahead: Number of batches after that one.
     """
     every, loop = trainer.val_check_batch, trainer.fit_loop.epoch_loop
     if not trainer.enable_validation or not isinstance(every, int):

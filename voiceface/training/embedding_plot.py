@@ -28,15 +28,15 @@ def picture(
     folder: Path,
     recipe: str,
 ) -> None:
-    """Write `embeddings.png` and send it to the loggers; a failure costs the picture and one warning, not the run.
+    """Write `embeddings.png` and send it to the loggers; on failure, warn once and continue without it.
 
-    Methods that score pairs by a network have no common space to draw.
+    Methods that score pairs with a network have no common space to draw.
 
     Args:
-        trainer: Has just tested.
-        method: What was tested.
+        trainer: Trainer that has just tested.
+        method: The tested method.
         table: The clips of that test.
-        loggers: Those of the run.
+        loggers: Loggers of the run.
         folder: Run folder.
         recipe: Name for the title.
     """
@@ -54,16 +54,16 @@ def picture(
 
 
 def draw_run(path: Path, gathered: Mapping[str, NDArray[Any]], space: str, title: str) -> None:
-    """Draw some hundred clips of an evaluation by t-SNE, voices and faces in one plane, and write the picture.
+    """Draw several hundred clips of an evaluation by t-SNE, voices and faces in one plane, and write the picture.
 
-    A dozen people have colours: those with most clips drawn. The plane keeps neighbours, no distances; people apart in
-    it may be near in the space.
+    A dozen people are coloured: those with most clips drawn. The plane preserves neighbours, not distances; people far
+    apart in it may be close in the space.
 
     Args:
         path: PNG file.
-        gathered: What `EvaluationTable.gather` gives.
-        space: How embeddings compare: `cosine` or `euclidean`.
-        title: Says what is drawn.
+        gathered: Result of `EvaluationTable.gather`.
+        space: How embeddings are compared: `cosine` or `euclidean`.
+        title: Title of the picture.
 
     Raises:
         OSError: The file cannot be written.

@@ -1,4 +1,4 @@
-"""The arguments of `voiceface fit` for a corpus of features; imports no torch for a corpus in a folder."""
+"""The arguments of `voiceface fit` for a corpus of features; does not import torch for a corpus in a folder."""
 
 import json
 from collections.abc import Sequence
@@ -10,16 +10,16 @@ from voiceface.utils.files import read_json
 
 
 def features_of(root: str) -> dict[str, Any] | None:
-    """What a corpus says of the features it holds.
+    """Read a corpus's description of its features.
 
     Args:
-        root: Folder or address of the corpus.
+        root: Folder or URL of the corpus.
 
     Returns:
-        None where it holds voices and faces, or where it cannot be read, which the data module will say.
+        None if it has voices and faces, or if it cannot be read, which the data module will report.
 
     Raises:
-        UserError: What it says is not what `voiceface extract` writes; or the address cannot be read.
+        UserError: The description is not in the form written by `voiceface extract`, or the URL cannot be read.
     """
     if "://" in root:
         from voiceface.data.corpus.shards import Corpus
@@ -46,16 +46,16 @@ def features_of(root: str) -> dict[str, Any] | None:
 
 
 def features_fit(features: dict[str, Any] | None, encoders: str, root: str, rest: Sequence[str]) -> None:
-    """Refuse features for networks that take voices and faces, the reverse, and options that do nothing to features.
+    """Reject features for networks that take voices and faces, the reverse, and options without effect on features.
 
     Args:
-        features: What `features_of` gives.
+        features: Result of `features_of`.
         encoders: Value of `--encoders`.
-        root: The corpus, as messages name it.
+        root: The corpus, for messages.
         rest: Words for LightningCLI.
 
     Raises:
-        UserError: They do not fit.
+        UserError: They do not match.
     """
     if features is None:
         if encoders == "features":
@@ -72,7 +72,7 @@ def features_fit(features: dict[str, Any] | None, encoders: str, root: str, rest
 
 
 def widths(features: dict[str, Any] | None) -> list[str]:
-    """Words that tell the encoders of features what they are given."""
+    """Build the words that describe the features to their encoders."""
     if features is None:
         return []
     options = {k: {n: features[f"{k}s"][n] for n in ("dim", "encoder", "weights")} for k in ("face", "voice")}

@@ -1,4 +1,4 @@
-"""A corpus with fewer people than the demo preset puts into a batch."""
+"""Corpora with fewer people than the demo preset has in a batch."""
 
 import os
 from collections.abc import Mapping
@@ -10,14 +10,15 @@ from voiceface.data.corpus.shards import Corpus
 
 
 def fewer_people(data: Mapping[str, Any], trainer: Mapping[str, Any]) -> tuple[int, str] | None:
-    """How many identities a batch can have where the training split has not enough for it.
+    """Return how many identities a batch can have if the training split has too few for the requested number.
 
     Args:
         data: Options of the data module: `root`, `people`.
         trainer: Options of Lightning's Trainer: `accelerator`, `devices`, `num_nodes`.
 
     Returns:
-        Identities per batch and process, 2 or more, and why; None where there are enough, or too few for any batch.
+        Identities per batch and process, at least 2, and the reason; None if there are enough, or too few for any
+        batch.
     """
     there, world = len(Corpus(data["root"]).index("train").paired().names), processes(trainer)
     people = there // world
@@ -27,8 +28,8 @@ def fewer_people(data: Mapping[str, Any], trainer: Mapping[str, Any]) -> tuple[i
 
 
 def processes(trainer: Mapping[str, Any]) -> int:
-    """How many processes a run will have, as far as it can be known before it starts."""
-    if "WORLD_SIZE" in os.environ:  # torchrun and its like have started them
+    """Return how many processes a run will have, as far as this is known before it starts."""
+    if "WORLD_SIZE" in os.environ:  # started by torchrun or a similar launcher
         return int(os.environ["WORLD_SIZE"])
     devices = trainer["devices"]
     if isinstance(devices, str) and "," in devices:

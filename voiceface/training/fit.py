@@ -52,7 +52,7 @@ class FitCLI(LightningCLI):
 
     Args:
         args: Words for LightningCLI.
-        chosen: What the short words chose, from `voiceface.training.arguments.expand`.
+        chosen: Choices made by the short options, from `voiceface.training.arguments.expand`.
     """
 
     def __init__(self, args: Sequence[str], chosen: RunChoice) -> None:
@@ -72,11 +72,11 @@ class FitCLI(LightningCLI):
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
-        """Only fit: test and embed take a checkpoint and are commands of their own."""
+        """Allow only fit: test and embed take a checkpoint and are separate commands."""
         return {"fit": LightningCLI.subcommands()["fit"]}
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Add what LightningCLI lacks."""
+        """Add options that LightningCLI lacks."""
         parser.add_lightning_class_args(CrossModalMetrics, "metrics")
         parser.add_argument("--save_every", type=int, default=200, help="Steps between two writes of last.ckpt.")
         parser.add_argument(
@@ -100,16 +100,16 @@ class FitCLI(LightningCLI):
         )
 
     def _parse_ckpt_path(self) -> None:
-        """Keep the command line's settings; `Method.on_load_checkpoint` refuses a checkpoint of other ones."""
+        """Keep the command line's settings; `Method.on_load_checkpoint` rejects a checkpoint with others."""
 
     def before_instantiate_classes(self) -> None:
-        """Settle the run folder before anything is built."""
+        """Determine the run folder before anything is built."""
         config = self.config[self.subcommand]
         if config["save_every"] < 1:
             raise UserError(f"--save_every {config['save_every']}: give 1 or more steps")
         check_precision(config["trainer"])
         self.note = self._fewer_people(config)
-        # The saved config.yaml is for other runs too: it holds neither this run's folder nor where it resumed from.
+        # The saved config.yaml is reusable: it contains neither this run's folder nor the file it resumed from.
         self.resumed = config.pop("ckpt_path")
         config["ckpt_path"] = None
         need_folder(self.chosen.out)
@@ -131,7 +131,7 @@ class FitCLI(LightningCLI):
             )
 
     def _fewer_people(self, config: Any) -> str | None:
-        """With the demo preset's own number of people, take as many as a smaller corpus has; a line that says so."""
+        """Reduce the demo preset's number of people for a smaller corpus; return a message that says so."""
         wanted = config["data"]["people"]
         if self.chosen.people != "preset" or not config["data"]["root"]:
             return None
@@ -142,14 +142,14 @@ class FitCLI(LightningCLI):
         return f"--data.people {config['data']['people']}, not the demo preset's {wanted}: {why}"
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
-        """Log to the run folder, beside the loggers that the user asks for."""
+        """Log to the run folder, in addition to the loggers that the user requests."""
         asked, project = self._get(self.config_init, "trainer")["logger"], self._get(self.config, "wandb")
         about = {**asdict(self.chosen), **self.config[self.subcommand].as_dict()}
         self.loggers = run_loggers(self.out, asked, project, about, self.resumed is not None)
         return super().instantiate_trainer(logger=self.loggers, default_root_dir=str(self.out), **kwargs)
 
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[pl.Callback]) -> pl.Trainer:
-        """Keep the last and the best state in the run folder, and show one bar."""
+        """Keep the last and the best state in the run folder, and show a single progress bar."""
         (self.metrics,) = (c for c in callbacks if isinstance(c, CrossModalMetrics))
         self.metrics.out = self.metrics.out or str(self.out / "results.json")
         self.metrics.recipe = self.metrics.recipe or self.chosen.recipe
@@ -172,16 +172,16 @@ class FitCLI(LightningCLI):
             raise UserError(f"--trainer: {' '.join(str(error).split())}") from error
 
     def _run_subcommand(self, subcommand: str) -> None:
-        """Leave in good order when the system asks."""
+        """Exit cleanly when the system asks."""
         with self.preemption.watch(self.trainer):
             super()._run_subcommand(subcommand)
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
-        """Hand over where to resume from; nothing but tensors and plain values is read there."""
+        """Pass on the file to resume from; only tensors and plain values are read from it."""
         return {**super()._prepare_subcommand_kwargs(subcommand), "ckpt_path": self.resumed, "weights_only": True}
 
     def before_fit(self) -> None:
-        """Look at all splits before the hours of work, not after."""
+        """Check all splits before the hours of work, not after."""
         self.model.negatives, self.model.rng_state = self._get(self.config, "negatives"), torch.get_rng_state()
         if self._get(self.config, "channels_last"):
             keep_channels_last(self.model)
@@ -206,7 +206,7 @@ class FitCLI(LightningCLI):
                 print(f"with these networks the settings of {self.chosen.recipe} are those of {same}", file=sys.stderr)
 
     def after_fit(self) -> None:
-        """Keep the last state, test the best one, write the checkpoint folder."""
+        """Save the last state, test the best one, write the checkpoint folder."""
         self.last.save(self.trainer)
         best, score = self.out / "best.ckpt", self.best.best_model_score
         chosen: dict[str, Any] = {"step": self.trainer.global_step, "by": None, "value": None}
@@ -244,14 +244,14 @@ class FitCLI(LightningCLI):
             print(f"scores: {self.out / 'results.json'}   checkpoint: {self.out / 'checkpoint'}")
 
     def _calibration(self) -> dict[str, dict[str, Any]] | None:
-        """Embed the validation people once more, with the weights that are kept, and fit the calibration on them."""
+        """Embed the validation people once more, with the selected weights, and fit the calibration on them."""
         self.datamodule.predict_split = "val"
         self.trainer.predict(self.model, datamodule=self.datamodule, return_predictions=False)
         return fit_calibration(self.model, self.metrics.table.gather())
 
 
 def quiet() -> None:
-    """Keep Lightning's advice out of the user's terminal; warnings about the run stay."""
+    """Hide Lightning's advice from the user's terminal; warnings about the run stay."""
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     for message in (
@@ -268,9 +268,9 @@ def quiet() -> None:
 
 
 def keep_memory() -> None:
-    """Let the C library keep large blocks between steps instead of returning them to the kernel after each one.
+    """Make the C library keep large blocks between steps instead of returning them to the kernel each time.
 
-    On a CPU the page faults of fetching them anew took a sixth of a training step. Does nothing without glibc.
+    On a CPU the page faults of reallocating them took a sixth of a training step. Does nothing without glibc.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if sys.platform == "linux" and mallopt is not None:
@@ -289,14 +289,14 @@ def fit(args: Sequence[str]) -> Path:
         The run folder.
 
     Raises:
-        UserError: Anything that the user can mend.
+        UserError: Anything that the user can fix.
     """
     words, chosen = expand(args)
     quiet()
     end_with_launcher()
     keep_memory()
     if "OMP_NUM_THREADS" not in os.environ:
-        # Half of the cores compute, the rest read data; a fixed number: results must not depend on --data.workers.
+        # Half of the cores compute, the others read data. Fixed, because results must not depend on --data.workers.
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // 2))
     try:
         return FitCLI(words, chosen).out
@@ -315,13 +315,13 @@ def fit(args: Sequence[str]) -> Path:
 
 
 def users_mistake(error: BaseException) -> str | None:
-    """Translate an error of a library into a one-line error of the user.
+    """Translate a library's error into a one-line error for the user.
 
     Args:
-        error: Anything that came out of LightningCLI.
+        error: Any error raised by LightningCLI.
 
     Returns:
-        One line, or None where the mistake is not the user's.
+        One line, or None if the mistake is not the user's.
     """
     link: BaseException | None = error
     while link is not None:

@@ -1,4 +1,4 @@
-"""The processes of one run: who started them, and how they end together."""
+"""The processes of one run: how they are started, and how they end together."""
 
 import os
 import signal
@@ -8,28 +8,28 @@ import time
 from voiceface.utils.errors import UserError
 
 LAUNCHER = "VOICEFACE_LAUNCHER"
-PARENT = "VOICEFACE_PARENT"  # the process that started this run and waits for it, as `voiceface compare` does
+PARENT = "VOICEFACE_PARENT"  # the process that started this run and waits for it, such as `voiceface compare`
 
 
 def started_by() -> str | None:
-    """What has started several processes of this run, this one among them: torchrun, srun or another launcher.
+    """Return what started this and other processes of the run: torchrun, srun or another launcher.
 
-    None: nothing did, there is one process, or Lightning starts the others.
+    None: there is only one process, or Lightning starts the others.
     """
-    if "RANK" in os.environ:  # Lightning's own processes have a LOCAL_RANK only
+    if "RANK" in os.environ:  # processes started by Lightning only have a LOCAL_RANK
         several = int(os.environ.get("WORLD_SIZE", 1)) > 1
         return ("torchrun" if "TORCHELASTIC_RUN_ID" in os.environ else "the launcher") if several else None
-    # As Lightning sees it: in an interactive shell on a node of SLURM's it starts the processes itself.
+    # As in Lightning: in an interactive shell on a SLURM node, it starts the processes itself.
     if os.environ.get("SLURM_JOB_NAME") not in ("bash", "interactive") and "LOCAL_RANK" not in os.environ:
         return "srun" if int(os.environ.get("SLURM_NTASKS", 1)) > 1 else None
     return None
 
 
 def need_folder(out: str) -> None:
-    """Refuse processes that would each choose a run folder of their own.
+    """Reject processes that would each choose a run folder of their own.
 
     Args:
-        out: `--out`, or nothing.
+        out: `--out`, or empty.
 
     Raises:
         UserError: `--out` is missing.
@@ -40,12 +40,12 @@ def need_folder(out: str) -> None:
 
 
 def end_with_launcher(seconds: float = 1.0) -> None:
-    """Let a process that was started for a run end soon after the one that started it, however that dies.
+    """Make a process of a run end soon after the process that started it, however that ends.
 
-    Without this a process that waits for a dead one on a GPU waits for minutes. To be called in all of them.
+    Without this, a process that waits on a GPU for a dead one waits for minutes. Call it in all of them.
 
     Args:
-        seconds: Time between two looks.
+        seconds: Polling interval.
     """
     if "LOCAL_RANK" not in os.environ:
         os.environ[LAUNCHER] = str(os.getpid())
@@ -54,7 +54,7 @@ def end_with_launcher(seconds: float = 1.0) -> None:
         return
     launcher = os.getppid()
     if "RANK" not in os.environ:
-        launcher = int(os.environ.get(LAUNCHER, launcher))  # it may be dead already
+        launcher = int(os.environ.get(LAUNCHER, launcher))  # the parent may be dead already
 
     def watch() -> None:
         while os.getppid() == launcher:
@@ -65,7 +65,7 @@ def end_with_launcher(seconds: float = 1.0) -> None:
 
 
 def _leave_with(parent: int, seconds: float) -> None:
-    """Ask this run to save and leave, as SIGTERM does, when its parent has died."""
+    """Make this run save and exit, as SIGTERM does, when its parent has died."""
 
     def watch() -> None:
         while os.getppid() == parent:

@@ -1,6 +1,6 @@
-"""Where a run is logged: metrics.csv always, TensorBoard where it is installed, Weights & Biases where asked for.
+"""The loggers of a run: metrics.csv always, TensorBoard if installed, Weights & Biases on request.
 
-A logger that fails is left out from then on: what a run logs must never end it.
+A logger that fails is skipped from then on: logging must never end a run.
 """
 
 import csv
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 class _Writer(ExperimentWriter):
-    """Lightning's CSV writer, but a resumed run adds to the file instead of deleting it."""
+    """Lightning's CSV writer, except that a resumed run appends to the file instead of deleting it."""
 
     def _check_log_dir_exists(self) -> None:
         path = Path(self.metrics_file_path)
@@ -32,7 +32,7 @@ class _Writer(ExperimentWriter):
                 self.metrics_keys = next(csv.reader(file), [])
 
     def _rewrite_with_new_header(self, fieldnames: list[str]) -> None:
-        """Whole or not at all: Lightning's own empties the file first."""
+        """Rewrite the file atomically: Lightning's own method empties it first."""
         path = Path(self.metrics_file_path)
         text = io.StringIO(newline="")
         writer = csv.DictWriter(text, fieldnames)
@@ -43,7 +43,7 @@ class _Writer(ExperimentWriter):
 
 
 class RunLogger(CSVLogger):
-    """`metrics.csv` straight in the run folder.
+    """Logger that writes `metrics.csv` directly in the run folder.
 
     Args:
         folder: Run folder.
@@ -59,19 +59,19 @@ class RunLogger(CSVLogger):
 
     @property
     def experiment(self) -> Any:
-        """The writer, made on first use."""
+        """The writer, created on first use."""
         if self._experiment is None:
             self._experiment = _Writer(self.log_dir)
         return self._experiment
 
     def log_hyperparams(self, params: Any = None) -> None:
-        """Nothing: `config.yaml` holds them."""
+        """Do nothing: `config.yaml` has them."""
 
 
 class Guarded(Logger):
-    """A logger whose failure does not stop the run: one warning, and from then on it is left out.
+    """A logger whose failure does not stop the run: it warns once and is skipped from then on.
 
-    It passes for the logger inside (`isinstance`, its own methods), so that callbacks find theirs by its class.
+    It presents itself as the inner logger (`isinstance`, its own methods), so that callbacks find theirs by class.
 
     Args:
         logger: Any logger.
@@ -103,43 +103,43 @@ class Guarded(Logger):
 
     @property
     def name(self) -> str | None:
-        """That of the logger inside."""
+        """Name of the inner logger."""
         name: str | None = self._guard(lambda: self.inside.name)
         return name
 
     @property
     def version(self) -> int | str | None:
-        """That of the logger inside."""
+        """Version of the inner logger."""
         version: int | str | None = self._guard(lambda: self.inside.version)
         return version
 
     @property
     def save_dir(self) -> str | None:
-        """That of the logger inside, also after a failure: Lightning asks the first logger where files go."""
+        """Save folder of the inner logger, also after a failure: Lightning asks the first logger where files go."""
         folder: str | None = self.inside.save_dir
         return folder
 
     @property
     def log_dir(self) -> str | None:
-        """Likewise."""
+        """Log folder of the inner logger, likewise."""
         folder: str | None = self.inside.log_dir
         return folder
 
     @property
     def root_dir(self) -> str | None:
-        """Likewise."""
+        """Root folder of the inner logger, likewise."""
         folder: str | None = self.inside.root_dir
         return folder
 
     @property
     def group_separator(self) -> str:
-        """That of the logger inside."""
+        """Group separator of the inner logger."""
         separator: str = self.inside.group_separator
         return separator
 
     @property
     def experiment(self) -> Any:
-        """What the logger inside writes to; after a failure, something that takes any call and does nothing."""
+        """Experiment of the inner logger; after a failure, a dummy that accepts any call."""
         if not hasattr(type(self.inside), "experiment"):
             raise AttributeError("experiment")
         return self._guard(lambda: self.inside.experiment, DummyExperiment())
@@ -176,10 +176,10 @@ class Guarded(Logger):
 
     @rank_zero_only
     def log_picture(self, name: str, path: Path, step: int) -> None:
-        """Send a picture to TensorBoard, or to a logger that takes pictures; nothing to the others.
+        """Send a picture to TensorBoard, or to a logger that accepts pictures; ignored by the others.
 
         Args:
-            name: Its name there.
+            name: Name of the picture in the logger.
             path: PNG file.
             step: Steps taken.
         """
@@ -196,17 +196,17 @@ def run_loggers(
     settings: Mapping[str, Any] | None = None,
     resumed: bool = False,
 ) -> list[Guarded]:
-    """The loggers of a run, each guarded: metrics.csv, TensorBoard where it is installed, and what is asked for.
+    """Create the loggers of a run, each guarded: metrics.csv, TensorBoard if installed, and those requested.
 
     Args:
         folder: Run folder.
-        asked: `--trainer.logger`: the user's own, one or several; False: nothing but metrics.csv and `wandb`.
-        wandb: Project at Weights & Biases; None: none.
+        asked: `--trainer.logger`: the user's own, one or several; False: only metrics.csv and `wandb`.
+        wandb: Project at Weights & Biases; None: not used.
         settings: The run's settings, for Weights & Biases.
-        resumed: Go on with the run that the run folder holds.
+        resumed: Continue the run in the run folder.
 
     Raises:
-        UserError: `wandb` is not installed, or nobody is logged in and it is not offline.
+        UserError: `wandb` is not installed, or no user is logged in and it is not offline.
     """
     loggers: list[Logger] = [RunLogger(str(folder))]
     if asked is not False and importlib.util.find_spec("tensorboard") is not None:
@@ -221,7 +221,7 @@ def run_loggers(
 
 
 def _wandb(folder: Path, project: str, settings: Mapping[str, Any], resumed: bool) -> Logger:
-    """A logger to Weights & Biases, its files in the run folder; a resumed run goes on under its old id."""
+    """Create a Weights & Biases logger with files in the run folder; a resumed run keeps its id."""
     ready_wandb(project, login=getattr(rank_zero_only, "rank", 0) == 0)
     runs = sorted((folder / "wandb").glob("*run-*-*"), key=lambda run: run.name.split("run-")[-1]) if resumed else []
     return WandbLogger(

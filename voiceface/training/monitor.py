@@ -1,4 +1,4 @@
-"""Watch: what a run costs (time, waiting for data, memory), logged and summarised in the result file."""
+"""Watch: the cost of a run (time, waiting for data, memory), logged and summarised in the result file."""
 
 import os
 import platform
@@ -17,21 +17,19 @@ from voiceface.utils.lightning_private import logs_this_step
 
 
 class Watch(pl.Callback):
-    """Log rates, gradient norm, speed, waiting and memory on logging steps; keep totals, also over a resume.
+    """Log learning rates, gradient norm, speed, waiting and memory on logging steps; keep totals across resumes.
 
-    Logged, every `--trainer.log_every_n_steps` steps:
-
-    - `lr/NAME`: learning rate of each group, as the step used it.
+    Logged every `--trainer.log_every_n_steps` steps:
+    - `lr/NAME`: learning rate of each group, as used by the step.
     - `train/grad_norm`: Euclidean norm of the whole gradient before clipping, over all parameters.
     - `speed/samples_per_second`: clips, voices plus faces, of the training batches of all processes, per second of
       training since the last logged step. The first process counts its own; all have batches of one size.
     - `speed/data_wait`: share of that time in which the first process waited for its next batch, from 0 to 1.
-    - `memory/peak_gib`: most memory so far, GiB: what torch allocated on the GPU; without a GPU, the resident memory
+    - `memory/peak_gib`: peak memory so far, GiB: allocated by torch on the GPU; without a GPU, the resident memory
       of the training process without its workers.
 
-    Time of training is that between its first and its last step without the validations; saving counts. On a GPU the
-    process runs ahead of the device, so that a part of its waiting may cost nothing. This waits for
-    the GPU on logging steps only.
+    Training time runs from the first to the last step, without validations; saving counts. On a GPU the process runs
+    ahead of the device, so part of its waiting may cost nothing. The callback waits for the GPU on logging steps only.
     """
 
     def __init__(self) -> None:
@@ -47,7 +45,7 @@ class Watch(pl.Callback):
         self._waited_before = 0.0
 
     def state_dict(self) -> dict[str, Any]:
-        """Totals so far."""
+        """Return the totals so far."""
         self._count("seconds")
         return {
             "totals": dict(self.totals),
@@ -57,13 +55,13 @@ class Watch(pl.Callback):
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from the totals of the run that is resumed."""
+        """Continue from the totals of the resumed run."""
         self.totals |= state_dict["totals"]
         self.resumed, self.epoch_batches = state_dict["resumed"] + 1, state_dict["epoch_batches"]
         self.curve = dict(state_dict.get("curve", {}))
 
     def _count(self, what: str) -> None:
-        """Add the time since the last call to a total, and bring the waiting up to date."""
+        """Add the time since the last call to a total, and update the waiting time."""
         if self._clock is None:
             return
         now, waited = time.perf_counter(), getattr(self._loader, "waited", 0.0)
@@ -79,7 +77,7 @@ class Watch(pl.Callback):
         self._last = dict(self.totals)
 
     def on_before_optimizer_step(self, trainer: pl.Trainer, pl_module: pl.LightningModule, optimizer: Any) -> None:
-        """On a logging step, take the rates and the gradient that this step uses."""
+        """On a logging step, record the learning rates and the gradient of this step."""
         if not logs_this_step(trainer):
             return
         groups = optimizer.param_groups
@@ -104,17 +102,17 @@ class Watch(pl.Callback):
                 "speed/data_wait": since["waited"] / seconds,
                 "memory/peak_gib": peak_gib(pl_module.device),
             }
-            # Lightning would make float32 of plain numbers, and 0.001 a long row of digits.
+            # Lightning would convert plain numbers to float32, and 0.001 to a long row of digits.
             exact = {k: torch.tensor(v, dtype=torch.float64) for k, v in self._values.items() if isinstance(v, float)}
             pl_module.log_dict({**self._values, **exact}, rank_zero_only=True)
             self._values, self._last = {}, dict(self.totals)
 
     def on_validation_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """What went before was training."""
+        """Count the time so far as training."""
         self._count("seconds")
 
     def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """What went before was validation."""
+        """Count the time since the start of the validation, and record its accuracy."""
         if trainer.state.fn == TrainerFn.FITTING:
             self._count("validation_seconds")
             accuracy = trainer.callback_metrics.get("val/accuracy")
@@ -127,11 +125,11 @@ class Watch(pl.Callback):
         self._clock = None
 
     def summary(self, trainer: pl.Trainer, chosen: Mapping[str, Any]) -> dict[str, Any]:
-        """The `training` section of the result file, once training has ended; see docs/scores.md.
+        """Build the `training` section of the result file, once training has ended; see docs/scores.md.
 
         Args:
-            trainer: Has trained.
-            chosen: Which weights are kept: their `step`, the score that they were chosen `by` and its `value`.
+            trainer: Trainer that has finished training.
+            chosen: The selected weights: their `step`, the score that they were chosen `by` and its `value`.
         """
         totals, device = self.totals, trainer.strategy.root_device
         skipped = [c.skipped for c in trainer.callbacks if hasattr(c, "skipped")]  # type: ignore[attr-defined]
@@ -152,7 +150,7 @@ class Watch(pl.Callback):
             "precision": str(trainer.precision),
             "seed": int(seed) if (seed := os.environ.get("PL_GLOBAL_SEED")) is not None else None,
             "chosen": dict(chosen),
-            # Validation accuracy (1:2, of the directions that are trained) after so many steps.
+            # Validation accuracy (1:2, of the trained directions) after the given steps.
             "curve": [[step, round(value, 6)] for step, value in sorted(self.curve.items())],
             "skipped_steps": int(sum(skipped)) if skipped else None,
             "resumed": self.resumed,
@@ -160,7 +158,7 @@ class Watch(pl.Callback):
 
 
 def peak_gib(device: torch.device) -> float:
-    """Most memory that this process has used so far, GiB: on its GPU, else resident."""
+    """Return the peak memory of this process so far, GiB: on its GPU, else resident."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**30
     unit = 1 if sys.platform == "darwin" else 1024
@@ -168,7 +166,7 @@ def peak_gib(device: torch.device) -> float:
 
 
 def device_name(device: torch.device) -> str:
-    """Model of a GPU, or of the processor where it says so, else its architecture."""
+    """Return the model of a GPU, or of the processor if available, else its architecture."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     info = Path("/proc/cpuinfo")

@@ -20,12 +20,12 @@ from voiceface.utils.errors import UserError, reason
 log = logging.getLogger(__name__)
 
 MOST_IN_A_ROW = 10
-NAMED = 3  # keys of each kind in a message; the file has all
+NAMED = 3  # keys of each kind in a message; the file lists all
 
 
 @dataclass(frozen=True)
 class _Seen:
-    """A batch of the optimiser step that is being taken."""
+    """A batch of the current optimiser step."""
 
     batch: int
     loss: Tensor
@@ -33,22 +33,22 @@ class _Seen:
 
 
 class NonFinite(pl.Callback):
-    """Looks at the losses and the gradient of every optimiser step, before it is taken.
+    """Check the losses and the gradient of every optimiser step before it is taken.
 
-    All processes decide alike: a step is bad where it is on any of them. The keys of its batches go to a file, one JSON
-    object per line, process and batch. A bad step is stopped at, or left out: no weight, no state of the optimiser and
-    no statistics of a batch norm change, only the schedule goes on. One bad batch of several that are accumulated voids
-    the whole step. Looking costs one wait for the gradient per step.
+    All processes decide alike: a step is bad if it is bad on any of them. The keys of its batches are written to a
+    file, one JSON object per line, process and batch. A bad step stops the run or is skipped: weights, optimiser state
+    and batch norm statistics do not change, only the schedule continues. With gradient accumulation, one bad batch
+    voids the whole step. The check costs one wait for the gradient per step.
 
-    With fp16 only the losses count: infinite gradients are how its scaler finds its scale, and it leaves such steps out
-    by itself.
+    With fp16 only the losses count: infinite gradients are how its scaler finds its scale, and it skips such steps
+    itself.
 
     Args:
         action: `stop` or `skip`.
-        file: Where the keys go.
+        file: File for the keys.
 
     Attributes:
-        skipped: Steps left out so far, those before a resume included.
+        skipped: Steps skipped so far, including those before a resume.
     """
 
     def __init__(self, action: Literal["stop", "skip"], file: Path) -> None:
@@ -60,15 +60,15 @@ class NonFinite(pl.Callback):
         self._before: list[list[Tensor]] = []
 
     def state_dict(self) -> dict[str, int]:
-        """The counts."""
+        """Return the counts."""
         return {"skipped": self.skipped, "in_a_row": self.in_a_row}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on counting."""
+        """Restore the counts."""
         self.skipped, self.in_a_row = state_dict["skipped"], state_dict["in_a_row"]
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Find what a forward pass changes by itself: buffers, in lists of one type, which are copied in one go."""
+        """Collect what a forward pass changes by itself: buffers, grouped by type so that each group is one copy."""
         if self.action == "skip":
             buffers = list(pl_module.buffers())
             self._statistics = [[b for b in buffers if b.dtype == kind] for kind in {b.dtype for b in buffers}]
@@ -77,13 +77,13 @@ class NonFinite(pl.Callback):
     def on_train_batch_start(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
     ) -> None:
-        """Remember whose clips come, and, before the first batch of a step, the statistics."""
+        """Record the batch's keys and, before the first batch of a step, the statistics."""
         self._now = batch_idx, {name: batch.get(name, []) for name in ("voice_keys", "face_keys")}
         if not self._seen:
             _copy(self._statistics, self._before)
 
     def on_before_backward(self, trainer: pl.Trainer, pl_module: pl.LightningModule, loss: Tensor) -> None:
-        """Remember the loss, without waiting for it."""
+        """Record the loss, without waiting for it."""
         self._seen.append(_Seen(self._now[0], loss.detach(), self._now[1]))
 
     def on_before_optimizer_step(
@@ -92,14 +92,14 @@ class NonFinite(pl.Callback):
         """Let a finite step pass.
 
         Raises:
-            UserError: It is not finite, and is not to be skipped, or too many in a row were.
+            UserError: The step is not finite and must not be skipped, or too many in a row were skipped.
         """
         scaler = getattr(trainer.precision_plugin, "scaler", None)
         seen, self._seen = self._seen, []
         weights = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
         good = torch.stack([s.loss.float() for s in seen]).isfinite().all()
         if scaler is None and weights:
-            # The quickest look on a CPU, too; it also finds a gradient that is longer than 1e19.
+            # The fastest check, also on a CPU; it also detects a gradient longer than 1e19.
             norm = torch.nn.utils.get_total_norm([p.grad for p in weights if p.grad is not None])
             good = good & norm.isfinite()
         bad = (~good).float()
@@ -115,7 +115,7 @@ class NonFinite(pl.Callback):
             parts: list[Any] = [None] * processes()
             dist.all_gather_object(parts, records)
             records = [record for part in parts for record in part]
-        # A batch with a finite loss is to blame only where all losses are finite.
+        # A batch with a finite loss is only to blame if all losses are finite.
         records = [r for r in records if not r["finite"]] or records
         if trainer.is_global_zero:
             self._write(records)
@@ -132,7 +132,7 @@ class NonFinite(pl.Callback):
             )
         self.skipped, self.in_a_row = self.skipped + 1, self.in_a_row + 1
         for weight in weights:
-            weight.grad = None  # an optimiser passes over these
+            weight.grad = None  # an optimiser ignores these
         _copy(self._before, self._statistics)
         if trainer.is_global_zero:
             log.warning("left out: %s", found)
@@ -144,7 +144,7 @@ class NonFinite(pl.Callback):
                 "step": step,
                 "rank": rank,
                 "batch": s.batch,
-                "loss": loss if math.isfinite(loss) else str(loss),  # JSON knows no nan
+                "loss": loss if math.isfinite(loss) else str(loss),  # JSON has no nan
                 "finite": math.isfinite(loss),
                 **s.keys,
             }
@@ -160,7 +160,7 @@ class NonFinite(pl.Callback):
             log.warning("%s: cannot be written (%s)", self.file, reason(error))
 
     def _describe(self, records: Sequence[dict[str, Any]], weight: str | None) -> str:
-        """The first batch in a few words."""
+        """Describe the first batch briefly."""
         first = records[0]
         what = f"the loss is {first['loss']}"
         if first["finite"]:
@@ -177,7 +177,7 @@ def _copy(groups: Sequence[list[Tensor]], to: Sequence[list[Tensor]]) -> None:
 
 
 def _first_bad(module: pl.LightningModule, weights: Sequence[Tensor]) -> str | None:
-    """Name of the first weight whose gradient is not finite."""
+    """Return the name of the first weight whose gradient is not finite."""
     looked_at = {id(weight) for weight in weights}
     for name, weight in module.named_parameters():
         if id(weight) in looked_at and weight.grad is not None and not weight.grad.isfinite().all():

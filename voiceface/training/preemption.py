@@ -20,45 +20,46 @@ from voiceface.training.launch import LAUNCHER
 from voiceface.utils.errors import UserError
 from voiceface.utils.lightning_private import cluster_environment, ignore_sigterm
 
-STATUS = 128 + signal.SIGTERM  # what a shell says of a process that SIGTERM ended
-PATIENCE = 5.0  # seconds that processes of a run that ends have for ending
+STATUS = 128 + signal.SIGTERM  # a shell's exit status for a process ended by SIGTERM
+PATIENCE = 5.0  # seconds that the processes of an ending run have to end
 
 
 class Preempted(SystemExit):
-    """The run was told to end."""
+    """The run was asked to end."""
 
 
 class Preemption:
-    """SIGTERM, and under SLURM the signal before a requeue: save between two steps and leave.
+    """SIGTERM, and under SLURM the signal before a requeue: save between two steps and exit.
 
-    In validation and test there is nothing to save, and the run leaves at once. A signal to any of its processes is
+    In validation and test there is nothing to save, and the run exits at once. A signal to any of its processes is
     enough.
 
     Args:
         out: Run folder.
-        launched: Whether another process of the run started this one, and not a launcher such as torchrun.
+        launched: Whether another process of the run started this one, rather than a launcher such as torchrun.
     """
 
     def __init__(self, out: Path, launched: bool) -> None:
         self.out, self.launched = out, launched
         self.saved = 0
-        """Step of the state on disk; 0: there is none."""
+        """Step of the state on disk; 0: none."""
         self.stepping = False
-        """Whether training steps are running, so that a signal has to wait for the end of one."""
+        """Whether training steps are running, so that a signal must wait for the end of one."""
         self._asked = self._ending = False
         self._trainer: pl.Trainer
         self._group: Any = None
         self._vote: tuple[Any, torch.Tensor] | None = None
 
     def setup(self, trainer: pl.Trainer) -> None:
-        """Prepare the vote of several processes."""
+        """Prepare the vote among several processes."""
         if self._group is None and trainer.world_size > 1 and dist.is_available() and dist.is_initialized():
             self._group = dist.new_group(backend="gloo")
 
     def agreed(self) -> bool:
-        """Whether any process was told, as all know it after the same step.
+        """Return whether any process was asked to end; all processes get the same answer after the same step.
 
-        Each call waits for the vote that the call before it began, so that none waits for the GPU or another process.
+        Each call waits for the all-reduce started by the previous call, so that none waits for the GPU or another
+        process.
         """
         if self._group is None:
             return self._asked
@@ -78,7 +79,7 @@ class Preemption:
 
     @contextlib.contextmanager
     def watch(self, trainer: pl.Trainer) -> Iterator[None]:
-        """Listen to signals, and end the run with its one line.
+        """Handle signals, and end the run with a one-line message.
 
         Args:
             trainer: The trainer of the run.
@@ -90,7 +91,7 @@ class Preemption:
         signals: list[int] = [signal.SIGTERM]
         environment = cluster_environment(trainer)
         if isinstance(environment, SLURMEnvironment) and environment.auto_requeue:
-            # Lightning would save in the middle of a step, to a file that is not the run's.
+            # Lightning would save in the middle of a step, to a file outside the run.
             environment.auto_requeue = False
             signals.append(environment.requeue_signal or signal.SIGUSR1)
         ignore_sigterm(trainer)
@@ -101,12 +102,12 @@ class Preemption:
         except BaseException as error:
             self._ending = True
             self._end_others()
-            # What else goes wrong once the run was told to end comes of the end of another process.
+            # Once the run was asked to end, other errors result from the end of another process.
             if not self._asked or isinstance(error, UserError):
                 raise
             if trainer.is_global_zero:
                 print(f"voiceface: {self._message()}", file=sys.stderr, flush=True)
-            # A launched process that fails would be taken for a crash.
+            # A failing launched process would be reported as a crash.
             raise SystemExit(0 if self.launched else STATUS) from None
         finally:
             for number, handler in before.items():
@@ -121,7 +122,7 @@ class Preemption:
         return getattr(self._trainer.strategy.launcher, "procs", [])
 
     def _told(self, number: int, frame: FrameType | None) -> None:
-        if self._ending:  # it ends by itself; a process that is ended with it tells this one in turn
+        if self._ending:  # it ends by itself; a process ended together with it signals this one in turn
             return
         first, self._asked = not self._asked, True
         if first and self.launched and str(os.getppid()) == os.environ.get(LAUNCHER):
@@ -132,12 +133,12 @@ class Preemption:
         if self.stepping and self._trainer.training:
             return
         if _is_called_by_c(frame):
-            threading.Timer(0.01, os.kill, (os.getpid(), number)).start()  # comes again when it has returned
+            threading.Timer(0.01, os.kill, (os.getpid(), number)).start()  # sends the signal again after the call
             return
         raise Preempted(STATUS)
 
     def _end_others(self) -> None:
-        """End the processes that this one launched: one that waits for a dead one might wait for long."""
+        """End the processes that this one launched: a process waiting for a dead one might wait for long."""
         for child in self._children():
             child.send_signal(signal.SIGTERM)
         for child in self._children():
@@ -148,7 +149,7 @@ class Preemption:
 
 
 def _is_called_by_c(frame: FrameType | None) -> bool:
-    """Whether the program is where libsndfile reads through Python: what is raised there is lost."""
+    """Return whether libsndfile is reading through Python: exceptions raised there are lost."""
     while frame is not None:
         if Path(frame.f_code.co_filename).name == "soundfile.py" and frame.f_code.co_name.startswith("vio_"):
             return True

@@ -30,7 +30,7 @@ class RunBar(ProgressBar):
         self._best: float | None = None
 
     def disable(self) -> None:
-        """Show nothing."""
+        """Hide the bar."""
         self._shown = False
 
     def enable(self) -> None:
@@ -75,7 +75,7 @@ class RunBar(ProgressBar):
         print("  ".join(parts), file=sys.stderr, flush=True)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Start at the step that the run is at."""
+        """Start at the run's current step."""
         self._start("training", trainer.estimated_stepping_batches, trainer.global_step)
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any, **__: Any) -> None:
@@ -103,11 +103,11 @@ class RunBar(ProgressBar):
     on_test_end = on_predict_end = on_train_end
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        """Give the terminal back."""
+        """Release the terminal."""
         self._stop()
 
     def on_test_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Start a bar over the test's batches."""
+        """Start a bar over the test batches."""
         self._start("testing", sum(trainer.num_test_batches))
 
     def on_predict_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -1,8 +1,8 @@
-"""What a resumed run must have in common with the one that it goes on with.
+"""Settings that a resumed run must share with the original run.
 
 The method's options are checked by `Method.on_load_checkpoint`, the corpus, the batch and the number of processes by
-`VoxVGGDataModule.load_state_dict`; here are the rest. Anything else may change on resume: where and how fast the run
-computes, how long, how often it validates, saves and logs, and how it is evaluated.
+`VoxVGGDataModule.load_state_dict`; the rest is checked here. Anything else may change on resume: where and how fast the
+run computes, how long, how often it validates, saves and logs, and how it is evaluated.
 """
 
 from collections.abc import Mapping
@@ -22,10 +22,10 @@ FIXED = (
     "trainer.overfit_batches",
 )
 
-# Options of the data that do not say what is trained on, and the seed, in which runs of one setting differ.
+# Data options that do not affect what is trained on, and the seed, in which runs of one setting differ.
 OWN = ("root", "workers", "start_method", "evaluation_bundles", "evaluation_on_error", "seed", "cache_frozen")
 
-# Values that mean the same; Lightning takes null for its default.
+# Equivalent values; Lightning takes null for its default.
 SAME: dict[str, dict[Any, Any]] = {
     "trainer.precision": {
         None: "32-true",
@@ -41,7 +41,7 @@ SAME: dict[str, dict[Any, Any]] = {
 
 
 def settings(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of a run that must not change.
+    """Collect the options of a run that must not change.
 
     Args:
         config: LightningCLI's configuration of `fit`.
@@ -58,13 +58,13 @@ def settings(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def of_training(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What a training is done with, beside the method's options and its seed, for the result file.
+    """Collect the settings of a training, besides the method's options and seed, for the result file.
 
     Args:
         config: LightningCLI's configuration of `fit`.
 
     Returns:
-        Option name: value. Two runs with the same are two draws of one training.
+        Option name: value. Two runs with the same settings are two samples of one training.
     """
     found = {name: value for name, value in settings(config).items() if name != "seed_everything"}
     found["trainer.val_check_interval"] = config["trainer"]["val_check_interval"]  # which weights can be the best
@@ -72,14 +72,14 @@ def of_training(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def refuse_other(saved: Mapping[str, Any], mine: Mapping[str, Any]) -> None:
-    """Refuse to resume with other settings.
+    """Reject a resume with other settings.
 
     Args:
-        saved: Settings of the checkpoint; what it does not name is not compared.
+        saved: Settings of the checkpoint; settings missing from it are not compared.
         mine: Settings of this run.
 
     Raises:
-        UserError: Names the first difference, with both values.
+        UserError: The settings differ; the message names the first difference, with both values.
     """
     for name, value in mine.items():
         if saved.get(name, value) != value:

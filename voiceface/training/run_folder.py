@@ -1,4 +1,4 @@
-"""The run folder: chosen, checked, locked while the run lasts, never shared with another run."""
+"""The run folder: chosen, checked, locked during the run, never shared with another run."""
 
 import csv
 import fcntl
@@ -16,15 +16,15 @@ from voiceface.utils.errors import UserError, reason
 from voiceface.utils.files import write_atomic
 
 RUN_FOLDER = "VOICEFACE_RUN_FOLDER"
-# Whether another process of the same run started this one, and has settled the run folder.
+# Whether another process of the same run started this one, and has chosen the run folder.
 LAUNCHED = os.environ.get("LOCAL_RANK", "0") != "0" and RUN_FOLDER in os.environ
 LOCK = ".lock"
-made: list[Path] = []  # the run folder, where this process made it
+made: list[Path] = []  # the run folder, if this process created it
 held: list[IO[bytes]] = []  # its lock, while this process holds it
 
-# What a run leaves that is worth keeping.
+# Files of a run that are worth keeping.
 KEPT = ("last.ckpt", "best.ckpt", "results.json", "checkpoint")
-# What a kill while they are written leaves behind.
+# Files left behind by a kill while they are written.
 LEFT_OVER = (
     "last.ckpt.tmp",
     "best.ckpt.tmp",
@@ -36,7 +36,7 @@ LEFT_OVER = (
 
 
 def is_rank_zero() -> bool:
-    """Whether this process is the one of its run that writes; known before there is a process group."""
+    """Return whether this process is the writing one of its run; known before there is a process group."""
     if "RANK" in os.environ:
         return os.environ["RANK"] == "0"
     rank = "LOCAL_RANK" if "LOCAL_RANK" in os.environ else "SLURM_PROCID"
@@ -44,10 +44,10 @@ def is_rank_zero() -> bool:
 
 
 def check_readable(path: Path) -> int:
-    """Refuse a file that is no training state, before the work begins.
+    """Reject a file that is not a training state, before the work begins.
 
     Returns:
-        The number of steps that it holds.
+        Number of training steps in it.
     """
     if not path.is_file():
         raise UserError(f"--ckpt_path {path}: no such file; leave --ckpt_path out to start from the beginning")
@@ -66,10 +66,10 @@ def run_folder(chosen: RunChoice, resumed: str | None) -> Path:
 
     Args:
         chosen: From `voiceface.training.arguments.expand`.
-        resumed: File to go on from, or `last`.
+        resumed: File to resume from, or `last`.
 
     Raises:
-        UserError: It cannot be written, holds a run that is not resumed, or a run is at work in it.
+        UserError: It cannot be written, contains a run that is not resumed, or is in use by another run.
     """
     if LAUNCHED:
         return Path(os.environ[RUN_FOLDER])
@@ -102,7 +102,7 @@ def run_folder(chosen: RunChoice, resumed: str | None) -> Path:
 
 
 def _next(name: str, resumed: str | None) -> Path:
-    """The next free `runs/NAME`, or the last one that holds a run, where that is resumed."""
+    """Return the next free `runs/NAME`, or the last one with a run if that is resumed."""
     names = [Path(f"runs/{name}"), *(Path(f"runs/{name}-{i}") for i in range(2, 10_000))]
     if resumed == "last":
         taken = [n for n in names if (n / "last.ckpt").exists()]
@@ -113,7 +113,7 @@ def _next(name: str, resumed: str | None) -> Path:
 
 
 def _lock(out: Path, again: int = 3) -> None:
-    """Lock the folder. The kernel drops the lock when this process ends, however it ends; workers do not inherit it."""
+    """Lock the folder. The kernel releases the lock when this process ends, in any way; workers do not inherit it."""
     lock = (out / LOCK).open("wb")
     try:
         fcntl.lockf(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -123,27 +123,27 @@ def _lock(out: Path, again: int = 3) -> None:
     except OSError:
         pass  # a file system without locks
     if again and not os.fstat(lock.fileno()).st_nlink:
-        # The run that held it has just ended and removed the file: a third one would lock another.
+        # The previous holder has just ended and removed the file: a third run would lock a different one.
         lock.close()
         return _lock(out, again - 1)
     held.append(lock)
 
 
 def release() -> None:
-    """Release the run folder's lock, at the end of the run."""
+    """Release the run folder's lock at the end of the run."""
     while held:
         lock = held.pop()
         Path(lock.name).unlink(missing_ok=True)
         lock.close()
-    made.clear()  # what this run made is not the next one's to remove
+    made.clear()  # the next run must not remove this run's folder
 
 
 def drop_rows(metrics: Path, step: int) -> None:
-    """Take out of `metrics.csv` what came after the state that a run goes on from, and will come again.
+    """Remove the rows of `metrics.csv` after the state to resume from, which will be logged again.
 
     Args:
         metrics: The file; it may be missing.
-        step: Steps that the state holds; rows count them from 0.
+        step: Number of steps in the state; rows count them from 0.
     """
     if not metrics.is_file():
         return
@@ -152,7 +152,7 @@ def drop_rows(metrics: Path, step: int) -> None:
     if "step" not in names:
         return
     place = names.index("step")
-    # A row that a kill cut short has fewer cells.
+    # A row truncated by a kill has fewer cells.
     kept = [row for row in rows if len(row) == len(names) and row[place].isdigit() and int(row[place]) < step]
     text = io.StringIO(newline="")
     csv.writer(text).writerows([names, *kept])
@@ -160,18 +160,17 @@ def drop_rows(metrics: Path, step: int) -> None:
 
 
 def resume_from(resumed: str | None, out: Path) -> str | None:
-    """The file to go on from; the run's own logs are cut back to its step.
+    """Return the file to resume from; the run's own logs are truncated to its step.
 
     Args:
         resumed: `--ckpt_path`.
         out: Run folder.
 
     Returns:
-        A file that is there and whole; None: the run starts from the beginning, as `last` does where a run ended
-        before it saved anything.
+        A valid file; None: the run starts from the beginning, as `last` does if a run ended before its first save.
 
     Raises:
-        UserError: There is no such file, or it is damaged.
+        UserError: The file does not exist or is damaged.
     """
     path = out / "last.ckpt" if resumed == "last" else Path(resumed) if resumed else None
     nothing = resumed == "last" and not (out / "last.ckpt").exists() and (out / "config.yaml").exists()
@@ -179,7 +178,7 @@ def resume_from(resumed: str | None, out: Path) -> str | None:
         if is_rank_zero():
             if nothing:
                 print(f"--ckpt_path last: nothing saved in {out} yet; starting from the beginning", file=sys.stderr)
-            drop_rows(out / "metrics.csv", 0)  # of a run that ended before it saved anything
+            drop_rows(out / "metrics.csv", 0)  # of a run that ended before its first save
         return None
     step = check_readable(path)
     if is_rank_zero() and path.parent.resolve() == out.resolve():
@@ -188,7 +187,7 @@ def resume_from(resumed: str | None, out: Path) -> str | None:
 
 
 def discard_if_empty() -> None:
-    """After a refusal, remove the run folder that this process made, unless training left something in it."""
+    """After an error, remove the run folder created by this process, unless training left something in it."""
     folders = list(made)
     release()
     for folder in folders:

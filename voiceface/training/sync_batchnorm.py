@@ -11,18 +11,18 @@ from voiceface.utils.distributed import gather
 
 
 class GatheredBatchNorm(_BatchNorm):
-    """Batch norm whose mean and variance in training are those of the clips of all processes.
+    """Batch norm with mean and variance in training taken over the clips of all processes.
 
-    The same as `torch.nn.BatchNorm1d` and its kin on the joined batch: value, gradient, and running statistics, whose
-    variance is the unbiased one. `torch.nn.SyncBatchNorm` does the same, but refuses the CPU. In eval mode it is an
-    ordinary batch norm.
+    Equivalent to `torch.nn.BatchNorm1d` and its variants on the joined batch: value, gradient, and running statistics,
+    whose variance is unbiased. `torch.nn.SyncBatchNorm` does the same, but does not support the CPU. In eval mode it is
+    an ordinary batch norm.
     """
 
     def _check_input_dim(self, input: Tensor) -> None:
-        """Take any shape (N, C, ...): the layer that this one stands for has been built for it."""
+        """Accept any shape (N, C, ...): the original layer was built for it."""
 
     def forward(self, input: Tensor) -> Tensor:
-        """Normalise (N, C, ...); in training all processes must call this, each with clips of its own."""
+        """Normalise (N, C, ...); in training all processes must call this, each with its own clips."""
         if not self.training:
             return super().forward(input)
         x = input if input.dtype == torch.float64 else input.float()
@@ -42,7 +42,7 @@ class GatheredBatchNorm(_BatchNorm):
 
     @torch.no_grad()
     def _follow(self, mean: Tensor, variance: Tensor) -> None:
-        """Move the running statistics."""
+        """Update the running statistics."""
         if not self.track_running_stats:
             return
         seen = cast(Tensor, self.num_batches_tracked)
@@ -59,7 +59,7 @@ class BatchNormSync(TorchSyncBatchNorm):
         self._were: dict[_BatchNorm, type[_BatchNorm]] = {}
 
     def apply(self, model: nn.Module) -> nn.Module:
-        """Let the model's batch norms normalise over all processes."""
+        """Make the model's batch norms normalise over all processes."""
         if model.trainer.strategy.root_device.type == "cuda":  # type: ignore[union-attr]
             return super().apply(model)
         self._were = {layer: type(layer) for layer in model.modules() if isinstance(layer, _BatchNorm)}
@@ -68,7 +68,7 @@ class BatchNormSync(TorchSyncBatchNorm):
         return model
 
     def revert(self, model: nn.Module) -> nn.Module:
-        """Make them what they were."""
+        """Restore the original layers."""
         if not self._were:
             return super().revert(model)
         while self._were:

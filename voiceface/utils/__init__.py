@@ -1,1 +1,1 @@
-"""Helpers that every room uses: errors, files, processes, progress, seeds, text."""
+"""Helpers used by every room: errors, files, processes, progress, seeds, text."""

@@ -1,4 +1,4 @@
-"""Gathering of tensors over all processes, with gradients."""
+"""Differentiable gathering of tensors from all processes."""
 
 from typing import Any
 
@@ -8,22 +8,22 @@ from torch import Tensor
 
 
 def processes() -> int:
-    """How many processes train together: 1 where nobody has started any others."""
+    """Return the world size: 1 without a process group."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
 def gather(tensor: Tensor) -> Tensor:
-    """Join the tensors of all processes, in the order of their ranks.
+    """Concatenate the tensors of all processes, in rank order.
 
-    The gradient of a process's own part is the sum over what all processes make of it. Where each of W processes takes
-    the same loss of the whole, the mean over the processes that data-parallel training takes of the gradients of the
-    weights is therefore that of one process with the whole batch.
+    The gradient of a process's own part is the sum of the gradients from all processes. If each of W processes computes
+    the same loss on the whole batch, the weights' gradients, which data-parallel training averages over the processes,
+    are therefore those of one process with the whole batch.
 
     Args:
-        tensor: Shape (N, ...), the same on all processes, which must all call this.
+        tensor: Shape (N, ...), equal on all processes, which must all call this.
 
     Returns:
-        Shape (W * N, ...), the same on all processes.
+        Shape (W * N, ...), equal on all processes.
     """
     joined: Tensor = _Gather.apply(tensor)  # type: ignore[no-untyped-call]
     return joined

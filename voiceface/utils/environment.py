@@ -1,4 +1,4 @@
-"""The installed libraries: their versions, and a one-line repair for one that does not load."""
+"""The installed libraries: their versions, and a one-line fix for one that does not load."""
 
 import importlib
 import re
@@ -7,7 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import NamedTuple
 
 # torch -> torchvision and torchaudio of the same release. torchvision pins torch in its metadata up to 0.28; torchaudio
-# does so up to 2.10; its 2.11.0 loads with torch 2.11 to 2.14, its 2.11.1 not with torch 2.12 and before.
+# does so up to 2.10; its 2.11.0 loads with torch 2.11 to 2.14, its 2.11.1 does not with torch 2.12 and earlier.
 # docs/install.md says which of these sets were tested as a whole.
 MATCHED = {
     "2.8.0": ("0.23.0", "2.8.0"),
@@ -23,7 +23,7 @@ MATCHED = {
 }
 DEFAULT = "2.11.0"  # the set of constraints.txt
 
-# Distribution -> module. The first three are one set.
+# Distribution -> module. The first three form a set.
 LIBRARIES = {
     "torch": "torch",
     "torchvision": "torchvision",
@@ -55,7 +55,7 @@ OPTIONAL = {
     "faiss-cpu": "faiss",
     "ray": "ray",
 }
-# Extra of pyproject.toml -> distributions that it brings.
+# Extra of pyproject.toml -> distributions that it installs.
 EXTRAS = {
     "prepare": ("mtcnn", "silero-vad", "webrtcvad-wheels"),
     "import": ("h5py",),
@@ -74,9 +74,9 @@ class Library(NamedTuple):
     """An installed library.
 
     Attributes:
-        name: Its distribution.
-        version: Empty where it is absent.
-        problem: Why it does not load, in a line that says how to mend it; empty where it does.
+        name: Name of its distribution.
+        version: Installed version; empty if absent.
+        problem: Why it does not load, in one line that says how to fix it; empty if it loads.
     """
 
     name: str
@@ -85,7 +85,7 @@ class Library(NamedTuple):
 
 
 def installed_version(distribution: str) -> str:
-    """Version of an installed distribution; empty where it is absent."""
+    """Return the version of an installed distribution; empty if absent."""
     try:
         return version(distribution)
     except PackageNotFoundError:
@@ -93,7 +93,7 @@ def installed_version(distribution: str) -> str:
 
 
 def libraries() -> Iterator[Library]:
-    """Import each library that voiceface stands on, and say of each whether it loads."""
+    """Import each library that voiceface depends on, and report whether it loads."""
     for name, module in LIBRARIES.items():
         problem = ""
         try:
@@ -104,14 +104,14 @@ def libraries() -> Iterator[Library]:
 
 
 def load_problem(error: BaseException) -> str | None:
-    """Find the installed library that an exception comes from while it is loaded.
+    """Find the installed library whose import raised an exception.
 
     Args:
         error: Any exception.
 
     Returns:
-        One line: the versions that were found, what is wrong, and the pip command that mends it. None where the
-        exception does not come from the import of a library.
+        One line: the versions found, the problem, and the pip command that fixes it. None if the exception does not
+        come from importing a library.
     """
     names = {module: name for name, module in (LIBRARIES | OPTIONAL).items()}
     link: BaseException | None = None if isinstance(error, MemoryError) else error
@@ -132,7 +132,7 @@ def load_problem(error: BaseException) -> str | None:
 
 
 def _modules_at_import(error: BaseException) -> list[str]:
-    """Top-level packages whose module bodies were running when the exception was raised, outermost first."""
+    """List the top-level packages whose module bodies were running when the exception was raised, outermost first."""
     found, step = [], error.__traceback__
     while step is not None:
         if step.tb_frame.f_code.co_name == "<module>":
@@ -142,7 +142,7 @@ def _modules_at_import(error: BaseException) -> list[str]:
 
 
 def _reason(error: BaseException) -> str:
-    """The first line of what the first of a chain of exceptions says, without the folders in it."""
+    """Return the first line of the root exception's message, with folders removed."""
     while (cause := error.__cause__ or error.__context__) is not None:
         error = cause
     line = (str(error).strip() or type(error).__name__).splitlines()[0]
@@ -150,7 +150,7 @@ def _reason(error: BaseException) -> str:
 
 
 def _anew(name: str, reason: str) -> str:
-    """The pip command for one library, or, where it finds fault with another one, for versions that go together."""
+    """Return the pip command for one library or, if the message blames another library, for compatible versions."""
     others = "|".join({*LIBRARIES, *LIBRARIES.values(), "No module named"} - {name, LIBRARIES.get(name, name)})
     found = installed_version(name)
     if not found or re.search(rf"\b({others})\b", reason, re.I):
@@ -159,7 +159,7 @@ def _anew(name: str, reason: str) -> str:
 
 
 def _set_command(torch_too: bool = False) -> str:
-    """The pip command for the set that matches the torch that is installed, or for the default one."""
+    """Return the pip command for the set that matches the installed torch, or for the default set."""
     torch, _, build = installed_version("torch").partition("+")
     if torch not in MATCHED:
         vision, audio = MATCHED[DEFAULT]

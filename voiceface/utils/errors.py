@@ -2,7 +2,7 @@
 
 
 class UserError(ValueError):
-    """A mistake that the user can mend; the command line prints its one line and exits with status 2.
+    """A mistake that the user can fix; the command line prints its one line and exits with status 2.
 
     Args:
         message: One line that names the file or option, says what is wrong and what to do about it.
@@ -10,5 +10,5 @@ class UserError(ValueError):
 
 
 def reason(error: OSError) -> str:
-    """Why the system refused, in a few words without a path: `no space left on device`."""
+    """Describe a system error briefly, without a path: `no space left on device`."""
     return (error.strerror or str(error)).lower()

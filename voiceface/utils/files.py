@@ -16,16 +16,16 @@ from voiceface.utils.errors import UserError, reason
 
 @contextmanager
 def atomic(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file that appears whole or not at all: temporary name, flush to disk, rename.
+    """Open a file for atomic writing: temporary name, flush to disk, rename.
 
     Args:
-        path: File; its folder exists.
+        path: Target file in an existing folder.
 
     Yields:
         The temporary file, open for writing; it is removed if the block fails.
 
     Raises:
-        OSError: The disk is full or the folder cannot be written.
+        OSError: The disk is full or the folder is not writable.
     """
     temporary = path.with_name(path.name + ".tmp")
     try:
@@ -69,18 +69,18 @@ def locked(path: Path, wait: bool) -> Iterator[IO[bytes]]:
 
 
 def write_atomic(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all; see `atomic`."""
+    """Write a file atomically; see `atomic`."""
     with atomic(path) as file:
         file.write(data)
 
 
 def write_for_user(path: Path, data: bytes) -> None:
-    """Write a file that the user named, and its folder.
+    """Write a file that the user named, and create its folder.
 
     Raises:
-        UserError: It cannot be written; the message says why.
+        UserError: The file cannot be written; the message says why.
     """
-    real = Path(os.path.realpath(path))  # what a link leads to is written, and the link stays one
+    real = Path(os.path.realpath(path))  # writes a link's target and keeps the link
     try:
         real.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(real, data)
@@ -89,12 +89,12 @@ def write_for_user(path: Path, data: bytes) -> None:
 
 
 def check_writable(path: Path) -> None:
-    """Find out before long work whether a file that the user named can be written.
+    """Check before long work that a file named by the user can be written.
 
     Raises:
-        UserError: It cannot.
+        UserError: The file cannot be written.
     """
-    # Unlike `Path.exists`, os.path's takes a folder that may not be looked into for one that has no such file.
+    # Unlike `Path.exists`, `os.path.exists` treats a file in an inaccessible folder as missing.
     above = next(folder for folder in path.resolve().parents if os.path.exists(folder))
     # A device or a pipe would be replaced by a file.
     other = os.path.exists(path) and not os.path.isfile(path)

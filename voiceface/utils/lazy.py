@@ -1,4 +1,4 @@
-"""Names of a package that are imported when they are asked for, since some need torch."""
+"""Lazy imports of a package's names, because some need torch."""
 
 from collections.abc import Callable, Mapping
 from importlib import import_module
@@ -6,11 +6,11 @@ from typing import Any
 
 
 def lazy(package: str, places: Mapping[str, str]) -> Callable[[str], Any]:
-    """The `__getattr__` of a package.
+    """Build the `__getattr__` of a package.
 
     Args:
         package: Its `__name__`.
-        places: Of each name the module in the package that has it.
+        places: For each name, the module in the package that defines it.
     """
 
     def find(name: str) -> Any:

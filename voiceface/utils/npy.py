@@ -14,7 +14,7 @@ def encode_feature(feature: NDArray[np.floating]) -> bytes:
 
 @cache
 def npy_header(dim: int, dtype: str) -> bytes:
-    """What an .npy file of one array of this type and of shape (dim,) begins with."""
+    """Build the header of an .npy file with one array of this type and of shape (dim,)."""
     buffer = io.BytesIO()
     np.lib.format.write_array_header_1_0(
         buffer, {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": (dim,)}

@@ -1,4 +1,4 @@
-"""Worker processes, which end with the process that started them."""
+"""Worker processes that end with the process that started them."""
 
 import multiprocessing
 import os
@@ -11,13 +11,13 @@ from multiprocessing.util import Finalize
 
 
 def cores() -> int:
-    """Cores that this process may use: a share of a cluster's node may be a few of many."""
+    """Return the number of cores that this process may use, which can be a few of a cluster node's many."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @cache
 def _lifeline() -> tuple[Connection, Connection]:
-    """A pipe that nobody writes to: its reading end sees the end of file when this process dies, however it dies."""
+    """Create a pipe without a writer: its reading end sees end of file when this process dies, in any way."""
     return Pipe(duplex=False)
 
 
@@ -28,24 +28,24 @@ def _end_with(parent: Connection, spawned: bool, *_: object) -> None:
 
     threading.Thread(target=watch, daemon=True).start()
     if spawned:
-        # After multiprocessing's own clean-up: an interpreter started by spawn would go on to the libraries'
-        # destructors, where now and then one aborts, and the loader takes that for a crash of its worker.
+        # After multiprocessing's own clean-up: an interpreter started by spawn would then run the libraries'
+        # destructors, where occasionally one aborts, which the loader reports as a crash of its worker.
         Finalize(None, os._exit, args=(0,), exitpriority=-1000)
 
 
 def end_with_parent(start_method: str | None) -> Callable[..., None] | None:
-    """What a worker should call first: it ends when the main process is killed, and quietly when it is done.
+    """Return a function for a worker to call first: it ends the worker if the main process dies, and exits quietly.
 
-    Under forkserver a worker's parent is the server, which lives on as long as its workers do: without this a killed
-    run would leave them behind for ever. Under spawn the libraries' own watchdog misses a process that was killed
-    before its worker had started. Under fork it sees it. A worker under spawn that is done leaves without the
-    libraries' destructors.
+    Under forkserver a worker's parent is the server, which lives as long as its workers: without this a killed run
+    would leave them behind for ever. Under spawn the libraries' own watchdog misses a process that was killed before
+    its worker had started. Under fork it detects it. A finished worker under spawn exits without the libraries'
+    destructors.
 
     Args:
         start_method: `fork`, `spawn`, `forkserver`, or None for Python's default.
 
     Returns:
-        A picklable function, or None where nothing is needed.
+        A picklable function, or None if nothing is needed.
     """
     method = multiprocessing.get_context(start_method).get_start_method()
     return partial(_end_with, _lifeline()[0], method == "spawn") if method != "fork" else None
@@ -58,10 +58,10 @@ def _begin(end: Callable[..., None] | None, *_: object) -> None:
 
 
 def begin_worker(start_method: str | None) -> Callable[..., None]:
-    """What a worker of a loader should call first: as `end_with_parent`, and it leaves the process group.
+    """Like `end_with_parent`, for a loader's worker, which also leaves the process group.
 
-    What asks a run to end often sends SIGTERM to the whole group (`timeout` does). A worker that ended of it would end
-    the run before that has saved.
+    A request to end a run often sends SIGTERM to the whole group (as `timeout` does). A worker that ended because of it
+    would end the run before it has saved.
 
     Args:
         start_method: `fork`, `spawn`, `forkserver`, or None for Python's default.

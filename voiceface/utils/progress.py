@@ -25,9 +25,9 @@ def _named(path: str) -> TextIO | None:
 
 
 def terminal() -> TextIO | None:
-    """Where bars are shown: standard error, or the terminal that `$VOICEFACE_TERMINAL` names; None: nowhere.
+    """Return the stream for progress bars: standard error, or the terminal in `$VOICEFACE_TERMINAL`; None: no bars.
 
-    `voiceface compare` keeps what its runs print in files, and lends them its terminal for their bars.
+    `voiceface compare` writes its runs' output to files, and lends them its terminal for their bars.
     """
     if sys.stderr.isatty():
         return sys.stderr
@@ -39,7 +39,7 @@ def progress(what: str, total: int, done: int = 0, shown: bool = True) -> Iterat
     """Show a bar while the block runs, if there is a `terminal`.
 
     Args:
-        what: What is being done.
+        what: Description of the work.
         total: Number of items.
         done: Items that were done before.
         shown: Whether this process has a bar: of many that do the same, one should.
@@ -89,7 +89,7 @@ def pace(what: str, total: int, unit: str, done: int = 0, every: float = 60.0) -
 
 
 def new_bar(*more: TextColumn) -> Progress:
-    """A rich progress bar on the terminal: what, how many, time gone and left; disabled where there is none.
+    """Create a rich progress bar: description, count, elapsed and remaining time; disabled without a terminal.
 
     Args:
         more: Columns to add.
@@ -102,6 +102,6 @@ def new_bar(*more: TextColumn) -> Progress:
         TimeRemainingColumn(),
     )
     shown = terminal()
-    ours = shown in (sys.stderr, None)  # else what is printed meanwhile stays in its file
+    ours = shown in (sys.stderr, None)  # otherwise, output printed meanwhile stays in its file
     console = Console(stderr=True) if ours else Console(file=shown)
     return Progress(*columns, *more, console=console, redirect_stdout=ours, redirect_stderr=ours, disable=shown is None)

@@ -9,7 +9,7 @@ def constructor(file: Path, name: str) -> dict[str, str]:
 
     Args:
         file: Python source.
-        name: Class in it.
+        name: Name of a class in it.
     """
     for node in ast.parse(file.read_text()).body:
         if isinstance(node, ast.ClassDef) and node.name == name:

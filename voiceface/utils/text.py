@@ -1,11 +1,11 @@
-"""Foreign text, made safe for a terminal."""
+"""Untrusted text, made safe for a terminal."""
 
 
 def clean(text: str) -> str:
-    """Text on one line, without characters that would act on a terminal."""
+    """Put text on one line and remove control characters."""
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
 def printable(text: str) -> str:
-    """Text with each character that would act on a terminal as a question mark, so that none goes unseen."""
+    """Replace each control character in a text by a question mark, so that none is hidden."""
     return "".join(c if c.isprintable() else "?" for c in text)

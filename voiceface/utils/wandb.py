@@ -1,4 +1,4 @@
-"""Weights & Biases, where it is installed."""
+"""Optional Weights & Biases support."""
 
 import logging
 from typing import Any
@@ -9,14 +9,14 @@ log = logging.getLogger(__name__)
 
 
 def ready_wandb(project: str, login: bool = True) -> Any:
-    """The package `wandb`, ready to log to a project.
+    """Return the package `wandb`, ready to log to a project.
 
     Args:
-        project: As `--wandb` has it.
-        login: Whether somebody must be logged in, unless it is offline.
+        project: Value of `--wandb`.
+        login: Whether a user must be logged in, unless it is offline.
 
     Raises:
-        UserError: It is not installed, or nobody is logged in.
+        UserError: It is not installed, or no user is logged in.
     """
     try:
         import wandb

@@ -1,1 +1,1 @@
-"""Compiled loops of the scores and the blocks that they work on."""
+"""The scores' compiled loops and the blocks that they process."""

@@ -1,4 +1,4 @@
-"""Similarities a block of rows at a time, on several threads."""
+"""Similarities, computed one block of rows at a time on several threads."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,23 +13,23 @@ from threadpoolctl import ThreadpoolController  # type: ignore[import-untyped]
 from voiceface.scores.kernels.jit import usable_threads
 
 Rows = Callable[[NDArray[np.intp]], NDArray[Any]]
-"""Numbers of rows, intp (B,), to those rows of the similarities (B, items)."""
+"""Maps row numbers, intp (B,), to those rows of the similarities (B, items)."""
 
 BLOCK_SCORES = 1 << 21  # similarities that a thread holds at once
-BLOCK_ROWS = 32  # the least number of rows of a block: the matrix product is slow below it
+BLOCK_ROWS = 32  # minimum number of rows in a block: with fewer the matrix product is slow
 
-LANES = 16  # sums that are kept apart, so that they do not depend on the number of threads
+LANES = 16  # separate sums, so that the result does not depend on the number of threads
 
 Part = TypeVar("Part")
 
 
 @cache
 def _blas() -> ThreadpoolController:
-    return ThreadpoolController()  # reads the list of all loaded libraries: milliseconds, more than few scores take
+    return ThreadpoolController()  # scans all loaded libraries: milliseconds, longer than a small score takes
 
 
 def one_blas_thread() -> AbstractContextManager[Any]:
-    """Matrix products of numpy on one thread, for as long as it is open."""
+    """Limit numpy's matrix products to one thread while the context is open."""
     limit: AbstractContextManager[Any] = _blas().limit(limits=1, user_api="blas")
     return limit
 
@@ -41,22 +41,22 @@ def map_blocks(
     items: int,
     threads: int | None = None,
 ) -> Iterator[Part]:
-    """Call `work` with blocks of rows of the similarities; together they are rows 0 .. queries - 1.
+    """Call `work` with blocks of rows of the similarities; together they cover rows 0 .. queries - 1.
 
     Args:
         work: Takes row numbers intp (B,), ascending, and their similarities (B, items), C-contiguous; called from
             several threads at once.
-        similarity_rows: Gives the similarities of any rows.
+        similarity_rows: Computes the similarities of any rows.
         queries: Number of rows.
-        items: Similarities in a row; sets the size of the blocks.
+        items: Similarities in a row; determines the block size.
         threads: Threads; None: as many as numba may use (``NUMBA_NUM_THREADS``).
 
     Yields:
-        What `work` returned, block by block in order, so that sums of them do not depend on the number of threads.
+        What `work` returned for each block, in order, so that sums do not depend on the number of threads.
     """
     size = max(BLOCK_ROWS, BLOCK_SCORES // items)
     blocks = [np.arange(first, min(first + size, queries)) for first in range(0, queries, size)]
-    # Each thread multiplies its own block: faster than to take turns, and the product is the same with any threads.
+    # Each thread multiplies its own block: faster than taking turns, and the same result for any number of threads.
     with one_blas_thread(), ThreadPoolExecutor(threads or usable_threads()) as pool:
         yield from pool.map(lambda rows: work(rows, np.ascontiguousarray(similarity_rows(rows))), blocks)
 
@@ -69,12 +69,12 @@ def sum_blocks(
     items: int,
     threads: int | None = None,
 ) -> Iterator[Part]:
-    """The same for work that adds to sums which are too large to have one for each block.
+    """Variant of `map_blocks` for work that adds to sums too large to keep one per block.
 
     Args:
-        start: Makes the empty sums of a lane, of which there are at most `LANES`.
-        work: Takes the sums of a lane, row numbers and their similarities, and adds to the sums.
-        similarity_rows: Gives the similarities of any rows.
+        start: Creates the empty sums of a lane; there are at most `LANES` lanes.
+        work: Adds to the sums of a lane; takes the sums, row numbers and their similarities.
+        similarity_rows: Computes the similarities of any rows.
         queries: Number of rows.
         items: Similarities in a row.
         threads: Threads; None: as many as numba may use.

@@ -1,4 +1,4 @@
-"""Compilation of the scores' kernels by numba."""
+"""Numba compilation of the scores' kernels."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,18 +9,18 @@ Function = Callable[..., Any]
 
 
 def compiled(function: Function) -> Function:
-    """Compile a function of numpy arrays and keep the result on disk for the next run.
+    """Compile a function of numpy arrays and cache the result on disk for the next run.
 
-    The compiled code lies beside the source, or where that is read-only in the user's cache folder (or the one that
-    ``NUMBA_CACHE_DIR`` names). Where there is neither, as in some containers, numba alone would raise, and each run
-    compiles anew. The code runs without the interpreter's lock, for Python's threads: numba's own threads abort in a
-    process that was forked after their first use, as notebooks do.
+    The compiled code is stored beside the source or, if that is read-only, in the user's cache folder (or the one in
+    ``NUMBA_CACHE_DIR``). If neither is writable, as in some containers, numba alone would raise; here each run compiles
+    again. The code releases the GIL, for Python's threads: numba's own threads abort in a process that was forked after
+    their first use, as notebooks do.
     """
     return _compile(function)
 
 
 def compiled_reordered(function: Function) -> Function:
-    """The same for a function whose sums may be taken in another order, which lets them be vector operations."""
+    """Variant of `compiled` that allows sums to be reordered, so that they can be vectorised."""
     return _compile(function, fastmath={"reassoc", "contract"})
 
 
@@ -33,5 +33,5 @@ def _compile(function: Function, **options: Any) -> Function:
 
 
 def usable_threads() -> int:
-    """How many threads this process may use: the cores it may run on, or what ``NUMBA_NUM_THREADS`` says."""
+    """Return how many threads this process may use: its available cores, or ``NUMBA_NUM_THREADS`` if set."""
     return int(numba.config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""Where everybody's items stand among the relevant items of each query: the one step that every exact score shares."""
+"""Rank of every identity's items among each query's relevant items: the step that all exact scores share."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,16 +13,16 @@ from voiceface.scores.kernels.jit import compiled
 
 @dataclass(frozen=True)
 class Placed:
-    """The places of all items among the relevant ones, for a block of B queries.
+    """The ranks of all items among the relevant ones, for a block of B queries.
 
     Attributes:
         lines: float (B, N): their similarities.
         rows: intp (B,): the queries' numbers, ascending.
         own: int64 (B,): their identities, ascending.
-        number: int64 (B,): distinct similarities D of each query's relevant items; 0 where none takes part.
-        copies: int32 (B, P): relevant items of each of them, ascending by similarity; the first D count.
-        below: int32 (B, J, P): items of each identity below them (0 for the own identity).
-        level: int32 (B, J, P): items of each identity level with them (0 for the own identity).
+        number: int64 (B,): number D of distinct similarities of each query's relevant items; 0 if it has none.
+        copies: int32 (B, P): relevant items at each distinct similarity, ascending; the first D are valid.
+        below: int32 (B, J, P): items of each identity below each similarity (0 for the own identity).
+        level: int32 (B, J, P): items of each identity equal to it (0 for the own identity).
     """
 
     lines: NDArray[Any]
@@ -40,18 +40,18 @@ class Placed:
 
     @property
     def counts(self) -> tuple[NDArray[Any], ...]:
-        """What kernels take: own, number, copies, below, level."""
+        """The arguments of kernels: own, number, copies, below, level."""
         return self.own, self.number, self.copies, self.below, self.level
 
 
 @dataclass(frozen=True)
 class Score:
-    """A score that one pass over the queries gives; several scores share a pass.
+    """A score computed in one pass over the queries; several scores share a pass.
 
     Attributes:
-        block: Takes a block and gives its part; called from several threads at once.
-        add: Takes the parts, one after the other in the order of the queries.
-        result: Gives the score in the end.
+        block: Computes the part of a block; called from several threads at once.
+        add: Receives the parts in the order of the queries.
+        result: Returns the score at the end.
     """
 
     block: Callable[[Placed], Any]
@@ -69,10 +69,10 @@ def run_pass(
     """Compute scores in one pass over the similarities.
 
     Args:
-        scores: What to compute.
-        similarity_rows: Gives the similarities (B, N), float32 or float64, of B queries (by index) to the whole
-            gallery, whose N items lie identity by identity. They are finite, or NaN for an item of the query's own
-            identity that takes no part.
+        scores: Scores to compute.
+        similarity_rows: Computes the similarities (B, N), float32 or float64, of B queries (by index) to the whole
+            gallery, whose N items are grouped by identity. They are finite, or NaN for an excluded item of the query's
+            own identity.
         query_identity: int64 (Q,), ascending: each query's identity; all of 0 .. I - 1 occur.
         gallery_sizes: int64 (J,), J >= I: items of each identity, at least 1 for the first I.
         threads: Threads; None: as many as numba may use (``NUMBA_NUM_THREADS``).
@@ -93,7 +93,7 @@ def run_pass(
         return [score.block(placed) for score in scores]
 
     def parts(rows: NDArray[np.intp], lines: NDArray[Any]) -> list[list[Any]]:
-        # The places take as much memory as the similarities where people have equal numbers of items, else more.
+        # The ranks take as much memory as the similarities if people have equal numbers of items, otherwise more.
         size = max(1, BLOCK_SCORES // (people * most))
         return [place(rows[i : i + size], lines[i : i + size]) for i in range(0, len(rows), size)]
 
@@ -114,20 +114,21 @@ def _place_rows(lines, starts, own, number, copies, below, level):
 @compiled
 @no_type_check
 def _place_items(line, starts, own, copies, below, level):
-    """Count, for each relevant item of a query, every other identity's items below it and level with it.
+    """Count, for each relevant item of a query, every other identity's items below it and equal to it.
 
-    The place of an item among the sorted relevant ones starts from a table over equal intervals of the similarity. An
-    interval's number never falls as the similarity grows, so only the relevant items of the item's own interval, mostly
-    none or one, remain to be compared.
+    The search for an item's rank among the sorted relevant ones starts from a table over equal intervals of the
+    similarity. An interval's index never decreases as the similarity grows, so only the relevant items of the item's
+    own interval, usually none or one, remain to be compared.
 
     Args:
-        line: float (N,): the query's similarities to the gallery, identity by identity. NaN for an item of the query's
-            identity: it takes no part.
-        starts: int64 (J + 1,): the first item of each identity, and N.
+        line: float (N,): the query's similarities to the gallery, grouped by identity. NaN for an excluded item of the
+            query's identity.
+        starts: int64 (J + 1,): the first item of each identity, then N.
         own: The query's identity.
-        copies: int32 (P,), zeros: receives the relevant items of each of the D distinct similarities, ascending.
-        below: int32 (J, P), zeros: receives the items of each identity below them (0 for the own identity).
-        level: int32 (J, P), zeros: likewise those level with them.
+        copies: int32 (P,), zeros: receives the number of relevant items at each of the D distinct similarities,
+            ascending.
+        below: int32 (J, P), zeros: receives the items of each identity below each similarity (0 for the own identity).
+        level: int32 (J, P), zeros: likewise the items equal to it.
 
     Returns:
         D.
@@ -172,7 +173,7 @@ def _place_items(line, starts, own, copies, below, level):
         counts[:] = 0
         for item in range(np.uint64(starts[identity]), np.uint64(starts[identity + 1])):
             score = line[item]
-            # Unsigned, for numba then leaves out the test for a negative index: twice as fast.
+            # Unsigned, because numba then omits the check for a negative index: twice as fast.
             place = np.uint64(first[np.uint64(interval[item])])
             place += np.uint64(distinct[place] < score)
             if distinct[place] <= score:

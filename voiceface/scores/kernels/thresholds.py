@@ -1,4 +1,4 @@
-"""Thresholds on the similarity scale: the positives cut it, and every similarity lies at a cut or between two."""
+"""Thresholds on the similarity scale: positives are the cuts, and every similarity is at a cut or between two."""
 
 import math
 from typing import Any, no_type_check
@@ -8,21 +8,21 @@ from numpy.typing import NDArray
 
 from voiceface.scores.kernels.jit import compiled
 
-MOST_CUTS = (1 << 15) - 1  # their numbers fit 16 bits, and the tables a processor's cache
+MOST_CUTS = (1 << 15) - 1  # places fit 16 bits, and the tables fit a processor's cache
 INTERVALS = 1 << 18
 
 
 class Cuts:
-    """U ascending similarities, and 2 U + 1 places: 2 i is the gap before cut i, 2 i + 1 the cut itself.
+    """U ascending cuts and 2 U + 1 places: place 2 i is the gap before cut i, 2 i + 1 the cut itself.
 
     Attributes:
         places: 2 U + 1.
-        values: float (U,): the distinct ones of the similarities given, or every so many of them where there are more
-            than `MOST_CUTS`.
+        values: float (U,): the distinct input similarities, or every n-th of them if there are more than
+            `MOST_CUTS`.
     """
 
     def __init__(self, similarities: NDArray[Any]) -> None:
-        """Cut the scale at these finite similarities, at least one."""
+        """Cut the scale at these similarities, finite and at least one."""
         distinct = np.unique(similarities)
         self.values = distinct[:: -(-len(distinct) // MOST_CUTS)]
         self.places = 2 * len(self.values) + 1
@@ -36,7 +36,7 @@ class Cuts:
         self._table = np.append(self.values, np.inf).astype(self.values.dtype), first.astype(np.uint16), low, scale
 
     def find(self, similarities: NDArray[Any]) -> NDArray[np.int32]:
-        """The place of each similarity, in an array of the same shape; 0 for NaN."""
+        """Return the place of each similarity, in an array of the same shape; 0 for NaN."""
         places = np.empty(similarities.shape, np.int32)
         _find_places(similarities.ravel(), *self._table, places.ravel())
         return places
