@@ -39,11 +39,7 @@ class Kim(Method):
         voice_encoder: Voice network.
         face_options: Options of the face network, such as `{pixels: vggface}`.
         voice_options: Options of the voice network, such as `{scale: 256}`.
-        face_weights: Pretrained weights of the face network, a safetensors file.
-        voice_weights: Pretrained weights of the voice network, a safetensors file.
         weights: Weights of the whole method to start from, such as `import-weights kim` writes.
-        freeze_face: Keep the face network as it is.
-        freeze_voice: Keep the voice network as it is.
         face_margin: Face box scale, from a stored one at least as large.
         anchor: Modality of the anchor: voice chooses among faces, or face among voices.
         loss: Squared softmax ratio over triplets (the paper's), contrastive over pairs, or a classifier of pairs.
@@ -68,11 +64,7 @@ class Kim(Method):
         voice_encoder: str = "voice_soundnet8",
         face_options: dict[str, Any] | None = None,
         voice_options: dict[str, Any] | None = None,
-        face_weights: str | None = None,
-        voice_weights: str | None = None,
         weights: str | None = None,
-        freeze_face: bool = False,
-        freeze_voice: bool = False,
         face_margin: float = 1.5,
         anchor: Literal["voice", "face"] = "voice",
         loss: Loss = "triplet",
@@ -85,20 +77,16 @@ class Kim(Method):
         fc_rate: float = 1e-3,
         encoder_rate: float = 1e-5,
         fall_every: int = 80_000,
+        **encoders: Any,
     ) -> None:
-        super().__init__()
-        self.save_hyperparameters()
         pooled = {"pooling": pooling or ("half" if width >= 1024 else "global")}
-        self.build_encoders(
+        super().__init__(
             face_encoder,
             voice_encoder,
             (pooled if face_encoder == "face_vgg16" else {}) | (face_options or {}),
             (pooled if voice_encoder == "voice_soundnet8" else {}) | (voice_options or {}),
-            face_weights,
-            voice_weights,
-            freeze_face,
-            freeze_voice,
-            face_margin,
+            face_margin=face_margin,
+            **encoders,
         )
         self.directions = ("v2f",) if anchor == "voice" else ("f2v",)
         self.loads_whole_method = weights is not None
