@@ -197,12 +197,20 @@ class Method(pl.LightningModule, ABC):
         Returns:
             Groups with `name`, `params` and `lr`; parts without trainable parameters are left out.
         """
-        groups = []
-        for name, (module, rate) in rates.items():
-            trainable = [p for p in module.parameters() if p.requires_grad]
-            if trainable:
-                groups.append({"name": name, "params": trainable, "lr": rate})
-        return groups
+        trained = {name: [p for p in module.parameters() if p.requires_grad] for name, (module, _) in rates.items()}
+        return [{"name": name, "params": params, "lr": rates[name][1]} for name, params in trained.items() if params]
+
+    def layer_groups(self, name: str, layers: Sequence[nn.Module], rates: Sequence[float]) -> list[dict[str, Any]]:
+        """Optimiser groups of a method's own layers and of both networks; see `param_groups`.
+
+        Args:
+            name: Name of the layers' group; the networks' are `face` and `voice`.
+            layers: What the method adds to the networks.
+            rates: Learning rates of the layers, of the face network and of the voice network.
+        """
+        own, face, voice = rates
+        networks = {"face": (self.face_encoder, face), "voice": (self.voice_encoder, voice)}
+        return self.param_groups({name: (nn.ModuleList(layers), own), **networks})
 
     def with_schedule(
         self, optimizer: torch.optim.Optimizer, factor: Callable[[int], float], constant: Sequence[str] = ()
@@ -307,24 +315,15 @@ class Method(pl.LightningModule, ABC):
             self.log_dict({f"train/{name}": value for name, value in logs.items()}, batch_size=len(voices))
         return loss
 
-    def _embed(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
+        """Embed a batch; the metrics callback does the rest."""
         voices, faces = batch["voices"], batch["faces"]
         return {
             "voices": self.embed_voice(voices, batch["voice_lengths"]) if len(voices) else torch.empty(0),
             "faces": self.embed_face(faces) if len(faces) else torch.empty(0),
         }
 
-    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
-        """Embed a batch; the metrics callback does the rest."""
-        return self._embed(batch)
-
-    def test_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
-        """Embed a batch; the metrics callback does the rest."""
-        return self._embed(batch)
-
-    def predict_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
-        """Embed a batch."""
-        return self._embed(batch)
+    test_step = predict_step = validation_step
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse a checkpoint of another model or of other settings.

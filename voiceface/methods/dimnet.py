@@ -128,8 +128,7 @@ class DIMNet(Method):
 
     def configure_optimizers(self) -> Any:
         """SGD with momentum; the rate falls to a tenth at each milestone."""
-        rest = nn.ModuleList([self.face_fc, self.voice_fc, self.classifiers])
-        modules = {"classifiers": rest, "face": self.face_encoder, "voice": self.voice_encoder}
-        groups = self.param_groups({name: (module, self.rate) for name, module in modules.items()})
+        layers = [self.face_fc, self.voice_fc, self.classifiers]
+        groups = self.layer_groups("classifiers", layers, [self.rate] * 3)
         optimizer = torch.optim.SGD(groups, momentum=self.momentum, weight_decay=self.weight_decay)
         return self.with_schedule(optimizer, lambda step: 0.1 ** sum(step >= m for m in self.milestones))

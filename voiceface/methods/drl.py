@@ -154,9 +154,8 @@ class DRL(Method):
 
     def configure_optimizers(self) -> Any:
         """SGD with momentum; the rate falls in equal ratios; the centres have a constant rate without momentum."""
-        rest = nn.ModuleList([m for m in (self.face_in, self.voice_in, self.fc, self.voice_fc, self.classifier) if m])
-        modules = {"fc": rest, "face": self.face_encoder, "voice": self.voice_encoder}
-        groups = self.param_groups({name: (module, self.rates[0]) for name, module in modules.items()})
+        layers = [m for m in (self.face_in, self.voice_in, self.fc, self.voice_fc, self.classifier) if m]
+        groups = self.layer_groups("fc", layers, [self.rates[0]] * 3)
         if self.centres is not None:
             still = {"name": "centres", "lr": self.centre_rate, "momentum": 0.0, "weight_decay": 0.0}
             groups.append({"params": [self.centres], **still})

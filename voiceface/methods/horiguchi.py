@@ -70,7 +70,7 @@ class Horiguchi(Method):
         self.face_projection = projection(self.face_encoder.dim, hidden, dim)
         self.voice_projection = projection(self.voice_encoder.dim, hidden, dim)
         self.normalise, self.temperature, self.anchors, self.penalty = normalise, temperature, anchors, penalty
-        self.rates = {"projections": rate, "encoders": encoder_rate}
+        self.rates = (rate, encoder_rate, encoder_rate)
 
     def embed_voice(self, waveforms: Tensor, lengths: Tensor | None = None) -> Tensor:
         """See `Method.embed_voice`."""
@@ -101,17 +101,8 @@ class Horiguchi(Method):
 
     def configure_optimizers(self) -> Any:
         """Adam, constant rates."""
-        groups = self.param_groups(
-            {
-                "projections": (
-                    nn.ModuleList([self.face_projection, self.voice_projection]),
-                    self.rates["projections"],
-                ),
-                "face": (self.face_encoder, self.rates["encoders"]),
-                "voice": (self.voice_encoder, self.rates["encoders"]),
-            }
-        )
-        return torch.optim.Adam(groups)
+        layers = [self.face_projection, self.voice_projection]
+        return torch.optim.Adam(self.layer_groups("projections", layers, self.rates))
 
 
 def projection(inputs: int, hidden: int, dim: int) -> nn.Sequential:

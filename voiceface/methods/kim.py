@@ -102,7 +102,7 @@ class Kim(Method):
             self.voice_head = two_layers(self.voice_encoder.dim, width)
         self.anchor, self.loss_name, self.triplets, self.margin = anchor, loss, triplets, margin
         self.hard_after, self.keep, self.weights = hard_after, keep, weights
-        self.rates, self.fall_every = {"fc": fc_rate, "encoders": encoder_rate}, fall_every
+        self.rates, self.fall_every = (fc_rate, encoder_rate, encoder_rate), fall_every
 
     def setup(self, stage: str) -> None:
         """Read the weights of the whole method, where given, after those of its parts."""
@@ -187,13 +187,7 @@ class Kim(Method):
     def configure_optimizers(self) -> Any:
         """Adam; every rate falls to a tenth after each `fall_every` steps."""
         heads = [self.face_head, self.voice_head] if self.classifier is None else [self.classifier]
-        groups = self.param_groups(
-            {
-                "fc": (nn.ModuleList(heads), self.rates["fc"]),
-                "face": (self.face_encoder, self.rates["encoders"]),
-                "voice": (self.voice_encoder, self.rates["encoders"]),
-            }
-        )
+        groups = self.layer_groups("fc", heads, self.rates)
         return self.with_schedule(torch.optim.Adam(groups), lambda step: 0.1 ** (step // self.fall_every))
 
 

@@ -116,11 +116,6 @@ class PINs(Method):
 
     def configure_optimizers(self) -> Any:
         """SGD with momentum; the rate falls in equal ratios from the first to the last."""
-        modules = {
-            "fc": nn.ModuleList([self.face_fc, self.voice_fc]),
-            "face": self.face_encoder,
-            "voice": self.voice_encoder,
-        }
-        groups = self.param_groups({name: (module, self.rates[0]) for name, module in modules.items()})
+        groups = self.layer_groups("fc", [self.face_fc, self.voice_fc], [self.rates[0]] * 3)
         optimizer = torch.optim.SGD(groups, momentum=self.momentum, weight_decay=self.weight_decay)
         return self.with_schedule(optimizer, self.exponential_decay(*self.rates, self.stages))

@@ -160,8 +160,6 @@ class SVHF(Method):
 
     def configure_optimizers(self) -> Any:
         """SGD with momentum; the rate falls in equal ratios from the first to the last."""
-        rest = nn.ModuleList([self.face_fc, self.voice_fc, self.fusion])
-        modules = {"fusion": rest, "face": self.face_encoder, "voice": self.voice_encoder}
-        groups = self.param_groups({name: (module, self.rates[0]) for name, module in modules.items()})
+        groups = self.layer_groups("fusion", [self.face_fc, self.voice_fc, self.fusion], [self.rates[0]] * 3)
         optimizer = torch.optim.SGD(groups, momentum=self.momentum, weight_decay=self.weight_decay)
         return self.with_schedule(optimizer, self.exponential_decay(*self.rates, self.stages))

@@ -73,8 +73,7 @@ class TriNet(Method):
         self.voice_fc = nn.Linear(self.voice_encoder.dim, dim).requires_grad_(train_voice_fc)
         self.sphere, self.scale, self.margin, self.test_seconds = space == "sphere", scale, margin, test_seconds
         self.space = "cosine" if self.sphere else "euclidean"
-        self.rates = {"fc": fc_rate, "face": face_rate, "voice": voice_rate}
-        self.milestones = milestones
+        self.rates, self.milestones = (fc_rate, face_rate, voice_rate), milestones
 
     def _head(self, fc: nn.Linear, features: Tensor) -> Tensor:
         with torch.autocast(features.device.type, enabled=False):
@@ -100,14 +99,7 @@ class TriNet(Method):
 
     def configure_optimizers(self) -> Any:
         """Adam; the last layers' rate falls at the milestones, the networks' rates are constant."""
-        fc = nn.ModuleList([self.face_fc, self.voice_fc])
-        groups = self.param_groups(
-            {
-                "fc": (fc, self.rates["fc"]),
-                "face": (self.face_encoder, self.rates["face"]),
-                "voice": (self.voice_encoder, self.rates["voice"]),
-            }
-        )
+        groups = self.layer_groups("fc", [self.face_fc, self.voice_fc], self.rates)
 
         def fall(step: int) -> float:
             return float(0.1 ** sum(step >= m for m in self.milestones))
