@@ -47,9 +47,7 @@ class Tiny(Method):
     """A method whose step is nearly nothing."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self.save_hyperparameters()
-        self.build_encoders("face_small", "voice_small")
+        super().__init__("face_small", "voice_small")
         self.face, self.voice = nn.Linear(16, 4), nn.Linear(16, 4)
 
     def embed_voice(self, waveforms: Tensor, lengths: Tensor | None = None) -> Tensor:

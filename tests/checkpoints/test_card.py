@@ -35,9 +35,7 @@ class Own(Method):
     """A user's method, in a file without a word on any paper."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self.save_hyperparameters()
-        self.build_encoders("face_small", "voice_small")
+        super().__init__("face_small", "voice_small")
 
     def embed_voice(self, waveforms: Tensor, lengths: Tensor | None = None) -> Tensor:
         return self.voice_encoder(waveforms, lengths)

@@ -20,7 +20,7 @@ class Known(Method):
     """Embeds a clip of the tone corpus as its person's number, read from its own content, or as a constant."""
 
     def __init__(self, constant: bool, space: str = "cosine") -> None:
-        super().__init__()
+        super().__init__("face_small", "voice_small")
         self.constant, self.space = constant, space
         self.face_encoder, self.voice_encoder = torch.nn.Identity(), torch.nn.Identity()
         self.face_encoder.size, self.face_encoder.margin = 32, 1.0

@@ -3,6 +3,7 @@
 import ast
 import json
 import re
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from voiceface.methods.base import Method
 from voiceface.methods.kim import Kim
 from voiceface.methods.recipes import METHODS, list_methods, list_recipes
 from voiceface.methods.trinet import TriNet
+from voiceface.utils.source import constructor, explanations, parameters
 
 
 def embedded(method: Method, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
@@ -203,11 +205,10 @@ class TestEveryDistinctRecipe:
 
 @pytest.mark.parametrize("recipe", list_recipes())
 def test_its_file_opens_with_the_paper_and_every_argument_is_explained(recipe: str):
-    module = settings(recipe, "paper")["model"]["class_path"].split(".")[-2]
-    tree = ast.parse((METHODS / f"{module}.py").read_text())
-    assert re.search(r'"[^"]{15,}" \(.*\d{4}', ast.get_docstring(tree) or "", re.S)
-    (method,) = (n for n in tree.body if isinstance(n, ast.ClassDef))
-    init = next(n for n in method.body if isinstance(n, ast.FunctionDef) and n.name == "__init__")
-    assert not init.args.kwarg
-    explained = re.findall(r"^ {4,}(\w+): ", ast.get_docstring(method, clean=False) or "", re.M)
-    assert {a.arg for a in init.args.args[1:]} <= set(explained)
+    module, owner = settings(recipe, "paper")["model"]["class_path"].split(".")[-2:]
+    file = METHODS / f"{module}.py"
+    assert re.search(r'"[^"]{15,}" \(.*\d{4}', ast.get_docstring(ast.parse(file.read_text())) or "", re.S)
+    assert set(constructor(file, owner)) == set(
+        parameters(getattr(import_module(f"voiceface.methods.{module}"), owner))
+    )
+    assert {"face_encoder", "freeze_voice", *constructor(file, owner)} <= set(explanations(file, owner))

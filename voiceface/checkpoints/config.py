@@ -16,6 +16,7 @@ from packaging.version import InvalidVersion, Version
 from voiceface.methods.recipes import nearest
 from voiceface.utils.errors import UserError, reason
 from voiceface.utils.files import read_json
+from voiceface.utils.source import parameters
 from voiceface.utils.version import __version__
 
 SCHEMA = 2
@@ -138,7 +139,7 @@ def check_arguments(what: object, owner: type, arguments: Mapping[str, Any]) -> 
     Raises:
         UserError: An argument is unknown, missing or of the wrong type; the message names it.
     """
-    known = inspect.signature(owner, eval_str=True).parameters
+    known = parameters(owner)
     for name, value in arguments.items():
         if name not in known:
             raise UserError(f"{what}: {owner.__name__} has no argument {name!r}{nearest(name, known)}")

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from voiceface.encoders.base import FaceEncoder
 
 
-def _block(inputs: int, width: int, stride: int) -> nn.Sequential:
+def conv_block(inputs: int, width: int, stride: int = 2) -> nn.Sequential:
+    """A 3x3 convolution without bias, BN and ReLU."""
     conv = nn.Conv2d(inputs, width, 3, stride, padding=1, bias=False)
     return nn.Sequential(conv, nn.BatchNorm2d(width), nn.ReLU(inplace=True))
 
@@ -36,8 +37,8 @@ class DIMNetFace(FaceEncoder):
         inputs = 3
         stages = []
         for width in widths:
-            stages.append(_block(inputs, width, 2))
-            stages.extend(_block(width, width, 1) for _ in range(repeats))
+            stages.append(conv_block(inputs, width))
+            stages.extend(conv_block(width, width, 1) for _ in range(repeats))
             inputs = width
         self.stages = nn.Sequential(*stages)
         self.last = nn.Conv2d(inputs, dim, 3, stride=2, padding=1)

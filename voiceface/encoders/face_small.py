@@ -3,12 +3,7 @@
 from torch import Tensor, nn
 
 from voiceface.encoders.base import FaceEncoder
-
-
-def _block(inputs: int, width: int) -> nn.Sequential:
-    """A 3x3 convolution that halves the resolution, BN and ReLU."""
-    conv = nn.Conv2d(inputs, width, 3, stride=2, padding=1, bias=False)
-    return nn.Sequential(conv, nn.BatchNorm2d(width), nn.ReLU(inplace=True))
+from voiceface.encoders.face_dimnet import conv_block
 
 
 class FaceSmall(FaceEncoder):
@@ -22,7 +17,7 @@ class FaceSmall(FaceEncoder):
 
     def __init__(self) -> None:
         super().__init__()
-        self.convolutions = nn.Sequential(_block(3, 32), _block(32, 64), _block(64, 96), _block(96, 128))
+        self.convolutions = nn.Sequential(*(conv_block(*widths) for widths in ((3, 32), (32, 64), (64, 96), (96, 128))))
         self.fc = nn.Linear(128 * 4 * 4, self.dim)
 
     def forward(self, faces: Tensor) -> Tensor:

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.lr_scheduler import LambdaLR
 
-from voiceface.encoders import FaceEncoder, VoiceEncoder, face_encoder, voice_encoder
+from voiceface import encoders
+from voiceface.encoders import FaceEncoder, VoiceEncoder
 from voiceface.encoders.weights import load_into, misfit
 from voiceface.methods.losses import pairwise_distances
 from voiceface.utils.distributed import gather, processes
@@ -26,10 +27,24 @@ Direction = Literal["v2f", "f2v"]
 class Method(pl.LightningModule, ABC):
     """Base class: two encoders, embeddings of both modalities, and a loss.
 
-    A method calls `self.save_hyperparameters()` first, so that a checkpoint can build it again (its hyper-parameters
-    are plain values), then `self.build_encoders(...)`, and writes `embed_voice`, `embed_face`, `loss` and
+    A method hands the options of the encoders to `super().__init__`, which saves the arguments of both constructors, so
+    that a checkpoint can build it again (they are plain values), and writes `embed_voice`, `embed_face`, `loss` and
     `configure_optimizers`. One whose score is not a distance of two embeddings says so by `space`, and writes
-    `similarity` or `choose`.
+    `similarity` or `choose`. Pretrained weights are read when training starts, not when a checkpoint is loaded.
+
+    Args:
+        face_encoder: Face network: a name that `voiceface list` shows, or `timm/NAME`.
+        voice_encoder: Voice network.
+        face_options: Options of the face network.
+        voice_options: Options of the voice network.
+        face_weights: Pretrained weights of the face network, a safetensors file.
+        voice_weights: Pretrained weights of the voice network, a safetensors file.
+        freeze_face: Keep the face network as it is.
+        freeze_voice: Keep the voice network as it is.
+        face_margin: Face box scale that the face network is given.
+
+    Raises:
+        UserError: No such encoder or option.
     """
 
     face_encoder: FaceEncoder
@@ -63,7 +78,34 @@ class Method(pl.LightningModule, ABC):
     calibration: Mapping[str, Mapping[str, Any]] | None = None
     """Of 1:2 matching (`voiceface.evaluation.calibration.fit_calibration`), once it is fitted."""
 
-    _pretrained: Sequence[tuple[str, nn.Module, str | None, bool]] = ()
+    _pretrained: Sequence[tuple[str, nn.Module, str | None, bool]]
+    """Of each encoder its kind, itself, its weights and whether it is frozen: no gradients, and eval mode for good,
+    batch norms included."""
+
+    def __init__(
+        self,
+        face_encoder: str,
+        voice_encoder: str,
+        face_options: dict[str, Any] | None = None,
+        voice_options: dict[str, Any] | None = None,
+        face_weights: str | None = None,
+        voice_weights: str | None = None,
+        freeze_face: bool = False,
+        freeze_voice: bool = False,
+        face_margin: float = 1.0,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        self.face_encoder = encoders.face_encoder(face_encoder, **(face_options or {}))
+        self.voice_encoder = encoders.voice_encoder(voice_encoder, **(voice_options or {}))
+        self.face_encoder.margin = face_margin
+        self._pretrained = [
+            ("face", self.face_encoder, face_weights, freeze_face),
+            ("voice", self.voice_encoder, voice_weights, freeze_voice),
+        ]
+        for _, encoder, _, frozen in self._pretrained:
+            encoder.requires_grad_(not frozen)
+            encoder.train(not frozen)
 
     @abstractmethod
     def embed_voice(self, waveforms: Tensor, lengths: Tensor | None = None) -> Tensor:
@@ -137,47 +179,6 @@ class Method(pl.LightningModule, ABC):
         """Parameters of the deployed model, without what only training needs."""
         return sum(p.numel() for n, p in self.named_parameters() if not n.startswith(self.training_only))
 
-    def build_encoders(
-        self,
-        face: str,
-        voice: str,
-        face_options: dict[str, Any] | None = None,
-        voice_options: dict[str, Any] | None = None,
-        face_weights: str | None = None,
-        voice_weights: str | None = None,
-        freeze_face: bool = False,
-        freeze_voice: bool = False,
-        face_margin: float = 1.0,
-    ) -> None:
-        """Set `face_encoder` and `voice_encoder`.
-
-        Weights are read when training starts, not when a checkpoint is loaded.
-
-        Args:
-            face: Face network: a name that `voiceface list` shows, or `timm/NAME`.
-            voice: Voice network.
-            face_options: Options of the face network.
-            voice_options: Options of the voice network.
-            face_weights: Safetensors file of pretrained weights.
-            voice_weights: Safetensors file of pretrained weights.
-            freeze_face: No gradients, and eval mode for good, batch norms included.
-            freeze_voice: Likewise.
-            face_margin: Face box scale that the face network is given.
-
-        Raises:
-            UserError: No such encoder or option.
-        """
-        self.face_encoder = face_encoder(face, **(face_options or {}))
-        self.voice_encoder = voice_encoder(voice, **(voice_options or {}))
-        self.face_encoder.margin = face_margin
-        self._pretrained = [
-            ("face", self.face_encoder, face_weights, freeze_face),
-            ("voice", self.voice_encoder, voice_weights, freeze_voice),
-        ]
-        for _, encoder, _, frozen in self._pretrained:
-            encoder.requires_grad_(not frozen)
-            encoder.train(not frozen)
-
     def build_training_heads(self, people: Sequence[Mapping[str, str]]) -> None:
         """Build what only training needs, such as a classifier of the training people, before training starts.
 
@@ -197,12 +198,20 @@ class Method(pl.LightningModule, ABC):
         Returns:
             Groups with `name`, `params` and `lr`; parts without trainable parameters are left out.
         """
-        groups = []
-        for name, (module, rate) in rates.items():
-            trainable = [p for p in module.parameters() if p.requires_grad]
-            if trainable:
-                groups.append({"name": name, "params": trainable, "lr": rate})
-        return groups
+        trained = {name: [p for p in module.parameters() if p.requires_grad] for name, (module, _) in rates.items()}
+        return [{"name": name, "params": params, "lr": rates[name][1]} for name, params in trained.items() if params]
+
+    def layer_groups(self, name: str, layers: Sequence[nn.Module], rates: Sequence[float]) -> list[dict[str, Any]]:
+        """Optimiser groups of a method's own layers and of both networks; see `param_groups`.
+
+        Args:
+            name: Name of the layers' group; the networks' are `face` and `voice`.
+            layers: What the method adds to the networks.
+            rates: Learning rates of the layers, of the face network and of the voice network.
+        """
+        own, face, voice = rates
+        networks = {"face": (self.face_encoder, face), "voice": (self.voice_encoder, voice)}
+        return self.param_groups({name: (nn.ModuleList(layers), own), **networks})
 
     def with_schedule(
         self, optimizer: torch.optim.Optimizer, factor: Callable[[int], float], constant: Sequence[str] = ()
@@ -307,24 +316,15 @@ class Method(pl.LightningModule, ABC):
             self.log_dict({f"train/{name}": value for name, value in logs.items()}, batch_size=len(voices))
         return loss
 
-    def _embed(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
+        """Embed a batch; the metrics callback does the rest."""
         voices, faces = batch["voices"], batch["faces"]
         return {
             "voices": self.embed_voice(voices, batch["voice_lengths"]) if len(voices) else torch.empty(0),
             "faces": self.embed_face(faces) if len(faces) else torch.empty(0),
         }
 
-    def validation_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
-        """Embed a batch; the metrics callback does the rest."""
-        return self._embed(batch)
-
-    def test_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
-        """Embed a batch; the metrics callback does the rest."""
-        return self._embed(batch)
-
-    def predict_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
-        """Embed a batch."""
-        return self._embed(batch)
+    test_step = predict_step = validation_step
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse a checkpoint of another model or of other settings.

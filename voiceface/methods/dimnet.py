@@ -30,12 +30,6 @@ class DIMNet(Method):
     Args:
         face_encoder: Face network: a name that `voiceface list` shows.
         voice_encoder: Voice network.
-        face_options: Options of the face network.
-        voice_options: Options of the voice network.
-        face_weights: Pretrained weights of the face network, a safetensors file.
-        voice_weights: Pretrained weights of the voice network, a safetensors file.
-        freeze_face: Keep the face network as it is.
-        freeze_voice: Keep the voice network as it is.
         face_margin: Face box scale (not stated).
         covariates: What is classified: `identity`, or any column of the identity table, such as `gender` and
             `nationality`.
@@ -58,12 +52,6 @@ class DIMNet(Method):
         self,
         face_encoder: str = "face_dimnet",
         voice_encoder: str = "voice_dimnet",
-        face_options: dict[str, Any] | None = None,
-        voice_options: dict[str, Any] | None = None,
-        face_weights: str | None = None,
-        voice_weights: str | None = None,
-        freeze_face: bool = False,
-        freeze_voice: bool = False,
         face_margin: float = 1.0,
         covariates: Sequence[str] = ("identity", "gender"),
         covariate_weights: Sequence[float] | None = None,
@@ -72,27 +60,16 @@ class DIMNet(Method):
         milestones: Sequence[int] = (16_000, 24_000),
         momentum: float = 0.9,
         weight_decay: float = 1e-3,
+        **encoders: Any,
     ) -> None:
-        super().__init__()
         covariates, milestones = list(covariates), list(milestones)
         covariate_weights = [1.0] * len(covariates) if covariate_weights is None else list(covariate_weights)
-        self.save_hyperparameters()
         if not covariates or len(set(covariates)) < len(covariates) or len(covariate_weights) != len(covariates):
             raise UserError(
                 f"--model.covariates {covariates}: give one or more, each once, and as many "
                 f"--model.covariate_weights ({covariate_weights})"
             )
-        self.build_encoders(
-            face_encoder,
-            voice_encoder,
-            face_options,
-            voice_options,
-            face_weights,
-            voice_weights,
-            freeze_face,
-            freeze_voice,
-            face_margin,
-        )
+        super().__init__(face_encoder, voice_encoder, face_margin=face_margin, **encoders)
         self.face_fc = to_width(self.face_encoder.dim, dim)
         self.voice_fc = to_width(self.voice_encoder.dim, dim)
         self.dim, self.covariates, self.covariate_weights = dim, covariates, covariate_weights
@@ -151,8 +128,7 @@ class DIMNet(Method):
 
     def configure_optimizers(self) -> Any:
         """SGD with momentum; the rate falls to a tenth at each milestone."""
-        rest = nn.ModuleList([self.face_fc, self.voice_fc, self.classifiers])
-        modules = {"classifiers": rest, "face": self.face_encoder, "voice": self.voice_encoder}
-        groups = self.param_groups({name: (module, self.rate) for name, module in modules.items()})
+        layers = [self.face_fc, self.voice_fc, self.classifiers]
+        groups = self.layer_groups("classifiers", layers, [self.rate] * 3)
         optimizer = torch.optim.SGD(groups, momentum=self.momentum, weight_decay=self.weight_decay)
         return self.with_schedule(optimizer, lambda step: 0.1 ** sum(step >= m for m in self.milestones))

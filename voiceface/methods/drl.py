@@ -33,12 +33,6 @@ class DRL(Method):
     Args:
         face_encoder: Face network: a name that `voiceface list` shows.
         voice_encoder: Voice network.
-        face_options: Options of the face network.
-        voice_options: Options of the voice network.
-        face_weights: Pretrained weights of the face network, a safetensors file.
-        voice_weights: Pretrained weights of the voice network, a safetensors file.
-        freeze_face: Keep the face network as it is.
-        freeze_voice: Keep the voice network as it is.
         face_margin: Face box scale (not stated; 1.36, as PINs, is the other reading).
         dim: Width of the embedding (ablation: 128, 256, 512).
         shared_fc: One last layer for both modalities; false: one each (ablation).
@@ -73,12 +67,6 @@ class DRL(Method):
         self,
         face_encoder: str = "face_inception_resnet_v1",
         voice_encoder: str = "voice_dimnet",
-        face_options: dict[str, Any] | None = None,
-        voice_options: dict[str, Any] | None = None,
-        face_weights: str | None = None,
-        voice_weights: str | None = None,
-        freeze_face: bool = False,
-        freeze_voice: bool = False,
         face_margin: float = 1.0,
         dim: int = 256,
         shared_fc: bool = True,
@@ -100,20 +88,9 @@ class DRL(Method):
         centre_rate: float = 0.5,
         momentum: float = 0.9,
         weight_decay: float = 5e-4,
+        **encoders: Any,
     ) -> None:
-        super().__init__()
-        self.save_hyperparameters()
-        self.build_encoders(
-            face_encoder,
-            voice_encoder,
-            face_options,
-            voice_options,
-            face_weights,
-            voice_weights,
-            freeze_face,
-            freeze_voice,
-            face_margin,
-        )
+        super().__init__(face_encoder, voice_encoder, face_margin=face_margin, **encoders)
         self.face_in = to_width(self.face_encoder.dim, common)
         self.voice_in = to_width(self.voice_encoder.dim, common)
         self.fc = nn.Linear(common, dim)
@@ -177,9 +154,8 @@ class DRL(Method):
 
     def configure_optimizers(self) -> Any:
         """SGD with momentum; the rate falls in equal ratios; the centres have a constant rate without momentum."""
-        rest = nn.ModuleList([m for m in (self.face_in, self.voice_in, self.fc, self.voice_fc, self.classifier) if m])
-        modules = {"fc": rest, "face": self.face_encoder, "voice": self.voice_encoder}
-        groups = self.param_groups({name: (module, self.rates[0]) for name, module in modules.items()})
+        layers = [m for m in (self.face_in, self.voice_in, self.fc, self.voice_fc, self.classifier) if m]
+        groups = self.layer_groups("fc", layers, [self.rates[0]] * 3)
         if self.centres is not None:
             still = {"name": "centres", "lr": self.centre_rate, "momentum": 0.0, "weight_decay": 0.0}
             groups.append({"params": [self.centres], **still})

@@ -26,10 +26,6 @@ class Horiguchi(Method):
     Args:
         face_encoder: Face network: a name that `voiceface list` shows (unverified).
         voice_encoder: Voice network (unverified).
-        face_options: Options of the face network.
-        voice_options: Options of the voice network.
-        face_weights: Pretrained weights of the face network, a safetensors file.
-        voice_weights: Pretrained weights of the voice network, a safetensors file.
         freeze_face: Keep the face network as it is (inferred).
         freeze_voice: Keep the voice network as it is (inferred).
         face_margin: Face box scale (not stated).
@@ -50,10 +46,6 @@ class Horiguchi(Method):
         self,
         face_encoder: str = "face_lresnet50_ir",
         voice_encoder: str = "voice_vggvox",
-        face_options: dict[str, Any] | None = None,
-        voice_options: dict[str, Any] | None = None,
-        face_weights: str | None = None,
-        voice_weights: str | None = None,
         freeze_face: bool = True,
         freeze_voice: bool = True,
         face_margin: float = 1.0,
@@ -65,24 +57,20 @@ class Horiguchi(Method):
         penalty: float = 0.0,
         rate: float = 1e-3,
         encoder_rate: float = 1e-5,
+        **encoders: Any,
     ) -> None:
-        super().__init__()
-        self.save_hyperparameters()
-        self.build_encoders(
+        super().__init__(
             face_encoder,
             voice_encoder,
-            face_options,
-            voice_options,
-            face_weights,
-            voice_weights,
-            freeze_face,
-            freeze_voice,
-            face_margin,
+            freeze_face=freeze_face,
+            freeze_voice=freeze_voice,
+            face_margin=face_margin,
+            **encoders,
         )
         self.face_projection = projection(self.face_encoder.dim, hidden, dim)
         self.voice_projection = projection(self.voice_encoder.dim, hidden, dim)
         self.normalise, self.temperature, self.anchors, self.penalty = normalise, temperature, anchors, penalty
-        self.rates = {"projections": rate, "encoders": encoder_rate}
+        self.rates = (rate, encoder_rate, encoder_rate)
 
     def embed_voice(self, waveforms: Tensor, lengths: Tensor | None = None) -> Tensor:
         """See `Method.embed_voice`."""
@@ -113,17 +101,8 @@ class Horiguchi(Method):
 
     def configure_optimizers(self) -> Any:
         """Adam, constant rates."""
-        groups = self.param_groups(
-            {
-                "projections": (
-                    nn.ModuleList([self.face_projection, self.voice_projection]),
-                    self.rates["projections"],
-                ),
-                "face": (self.face_encoder, self.rates["encoders"]),
-                "voice": (self.voice_encoder, self.rates["encoders"]),
-            }
-        )
-        return torch.optim.Adam(groups)
+        layers = [self.face_projection, self.voice_projection]
+        return torch.optim.Adam(self.layer_groups("projections", layers, self.rates))
 
 
 def projection(inputs: int, hidden: int, dim: int) -> nn.Sequential:

@@ -39,11 +39,7 @@ class Kim(Method):
         voice_encoder: Voice network.
         face_options: Options of the face network, such as `{pixels: vggface}`.
         voice_options: Options of the voice network, such as `{scale: 256}`.
-        face_weights: Pretrained weights of the face network, a safetensors file.
-        voice_weights: Pretrained weights of the voice network, a safetensors file.
         weights: Weights of the whole method to start from, such as `import-weights kim` writes.
-        freeze_face: Keep the face network as it is.
-        freeze_voice: Keep the voice network as it is.
         face_margin: Face box scale, from a stored one at least as large.
         anchor: Modality of the anchor: voice chooses among faces, or face among voices.
         loss: Squared softmax ratio over triplets (the paper's), contrastive over pairs, or a classifier of pairs.
@@ -68,11 +64,7 @@ class Kim(Method):
         voice_encoder: str = "voice_soundnet8",
         face_options: dict[str, Any] | None = None,
         voice_options: dict[str, Any] | None = None,
-        face_weights: str | None = None,
-        voice_weights: str | None = None,
         weights: str | None = None,
-        freeze_face: bool = False,
-        freeze_voice: bool = False,
         face_margin: float = 1.5,
         anchor: Literal["voice", "face"] = "voice",
         loss: Loss = "triplet",
@@ -85,20 +77,16 @@ class Kim(Method):
         fc_rate: float = 1e-3,
         encoder_rate: float = 1e-5,
         fall_every: int = 80_000,
+        **encoders: Any,
     ) -> None:
-        super().__init__()
-        self.save_hyperparameters()
         pooled = {"pooling": pooling or ("half" if width >= 1024 else "global")}
-        self.build_encoders(
+        super().__init__(
             face_encoder,
             voice_encoder,
             (pooled if face_encoder == "face_vgg16" else {}) | (face_options or {}),
             (pooled if voice_encoder == "voice_soundnet8" else {}) | (voice_options or {}),
-            face_weights,
-            voice_weights,
-            freeze_face,
-            freeze_voice,
-            face_margin,
+            face_margin=face_margin,
+            **encoders,
         )
         self.directions = ("v2f",) if anchor == "voice" else ("f2v",)
         self.loads_whole_method = weights is not None
@@ -114,7 +102,7 @@ class Kim(Method):
             self.voice_head = two_layers(self.voice_encoder.dim, width)
         self.anchor, self.loss_name, self.triplets, self.margin = anchor, loss, triplets, margin
         self.hard_after, self.keep, self.weights = hard_after, keep, weights
-        self.rates, self.fall_every = {"fc": fc_rate, "encoders": encoder_rate}, fall_every
+        self.rates, self.fall_every = (fc_rate, encoder_rate, encoder_rate), fall_every
 
     def setup(self, stage: str) -> None:
         """Read the weights of the whole method, where given, after those of its parts."""
@@ -199,13 +187,7 @@ class Kim(Method):
     def configure_optimizers(self) -> Any:
         """Adam; every rate falls to a tenth after each `fall_every` steps."""
         heads = [self.face_head, self.voice_head] if self.classifier is None else [self.classifier]
-        groups = self.param_groups(
-            {
-                "fc": (nn.ModuleList(heads), self.rates["fc"]),
-                "face": (self.face_encoder, self.rates["encoders"]),
-                "voice": (self.voice_encoder, self.rates["encoders"]),
-            }
-        )
+        groups = self.layer_groups("fc", heads, self.rates)
         return self.with_schedule(torch.optim.Adam(groups), lambda step: 0.1 ** (step // self.fall_every))
 
 

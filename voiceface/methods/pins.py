@@ -34,12 +34,6 @@ class PINs(Method):
     Args:
         face_encoder: Face network: a name that `voiceface list` shows.
         voice_encoder: Voice network.
-        face_options: Options of the face network.
-        voice_options: Options of the voice network.
-        face_weights: Pretrained weights of the face network, a safetensors file.
-        voice_weights: Pretrained weights of the voice network, a safetensors file.
-        freeze_face: Keep the face network as it is.
-        freeze_voice: Keep the voice network as it is.
         face_margin: Face box scale (inferred: as SVHF-Net's).
         dim: Width of the embedding.
         margin: Distance that negatives should have, on the unit sphere (from another implementation).
@@ -63,12 +57,6 @@ class PINs(Method):
         self,
         face_encoder: str = "face_vggm",
         voice_encoder: str = "voice_vggvox",
-        face_options: dict[str, Any] | None = None,
-        voice_options: dict[str, Any] | None = None,
-        face_weights: str | None = None,
-        voice_weights: str | None = None,
-        freeze_face: bool = False,
-        freeze_voice: bool = False,
         face_margin: float = 1.36,
         dim: int = 256,
         margin: float = 0.6,
@@ -82,20 +70,9 @@ class PINs(Method):
         stages: int = 10,
         momentum: float = 0.9,
         weight_decay: float = 5e-4,
+        **encoders: Any,
     ) -> None:
-        super().__init__()
-        self.save_hyperparameters()
-        self.build_encoders(
-            face_encoder,
-            voice_encoder,
-            face_options,
-            voice_options,
-            face_weights,
-            voice_weights,
-            freeze_face,
-            freeze_voice,
-            face_margin,
-        )
+        super().__init__(face_encoder, voice_encoder, face_margin=face_margin, **encoders)
         self.face_fc = nn.Linear(self.face_encoder.dim, dim)
         self.voice_fc = nn.Linear(self.voice_encoder.dim, dim)
         self.margin, self.all_negatives = margin, all_negatives
@@ -139,11 +116,6 @@ class PINs(Method):
 
     def configure_optimizers(self) -> Any:
         """SGD with momentum; the rate falls in equal ratios from the first to the last."""
-        modules = {
-            "fc": nn.ModuleList([self.face_fc, self.voice_fc]),
-            "face": self.face_encoder,
-            "voice": self.voice_encoder,
-        }
-        groups = self.param_groups({name: (module, self.rates[0]) for name, module in modules.items()})
+        groups = self.layer_groups("fc", [self.face_fc, self.voice_fc], [self.rates[0]] * 3)
         optimizer = torch.optim.SGD(groups, momentum=self.momentum, weight_decay=self.weight_decay)
         return self.with_schedule(optimizer, self.exponential_decay(*self.rates, self.stages))

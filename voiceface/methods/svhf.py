@@ -31,12 +31,6 @@ class SVHF(Method):
     Args:
         face_encoder: Face network: a name that `voiceface list` shows.
         voice_encoder: Voice network.
-        face_options: Options of the face network.
-        voice_options: Options of the voice network.
-        face_weights: Pretrained weights of the face network, a safetensors file.
-        voice_weights: Pretrained weights of the voice network, a safetensors file.
-        freeze_face: Keep the face network as it is.
-        freeze_voice: Keep the voice network as it is.
         face_margin: Face box scale (inferred: the central 0.85 of released crops of scale 1.6).
         direction: v2f: a voice chooses among faces. f2v: a face among voices.
         fusion: `concatenate` all candidates and the query (the static network, two candidates), or give each candidate
@@ -63,12 +57,6 @@ class SVHF(Method):
         self,
         face_encoder: str = "face_vggm",
         voice_encoder: str = "voice_vggvox",
-        face_options: dict[str, Any] | None = None,
-        voice_options: dict[str, Any] | None = None,
-        face_weights: str | None = None,
-        voice_weights: str | None = None,
-        freeze_face: bool = False,
-        freeze_voice: bool = False,
         face_margin: float = 1.36,
         direction: Direction = "v2f",
         fusion: Literal["concatenate", "mean"] = "concatenate",
@@ -82,27 +70,16 @@ class SVHF(Method):
         stages: int = 10,
         momentum: float = 0.9,
         weight_decay: float = 5e-4,
+        **encoders: Any,
     ) -> None:
-        super().__init__()
         hidden = (hidden[0], hidden[1])
-        self.save_hyperparameters()
         if gallery < 2 or (fusion == "concatenate" and gallery != 2):
             raise UserError(
                 f"--model.gallery {gallery}: give 2; other numbers of candidates need --model.fusion mean"
                 if fusion == "concatenate"
                 else f"--model.gallery {gallery}: give 2 or more candidates"
             )
-        self.build_encoders(
-            face_encoder,
-            voice_encoder,
-            face_options,
-            voice_options,
-            face_weights,
-            voice_weights,
-            freeze_face,
-            freeze_voice,
-            face_margin,
-        )
+        super().__init__(face_encoder, voice_encoder, face_margin=face_margin, **encoders)
         self.directions = (direction,)
         self.gallery_sizes = (2,) if fusion == "concatenate" else (2, 3, 5, 10)
         self.face_fc = to_width(self.face_encoder.dim, width)
@@ -183,8 +160,6 @@ class SVHF(Method):
 
     def configure_optimizers(self) -> Any:
         """SGD with momentum; the rate falls in equal ratios from the first to the last."""
-        rest = nn.ModuleList([self.face_fc, self.voice_fc, self.fusion])
-        modules = {"fusion": rest, "face": self.face_encoder, "voice": self.voice_encoder}
-        groups = self.param_groups({name: (module, self.rates[0]) for name, module in modules.items()})
+        groups = self.layer_groups("fusion", [self.face_fc, self.voice_fc, self.fusion], [self.rates[0]] * 3)
         optimizer = torch.optim.SGD(groups, momentum=self.momentum, weight_decay=self.weight_decay)
         return self.with_schedule(optimizer, self.exponential_decay(*self.rates, self.stages))

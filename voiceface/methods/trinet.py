@@ -31,9 +31,6 @@ class TriNet(Method):
         voice_encoder: Voice network.
         face_options: Options of the face network, such as `{}`.
         voice_options: Options of the voice network, such as `{clusters: 8, ghosts: 2}`.
-        face_weights: Pretrained weights of the face network, a safetensors file.
-        voice_weights: Pretrained weights of the voice network, a safetensors file.
-        freeze_face: Keep the face network as it is.
         freeze_voice: Keep the voice network as it is, its batch norms in eval mode; needs `voice_weights`.
         train_voice_fc: Train the voice's last layer (inferred: the paper calls the audio network frozen, and gives the
             last layers a rate).
@@ -56,11 +53,6 @@ class TriNet(Method):
         self,
         face_encoder: str = "face_lresnet50_ir",
         voice_encoder: str = "voice_thin_resnet34",
-        face_options: dict[str, Any] | None = None,
-        voice_options: dict[str, Any] | None = None,
-        face_weights: str | None = None,
-        voice_weights: str | None = None,
-        freeze_face: bool = False,
         freeze_voice: bool = True,
         train_voice_fc: bool = True,
         face_margin: float = 1.0,
@@ -73,27 +65,15 @@ class TriNet(Method):
         face_rate: float = 1e-6,
         voice_rate: float = 1e-6,
         milestones: Sequence[int] = (20_000, 40_000, 60_000),
+        **encoders: Any,
     ) -> None:
-        super().__init__()
         milestones = list(milestones)
-        self.save_hyperparameters()
-        self.build_encoders(
-            face_encoder,
-            voice_encoder,
-            face_options,
-            voice_options,
-            face_weights,
-            voice_weights,
-            freeze_face,
-            freeze_voice,
-            face_margin,
-        )
+        super().__init__(face_encoder, voice_encoder, freeze_voice=freeze_voice, face_margin=face_margin, **encoders)
         self.face_fc = nn.Linear(self.face_encoder.dim, dim)
         self.voice_fc = nn.Linear(self.voice_encoder.dim, dim).requires_grad_(train_voice_fc)
         self.sphere, self.scale, self.margin, self.test_seconds = space == "sphere", scale, margin, test_seconds
         self.space = "cosine" if self.sphere else "euclidean"
-        self.rates = {"fc": fc_rate, "face": face_rate, "voice": voice_rate}
-        self.milestones = milestones
+        self.rates, self.milestones = (fc_rate, face_rate, voice_rate), milestones
 
     def _head(self, fc: nn.Linear, features: Tensor) -> Tensor:
         with torch.autocast(features.device.type, enabled=False):
@@ -119,14 +99,7 @@ class TriNet(Method):
 
     def configure_optimizers(self) -> Any:
         """Adam; the last layers' rate falls at the milestones, the networks' rates are constant."""
-        fc = nn.ModuleList([self.face_fc, self.voice_fc])
-        groups = self.param_groups(
-            {
-                "fc": (fc, self.rates["fc"]),
-                "face": (self.face_encoder, self.rates["face"]),
-                "voice": (self.voice_encoder, self.rates["voice"]),
-            }
-        )
+        groups = self.layer_groups("fc", [self.face_fc, self.voice_fc], self.rates)
 
         def fall(step: int) -> float:
             return float(0.1 ** sum(step >= m for m in self.milestones))

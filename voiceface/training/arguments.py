@@ -17,7 +17,7 @@ from voiceface.encoders.pretrained.header import Pretrained, read_header
 from voiceface.methods.recipes import class_of, list_recipes, nearest, recipe_files
 from voiceface.training.feature_words import features_fit, features_of, widths
 from voiceface.utils.errors import UserError
-from voiceface.utils.source import constructor
+from voiceface.utils.source import constructor, explanations
 
 SHORT = ("model", "data", "preset", "encoders", "pretrained", "gpus", "out", "wandb")
 ENCODERS = ("paper", "common", "features")
@@ -298,16 +298,9 @@ def explain(group: str, recipe: str | None) -> str:
     found = source_of(group, recipe)
     if found is None:
         return ""
-    file, name = found
-    tree = ast.parse(file.read_text())
-    (owner,) = (node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name)
-    explained = dict(re.findall(r"^    (\w+): ((?:.|\n     )+)", ast.get_docstring(owner) or "", re.M))
-    lines = [f"\n{name} (--{group}.*), defaults before the recipe:"]
-    for option, default in constructor(file, name).items():
-        text = " ".join(explained.get(option, "").split())
-        lines.append(
-            textwrap.fill(
-                f"{text} [{default}]", 100, initial_indent=f"  --{group}.{option}  ", subsequent_indent=" " * 8
-            )
-        )
+    explained = explanations(*found)
+    lines = [f"\n{found[1]} (--{group}.*), defaults before the recipe:"]
+    for option, default in constructor(*found).items():
+        text = f"{explained.get(option, '')} [{default}]"
+        lines.append(textwrap.fill(text, 100, initial_indent=f"  --{group}.{option}  ", subsequent_indent=" " * 8))
     return "\n".join(lines)

@@ -1,6 +1,8 @@
-"""Constructor arguments, read from a Python file without importing it."""
+"""Constructor arguments, read from a Python file without importing it, or from a class."""
 
 import ast
+import inspect
+import re
 from pathlib import Path
 
 
@@ -9,14 +11,37 @@ def constructor(file: Path, name: str) -> dict[str, str]:
 
     Args:
         file: Python source.
-        name: Name of a class in it.
+        name: Class in it. Where it takes `**kwargs`, they are those of its base class, in `base.py` of the same folder.
     """
+    found: dict[str, str] = {}
+    for _, arguments in _with_base(file, name):
+        names = [a.arg for a in arguments.args[1:] + arguments.kwonlyargs]
+        defaults = [*arguments.defaults, *(d for d in arguments.kw_defaults if d is not None)]
+        padding = [""] * (len(names) - len(defaults))
+        found |= zip(names, [*padding, *map(ast.unparse, defaults)], strict=True)
+    return found
+
+
+def explanations(file: Path, name: str) -> dict[str, str]:
+    """What the docstring of a class, or of the base class that `constructor` reads too, says of each argument."""
+    texts = [ast.get_docstring(node) or "" for node, _ in _with_base(file, name)]
+    found = re.findall(r"^    (\w+): ((?:.|\n     )+)", "\n".join(texts), re.M)
+    return {argument: " ".join(text.split()) for argument, text in found}
+
+
+def parameters(owner: type) -> dict[str, inspect.Parameter]:
+    """Parameters of a class's constructor; where it takes `**kwargs`, they are those of its base class."""
+    own = inspect.signature(owner, eval_str=True).parameters
+    found = {name: p for name, p in own.items() if p.kind is not p.VAR_KEYWORD}
+    return found if len(found) == len(own) else {**parameters(owner.__mro__[1]), **found}
+
+
+def _with_base(file: Path, name: str) -> list[tuple[ast.ClassDef, ast.arguments]]:
+    """A class of a file and its constructor's arguments, after those of the base class that takes its `**kwargs`."""
     for node in ast.parse(file.read_text()).body:
         if isinstance(node, ast.ClassDef) and node.name == name:
             for item in node.body:
                 if isinstance(item, ast.FunctionDef) and item.name == "__init__":
-                    names = [a.arg for a in item.args.args[1:] + item.args.kwonlyargs]
-                    defaults = [*item.args.defaults, *(d for d in item.args.kw_defaults if d is not None)]
-                    padding = [""] * (len(names) - len(defaults))
-                    return dict(zip(names, [*padding, *map(ast.unparse, defaults)], strict=True))
-    return {}
+                    base = _with_base(file.with_name("base.py"), ast.unparse(node.bases[0])) if item.args.kwarg else []
+                    return [*base, (node, item.args)]
+    return []

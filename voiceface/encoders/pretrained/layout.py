@@ -58,14 +58,13 @@ def build(target: str, options: dict[str, Any]) -> nn.Module:
             return face_encoder(target, **options)
         if target.startswith("voice_"):
             return voice_encoder(target, **options)
-        parts: nn.Module = import_module(f"voiceface.encoders.pretrained.method_{target}").parts()
+        parts: nn.Module = _importer(target).parts()
         return parts
 
 
 def layouts_of(target: str) -> tuple[Layout, ...]:
     """The layouts that can be read for an encoder or a method."""
-    name = target if target.startswith(("face_", "voice_")) else f"method_{target}"
-    layouts: tuple[Layout, ...] = import_module(f"voiceface.encoders.pretrained.{name}").LAYOUTS
+    layouts: tuple[Layout, ...] = _importer(target).LAYOUTS
     return layouts
 
 
@@ -74,8 +73,13 @@ def metadata_of(target: str, options: dict[str, Any]) -> dict[str, str]:
     said = {"options": json.dumps(options)}
     if target.startswith(("face_", "voice_")):
         return {"encoder": target, **said}
-    encoders: dict[str, str] = import_module(f"voiceface.encoders.pretrained.method_{target}").ENCODERS
-    return {"method": target, **{f"{kind}_encoder": name for kind, name in encoders.items()}, **said}
+    return {"method": target, **{f"{kind}_encoder": name for kind, name in _importer(target).ENCODERS.items()}, **said}
+
+
+def _importer(target: str) -> Any:
+    """The module of an encoder's or a method's public weights."""
+    name = target if target.startswith(("face_", "voice_")) else f"method_{target}"
+    return import_module(f"voiceface.encoders.pretrained.{name}")
 
 
 def same(tensor: Tensor) -> Tensor:

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from voiceface.encoders import face_encoder, voice_encoder
 from voiceface.encoders.pretrained.face_vgg16 import CONVOLUTIONS
-from voiceface.encoders.pretrained.layout import Layout, Rules, batch_norm, hwio, layer, transposed
+from voiceface.encoders.pretrained.layout import Layout, Rules, hwio, layer, transposed
+from voiceface.encoders.pretrained.voice_soundnet8 import tensorflow
 
 ENCODERS = {"face": "face_vgg16", "voice": "voice_soundnet8"}
 _NAMES = ("weights", "biases")
@@ -23,14 +24,9 @@ def parts() -> nn.Module:
 
 
 def _tensorflow(ours: Mapping[str, Tensor]) -> Rules:
-    rules: Rules = {}
+    rules = tensorflow("voice/conv", "voice/bn", ("scale", "offset", "mean", "variance"), "voice_encoder.")
     for name, place in CONVOLUTIONS.items():
         rules |= layer(f"face/{name}/", f"face_encoder.trunk.features.{place}", _NAMES, hwio)
-    for i in range(1, 7):
-        rules |= layer(f"voice/conv{i}/", f"voice_encoder.conv{i}", _NAMES, hwio)
-        if i < 6:
-            norms = ("scale", "offset", "mean", "variance")
-            rules |= batch_norm(f"voice/bn{i}/", f"voice_encoder.batchnorm{i}", norms)
     for kind in ENCODERS:
         rules |= layer(f"{kind}/fc1/", f"{kind}_head.0", _NAMES, transposed)
         rules |= layer(f"{kind}/fc2/", f"{kind}_head.2", _NAMES, transposed)
