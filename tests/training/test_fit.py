@@ -227,7 +227,7 @@ def test_resume_refuses_another_model_and_other_settings(run: Path, corpus: Path
 
 def test_each_validation_leaves_a_line_with_its_accuracy_and_the_best(run: Path):
     told = (run / "stderr.txt").read_text()
-    said = re.findall(r"^step (\d+)/14  [\d.]+ steps/s .*val 1:2 ([\d.]+) % \((best(?: [\d.]+ %)?)\)", told, re.M)
+    said = re.findall(r"^step (\d+)/14  [\d.]+ steps/s .*val ([\d.]+) % \((best(?: [\d.]+ %)?)\)", told, re.M)
     with (run / "metrics.csv").open() as file:
         rows = [row for row in csv.DictReader(file) if row["val/accuracy"]]
     values = [100 * float(row["val/accuracy"]) for row in rows]

@@ -30,7 +30,7 @@ HEADLINE_N = (3, 5, 10)  # of 1:N, and the largest
 MORE_N = (20, 50)
 WIDTH = 96
 ASKED = {"v2f": "A voice finds its face", "f2v": "A face finds its voice"}
-LETTERS = {"G": "same gender", "N": "nationality", "A": "age", "E": "ethnicity", "F": "first language"}
+LETTERS = {"G": "gender", "N": "nationality", "A": "age", "E": "ethnicity", "F": "first language"}
 COMPARED = {"cosine": "cosine", "euclidean": "Euclidean distance", "matrix": "the matrix given"}
 
 
@@ -122,9 +122,11 @@ def _caption(results: Mapping[str, Any]) -> str:
             f"Candidates are compared with each other: {sampled[0]['trials']:,} seeded trials a number, which alone "
             f"move it by {error:.2f} at most; no verification or retrieval."
         )
-    named = {letter for r in scores if r["stratum"] != "U" for letter in r["stratum"] if letter in LETTERS}
-    if named:
-        lines.append(f"{', '.join(f'{c}: {LETTERS[c]}' for c in LETTERS if c in named)}; probe: who is asked about.")
+    strata = {r["stratum"] for r in scores}
+    probes = bool(strata & {"male", "female"})
+    named = {c for stratum in strata if len(stratum) > 1 for c in stratum} | ({"G"} if probes else set())
+    if letters := [f"{c}: same {LETTERS[c]}" for c in LETTERS if c in named]:
+        lines.append(f"{', '.join(letters)}{'; the probe is the person asked about' if probes else ''}.")
     bound = max((r["error_bound"] for r in scores if r["task"] == "verification"), default=0.0)
     if bound >= 0.0005:
         lines.append(f"AUC and EER are exact to within {100 * bound:.2f}.")

@@ -42,7 +42,7 @@ class RunBar(ProgressBar):
         self._what, self._total, self._done, self._first = what, total, done, done
         self._started = self._said = monotonic()
         if self._shown and terminal() is not None:
-            self._bar = new_bar(TextColumn("{task.fields[scores]}"))
+            self._bar = new_bar(TextColumn("{task.fields[scores]}"), width=10)
             self._bar.start()
             known = None if total == float("inf") else total
             self._task = self._bar.add_task(what, total=known, completed=done, scores="")
@@ -62,7 +62,7 @@ class RunBar(ProgressBar):
         if "val/accuracy" in metrics and self._best is not None:
             value = float(metrics["val/accuracy"])
             best = "best" if value >= self._best else f"best {100 * self._best:.1f} %"
-            shown.append(f"val 1:2 {100 * value:.1f} % ({best})")
+            shown.append(f"val {100 * value:.1f} % ({best})")
         return shown
 
     def _line(self, trainer: pl.Trainer) -> None:

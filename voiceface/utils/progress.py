@@ -88,15 +88,16 @@ def pace(what: str, total: int, unit: str, done: int = 0, every: float = 60.0) -
         yield advance
 
 
-def new_bar(*more: TextColumn) -> Progress:
+def new_bar(*more: TextColumn, width: int = 40) -> Progress:
     """Create a rich progress bar: description, count, elapsed and remaining time; disabled without a terminal.
 
     Args:
         more: Columns to add.
+        width: Columns of the bar itself.
     """
     columns = (
         TextColumn("{task.description}"),
-        BarColumn(),
+        BarColumn(width),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
