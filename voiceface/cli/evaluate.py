@@ -101,16 +101,12 @@ def run_embed(options: Namespace) -> int:
 def _evaluate(options: Namespace) -> "tuple[Method, VoxVGGDataModule, pl.Trainer]":
     check_writable(Path(options.out))
     folder = find_checkpoint(options.checkpoint)
-    import pytorch_lightning as pl
-
     from voiceface.checkpoints.weights import load_checkpoint, read_config, read_training
     from voiceface.data.corpus.leaks import leaking_identities
     from voiceface.data.module import VoxVGGDataModule
     from voiceface.evaluation.callback import CrossModalMetrics
-    from voiceface.training.fit import quiet
-    from voiceface.training.progress_bar import RunBar
+    from voiceface.training.evaluate import evaluator
 
-    quiet()
     check_gpus(options.gpus)
     method = load_checkpoint(folder)
     data = VoxVGGDataModule(options.data, workers=options.workers, evaluation_on_error=options.on_error)
@@ -121,14 +117,7 @@ def _evaluate(options: Namespace) -> "tuple[Method, VoxVGGDataModule, pl.Trainer
         if options.sampled < 1:
             raise UserError(f"--sampled {options.sampled}: give 1 or more trials")
         metrics.trials = options.sampled
-    trainer = pl.Trainer(
-        accelerator="gpu" if options.gpus else "cpu",
-        devices=1,
-        logger=False,
-        callbacks=[metrics, RunBar()],
-        enable_checkpointing=False,
-        enable_model_summary=False,
-    )
+    trainer = evaluator(metrics, "cuda" if options.gpus else "cpu")
     # Scores of people whom the model was trained on are not those of strangers; the result file says it too.
     names = leaking_identities(method.training_identities, data.corpus, options.split)
     if names:

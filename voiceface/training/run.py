@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from voiceface.evaluation.cells import DIRECTIONS
 from voiceface.evaluation.tsne import COLOURS, GREY
 from voiceface.evaluation.view import Results
 from voiceface.utils.errors import UserError, reason
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 CURVE = "learning_curve.png"
-WAYS = {"v2f": "voice → face", "f2v": "face → voice"}
 
 
 class Run:
@@ -87,7 +87,7 @@ def learning_curve(history: list[dict[str, float]], title: str, kept: int | None
     steps, losses = _curve(history, "train/loss")
     loss.plot(steps, losses, ".-", color="#444444", linewidth=1.2, markersize=3)
     loss.set(ylabel="training loss")
-    for (way, words), colour in zip(WAYS.items(), COLOURS, strict=False):
+    for (way, words), colour in zip(DIRECTIONS.items(), COLOURS, strict=False):
         steps, values = _curve(history, f"val/accuracy_{way}_U")
         accuracy.plot(steps, [100 * value for value in values], ".-", color=colour, label=words)
     accuracy.axhline(50, color=GREY, linestyle="--", linewidth=1, label="chance")
