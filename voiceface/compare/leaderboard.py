@@ -106,6 +106,16 @@ def compare(
 
     Raises:
         UserError: There is no result among them, or a task or protocol is unknown.
+
+    Example:
+        >>> import numpy as np, voiceface
+        >>> rng, people = np.random.default_rng(0), [f"person {i}" for i in range(10)]
+        >>> voices, noise = rng.normal(size=(2, 10, 8))
+        >>> mine = voiceface.score(voices, people, voices + noise, people, name="mine")
+        >>> baseline = voiceface.score(voices, people, voices + 3 * noise, people, name="baseline")
+        >>> board = voiceface.compare([mine, baseline], tasks=["1:2/v2f"])
+        >>> [(row.name, row.cells[0].best) for row in board.comparison.groups[0].rows if row.kind == "model"]
+        [('mine', True), ('baseline', False)]
     """
     if isinstance(results, (str, Path, Results)) or hasattr(results, "results"):
         results = [results]
