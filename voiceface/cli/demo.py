@@ -20,7 +20,9 @@ For research on published methods; never to identify or to screen people."""
 def add_parsers(commands: "argparse._SubParsersAction[Parser]") -> None:
     """Add the command."""
     demo = add_command(commands, "demo", "try a checkpoint on a page in the browser", DEMO)
-    add_checkpoint(demo, "installed checkpoint, checkpoint folder or hf://owner/name (default: the installed one)", nargs="?")
+    add_checkpoint(
+        demo, "installed checkpoint, checkpoint folder or hf://owner/name (default: the installed one)", nargs="?"
+    )
     demo.add_argument(
         "--host",
         default="127.0.0.1",
