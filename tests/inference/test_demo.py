@@ -333,7 +333,7 @@ def test_an_example_fills_the_inputs_and_a_camera_adds_a_face(opened: Any):
     told = ask(opened, "v2f")
     assert re.search(r"You asked for: Person B", told)
     assert sorted(re.findall(r"Person [ABC]\nsimilarity", told)) == [f"Person {c}\nsimilarity" for c in "ABC"]
-    opened.locator("#v2f-candidates button[aria-label='Capture from camera']").click()
+    opened.locator("#v2f-candidates button[aria-label*=webcam]").click()
     opened.locator("#v2f-candidates").get_by_text("Click to Access Webcam").click()
     opened.locator("#v2f-candidates button[aria-label='capture photo']").click()
     opened.locator("#v2f-candidates img").nth(3).wait_for()
