@@ -14,7 +14,7 @@ from playwright.sync_api import sync_playwright
 
 FOLDER = Path(__file__).parent
 CHECKPOINT = sys.argv[1] if len(sys.argv) > 1 else "trinet-synthetic"
-PICTURES = {"demo_light.png": (1100, 1030), "demo_phone.png": (400, 1950)}  # width and height, pixels
+PICTURES = {"demo_light.png": (1100, 1030), "demo_phone.png": (400, 1990)}  # width and height, pixels
 
 
 def main() -> None:

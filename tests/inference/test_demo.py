@@ -335,6 +335,8 @@ def test_an_example_fills_the_inputs_and_a_camera_adds_a_face(opened: Any):
     assert sorted(re.findall(r"Person [ABC]\nsimilarity", told)) == [f"Person {c}\nsimilarity" for c in "ABC"]
     opened.locator("#v2f-candidates button[aria-label*=webcam]").click()
     opened.locator("#v2f-candidates").get_by_text("Click to Access Webcam").click()
+    opened.wait_for_function("document.querySelector('#v2f-candidates video')?.videoWidth > 0")
+    opened.wait_for_timeout(500)
     opened.locator("#v2f-candidates button[aria-label='capture photo']").click()
     opened.locator("#v2f-candidates img").nth(3).wait_for()
     assert ask(opened, "v2f").count("similarity") == 4
