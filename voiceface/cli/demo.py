@@ -43,7 +43,8 @@ def run_demo(options: Namespace) -> int:
     if options.files is not None and not Path(options.files).is_dir():
         raise UserError(f"--files {options.files}: no such folder")
     options.checkpoint = options.checkpoint or only_checkpoint()
-    from voiceface.inference.demo import Demo, check_extra, serve
+    from voiceface.inference.demo import check_extra, serve
+    from voiceface.inference.demo_answers import Demo
     from voiceface.inference.gallery import Index
 
     check_extra()

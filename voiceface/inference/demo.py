@@ -182,6 +182,7 @@ def free_port(host: str, port: int) -> int:
         with socket.create_server((host, port)) as server:
             return int(server.getsockname()[1])
     except (OSError, OverflowError) as error:
+        # Python appends the address to the reason.
         why = reason(error).partition(" (")[0] if isinstance(error, OSError) else str(error)
         raise UserError(
             f"--host {host} --port {port}: {why}; give another one, or --port 0 for any free port"
