@@ -197,6 +197,14 @@ def test_mistakes_are_answered_in_one_line(
 in_a_browser = pytest.mark.slow(reason="a server of its own, and a Chromium, which the quick tier does without")
 
 
+@pytest.mark.slow(reason="imports Gradio, which the quick tier does without")
+def test_a_method_for_one_direction_has_one_tab(tmp_path: Path):
+    gradio = pytest.importorskip("gradio", minversion="6.31")
+    demo = Demo(make("relative", tmp_path / "svhf"))
+    built = page.build_page(demo, write_examples(tmp_path, margin=1.0))
+    assert [one.label for one in built.blocks.values() if isinstance(one, gradio.Tab)] == ["Find the face"]
+
+
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of `voiceface demo`; when it is ended, nothing that was uploaded is left."""

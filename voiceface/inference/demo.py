@@ -16,6 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from packaging.version import Version
 from PIL import Image
 
 from voiceface.checkpoints.find import find_checkpoint, only_checkpoint
@@ -165,10 +166,10 @@ def check_extra() -> None:
         UserError: One is missing or too old.
     """
     try:
-        found = int(version("gradio").partition(".")[0])
+        old = Version(version("gradio")) < Version("6.31")
     except PackageNotFoundError:
-        found = 0
-    if found < 6 or find_spec("mtcnn") is None:
+        old = True
+    if old or find_spec("mtcnn") is None:
         raise UserError("the page needs the extra `demo`: pip install 'voiceface[demo]'")
 
 

@@ -24,7 +24,12 @@ from voiceface.utils.errors import UserError
 MOST = 10  # candidates of one match, and results of one search
 LONGEST = 60.0  # seconds of a voice
 KEPT = 600  # seconds after which an uploaded file is deleted
-PLAIN = {"no face": "no face was found in it", "silent": "it is silent", "truncated": "its end is missing"}
+PLAIN = {
+    "no face": "no face was found in it",
+    "no such file": f"it was deleted after {KEPT // 60} minutes; upload it again",
+    "silent": "it is silent",
+    "truncated": "its end is missing",
+}
 
 USE = (
     "This page is for research and teaching. Never use it to identify or screen people. It always names a best match, "
