@@ -20,6 +20,7 @@ STRATA = {
     "male": "male probe, G",
     "female": "female probe, G",
 }
+LETTERS = {"G": "gender", "N": "nationality", "A": "age", "E": "ethnicity", "F": "first language"}
 
 
 class Scores:

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from voiceface.evaluation.cells import (
     DIRECTIONS,
+    LETTERS,
     METRICS,
     Record,
     Scores,
@@ -30,7 +31,6 @@ HEADLINE_N = (3, 5, 10)  # of 1:N, and the largest
 MORE_N = (20, 50)
 WIDTH = 96
 ASKED = {"v2f": "A voice finds its face", "f2v": "A face finds its voice"}
-LETTERS = {"G": "gender", "N": "nationality", "A": "age", "E": "ethnicity", "F": "first language"}
 COMPARED = {"cosine": "cosine", "euclidean": "Euclidean distance", "matrix": "the matrix given"}
 
 
