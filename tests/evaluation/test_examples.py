@@ -8,12 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from tests_support import examples
 
-from voiceface.compare.render.pictures import clips_of, embeddings_picture, shown_voice
+from voiceface.compare.render.pictures import SPECTROGRAM, clips_of, embeddings_picture, shown_voice
 from voiceface.compare.table import Group
 from voiceface.data.corpus.shards import Corpus
 from voiceface.data.prepare.synthetic import prepare_synthetic
@@ -150,6 +151,24 @@ def test_clips_are_those_of_the_very_corpus_that_was_scored(cache: Path, monkeyp
     monkeypatch.setenv("VOICEFACE_CACHE", str(cache / "empty"))
     assert clips_of(group(**scored)) is None
     assert not (cache / "empty").exists()
+
+
+def test_a_voice_is_seen_and_heard():
+    time = np.arange(16_000) / 16_000
+    flac, low = io.BytesIO(), 16_000 / 512 * 32  # a quarter of the picture's height
+    soundfile.write(flac, 0.5 * np.sin(2 * np.pi * low * time), 16_000, format="FLAC")
+    picture, sound = shown_voice(flac.getvalue())
+    image = Image.open(io.BytesIO(picture))
+    assert (image.format, image.size) == ("WEBP", SPECTROGRAM)
+    rows = np.asarray(image.convert("L"), float).mean(axis=1)
+    assert rows.argmax() == pytest.approx(SPECTROGRAM[1] * 0.75, abs=2)
+    heard, rate = soundfile.read(io.BytesIO(sound))
+    assert (rate, len(sound) < 4000) == (16_000, True)
+    assert np.abs(np.fft.rfft(heard[:16_000])).argmax() == pytest.approx(low, abs=2)
+    soundfile.write(silent := io.BytesIO(), np.zeros(10), 16_000, format="FLAC")
+    assert shown_voice(silent.getvalue())[0]
+    with pytest.raises(OSError, match="no sound"):
+        shown_voice(b"fLaC and nothing else")
 
 
 def test_clips_are_found_without_torch(cache: Path):

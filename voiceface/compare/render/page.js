@@ -65,7 +65,7 @@ for (const group of document.querySelectorAll(".group")) {
   };
   const plots = Array.from(group.querySelectorAll("figure > svg"));
   const choose = (series) => {
-    if (Array.from(choice.options, (option) => option.value).includes(series)) choice.value = series;
+    choice.value = series;
     highlight(series, [table, ...plots, ...group.querySelectorAll(".example")]);
   };
   const seriesAt = (event) => event.target.closest(".series, .row, .board [data-series]")?.dataset.series;

@@ -92,7 +92,7 @@ def _group(group: Group, name: str, clips: Clips | None) -> dict[str, Any]:
             for part in (models, pinned)
             if part
         ],
-        "highlights": list(places)[:MODELS],
+        "highlights": list(places),
         "signs": any(cell.same is not None for row in group.rows for cell in row.cells),
         "footnotes": footnotes,
         "notes": group.notes,
