@@ -157,9 +157,15 @@ def test_the_ideal_observer_and_the_share_of_its_excess():
         cells += [shown(find(scores, **accuracy, direction=direction)), percent(best), share]
     assert row(lines, "1:2 matching", "same gender")[1:7] == cells
     assert "share: how much of the best possible (ideal) score above chance the model reaches." in lines
-    wide = "\n".join(printed(result(scores, ideal_observer=ideal), width=80))
-    assert "share" in wide
-    assert "ideal share" not in wide
+    narrow = printed(result(scores, ideal_observer=ideal), width=80)
+    assert row(narrow, "1:2 matching", "same gender")[1:] == cells
+    verified = [find(scores, task="verification", protocol="exact", stratum="G", metric=m) for m in ("AUC", "EER")]
+    assert row(narrow, "verification", "same gender") == [shown(r) for r in verified]
+    assert "R@5 and R@50: in terminals of 96 columns and more." in narrow
+    assert max(map(len, narrow)) <= 80
+    wide = printed(result(scores, ideal_observer=ideal), width=104)
+    assert row(wide, "1:2 matching", "same gender")[1:] == [*cells, *(shown(r) for r in verified)]
+    assert "verification" not in wide
 
 
 def test_a_constant_model_is_at_chance_in_every_row():
