@@ -100,14 +100,16 @@ def test_rows_hold_what_the_records_say(scores: list[dict[str, Any]]):
     many = [find(scores, task="matching", direction="v2f", stratum="U", protocol="exact", n=n) for n in (3, 5, 10, 20)]
     assert row(lines, "1:N", "anybody      voice → face") == [shown(r) for r in many]
     same = [find(scores, task="matching", direction=d, stratum="U", protocol="same_video") for d in ("v2f", "f2v")]
-    assert row(lines, "voice and face of one video", "same video")[1:3] == [shown(r) for r in same]
+    assert row(lines, "voice and face of one video", "same ")[1:3] == [shown(r) for r in same]
 
 
 def test_every_table_fits_and_prints_numbers_alone(whole: dict[str, Any]):
-    for width in (100, 130, 160):
+    for width in (80, 100, 130, 160):
         for everything in (False, True):
             lines = printed(whole, everything, width)
             assert max(map(len, lines)) <= width
+            if width == 80:  # the protocols' tables go on in a second line
+                continue
             text = "\n".join(lines)
             assert "…" not in text
             assert not any(word in text.lower().split() for word in ("nan", "none", "inf", "null"))

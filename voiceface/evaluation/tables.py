@@ -27,6 +27,7 @@ from voiceface.evaluation.detail_tables import gallery_table, joint_table, list_
 __all__ = ["print_table", "results_table", "summary"]
 
 STRATA_METRICS = ("mAP", "R@1", "R@10", "median_rank")
+ARROWS = {"v2f": "v→f", "f2v": "f→v"}
 SPARE = ("R@5", "R@50")
 HEADLINE_N = (3, 5, 10)  # of 1:N, and the largest
 MORE_N = (20, 50)
@@ -247,17 +248,14 @@ def _video_table(scores: Scores) -> Table | None:
     shown = [p for p in ("same_video", "cross_video") if p in scores.different("protocol")]
     if not shown:
         return None
-    columns = [f"1:2\n{words}" for words in DIRECTIONS.values()] + ["AUC", "EER"]
-    table = new_table(
-        "voice and face of one video, or of two",
-        "own clips",
-        values=["people", *columns, *(f"mAP\n{words}" for words in DIRECTIONS.values())],
-    )
+    one, two = ([f"{metric}\n{ARROWS[way]}" for way in DIRECTIONS] for metric in ("1:2", "mAP"))
+    title, columns = "voice and face of one video, or of two", ["people", *one, "AUC", "EER", *two]
+    table = new_table(title, "video", values=columns, caption="v→f: voice to face; f→v: face to voice.", tight=True)
     for protocol in shown:
         found = [scores.find("matching", "accuracy", d, "U", protocol, 2) for d in DIRECTIONS]
         people = max((r["identities"] for r in found if r is not None), default=0)
         found += [scores.find("verification", m, "both", "U", protocol) for m in ("AUC", "EER")]
         found += [scores.find("retrieval", "mAP", d, "U", protocol) for d in DIRECTIONS]
-        table.add_row(protocol.replace("_", " "), str(people), *map(cell, found))
-        table.add_row("  chance", "", *map(chance, found), style="dim")
+        table.add_row(protocol.removesuffix("_video"), str(people), *map(cell, found))
+        table.add_row("chance", "", *map(chance, found), style="dim")
     return table
