@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from voiceface.evaluation.cells import cell, percent, stratum_name
+from voiceface.evaluation.cells import cell, letters, percent, stratum_name
 from voiceface.evaluation.tables import results_table
 from voiceface.scores import score
 from voiceface.scores.galleries import gallery_records, missing_galleries
@@ -226,6 +226,12 @@ def test_captions_say_what_the_reader_must_know(scores: list[dict[str, Any]]):
 def test_cells(value: float | None, ends: tuple[float, float] | None, metric: str, text: str):
     common: dict[str, Any] = {"n": 2, "chance": 0.5, "identities": 3, "trials": 3, "ties": 0, "protocol": "exact"}
     assert cell(record("retrieval", "v2f", metric, value, interval=ends, level=0.95, **common)) == text
+
+
+def test_letters_of_strata_in_words():
+    assert letters(["U", "G", "N", "GN", "female"]) == "G: gender, N: nationality"
+    assert letters(["U", "male"]) == "G: gender"
+    assert letters(["U", "G", "A"]) == ""
 
 
 def test_strata_in_words():

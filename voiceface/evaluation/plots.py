@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from voiceface.evaluation.cells import DIRECTIONS, Record, Scores, stratum_name
+from voiceface.evaluation.cells import DIRECTIONS, Record, Scores, letters, stratum_name
 from voiceface.evaluation.tsne import COLOURS, GREY, SHAPES
 from voiceface.utils.errors import UserError
 
@@ -37,7 +37,8 @@ def intervals_figure(results: Mapping[str, Any]) -> "Figure":
         panel.plot([], [], "|", color="#444444", markersize=9, markeredgewidth=2, label="best possible")
     panel.axvline(50, color=GREY, linestyle="--", linewidth=1, label="chance")
     panel.set_yticks(range(len(strata)), [stratum_name(stratum) for stratum in reversed(strata)])
-    panel.set(xlabel="1:2 accuracy, per cent", ylim=(-0.6, len(strata) - 0.4))
+    named = f"\n({words})" if (words := letters(strata)) else ""
+    panel.set(xlabel=f"1:2 accuracy, per cent{named}", ylim=(-0.6, len(strata) - 0.4))
     panel.set_title(f"{_name(results)}: choosing between two", loc="left", fontsize=11)
     figure.legend(loc="outside lower center", ncols=4, frameon=False, fontsize=9)
     return figure

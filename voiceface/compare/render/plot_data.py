@@ -6,7 +6,7 @@ from statistics import fmean
 from typing import Any, Literal, NamedTuple
 
 from voiceface.compare.table import Group
-from voiceface.evaluation.cells import DIRECTIONS, LETTERS, Scores, stratum_name
+from voiceface.evaluation.cells import DIRECTIONS, Scores, letters, stratum_name
 
 SHOWN = 8  # models that lines can be told apart of
 LISTED = 40  # models of the plot that has a line of text for each
@@ -193,9 +193,8 @@ def strata(r: Results) -> Plot:
     names = r.strata()
     guess = [Point(0, 0.5), Point(len(names) - 1, 0.5)]
     panels = _both_ways(r, lambda m, d: [r.matching(m, x, d, s) for x, s in enumerate(names)], lambda _: guess)
-    letters = ", ".join(f"{c}: {LETTERS[c]}" for c in LETTERS if any(c in name for name in names if name.isupper()))
     text = "1:2 accuracy where candidates are alike, with intervals; within a row in the order of the legend."
-    text = r.chosen(f"{text} {letters}." if letters else text)
+    text = r.chosen(f"{text} {words}." if (words := letters(names)) else text)
     labels = tuple(map(stratum_name, names))
     return _plot("Strata", text, "dots", "", "accuracy, %", panels, r, labels=labels)
 
