@@ -18,7 +18,10 @@ LIGHT = [
     ["--help"],
     ["list"],
     ["--version"],
-    *([c, "--help"] for c in ("fit", "test", "embed", "score", "analyze", "prepare", "check", "import-weights")),
+    *(
+        [c, "--help"]
+        for c in ("fit", "test", "embed", "score", "analyze", "clips", "prepare", "check", "import-weights")
+    ),
     ["fit", "--modle", "x"],
     ["fit", "--model", "trinet", "--pretrained", "nowhere"],
     ["--print_completion", "bash"],
@@ -76,7 +79,7 @@ def test_mistakes_are_answered_without_importing_torch(tmp_path: Path):
 
 
 def test_every_help_has_an_example():
-    for command in ("fit", "test", "embed", "score", "analyze", "prepare", "check", "list", "import-weights"):
+    for command in ("fit", "test", "embed", "score", "analyze", "clips", "prepare", "check", "list", "import-weights"):
         done = voiceface(command, "--help")
         assert done.returncode == 0
         assert f"voiceface {command}" in done.stdout.split("example")[1]

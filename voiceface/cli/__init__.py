@@ -25,6 +25,7 @@ COMMANDS = {
     "analyze": "score",
     "prepare": "prepare",
     "check": "check",
+    "clips": "clips",
     "extract": "extract",
     "import-weights": "import_weights",
     "convert": "checkpoints",
