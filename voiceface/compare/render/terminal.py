@@ -91,9 +91,9 @@ def _group(group: Group, width: int, short: bool) -> Together:
     label = max(14, width // 6, min(longest, width // 4))
     for block in pack([short_block(group)] if short else blocks(group), width, label):
         parts += [_table(block, max(label, width - block.width(0))), ""]
-    if told := [] if short else differences(group):
-        parts += [*map(Text, told), ""]
-    parts += [Text(line) for line in below(group)]
+    told = [] if short else differences(group)
+    said = below(group)
+    parts += [Text(line) for line in (*told, *([""] if told and said else []), *said)]
     parts += [_hanging(line) for line in numbered_footnotes(group)]
     return Together(*parts)
 
