@@ -88,6 +88,8 @@ def _group(runs: Sequence[Scored], protocol: str, asked: Sequence[Column] | None
         notes += [ONE_RUN] if all(len(line.runs) == 1 for line in lines) else []
     if not {record["ci_method"] for record in shown} <= {*ABOUT_PEOPLE, None}:
         notes.append(DRAWN)
+    if any(line.name != line.runs[0].name for line in lines):
+        notes.append("In brackets after a name: the folder or file of the result, where several have one name.")
     absent = [column.name for column in wanted if column not in there] if asked is not None else []
     if absent:
         notes.append(f"No model was scored in {', '.join(absent)}.")
