@@ -136,6 +136,7 @@ def test_seeds_become_one_row_their_mean(tmp_path: Path):
     assert {row.name for row in group.rows} == {"m (seed-0)", "m (again)", "chance"} or {
         row.name for row in group.rows
     } == {f"m ({tmp_path.name})", "m (again)", "chance"}
+    assert any(note.startswith("In brackets after a name: the folder or file") for note in group.notes)
 
 
 def test_a_model_that_knew_the_people_is_shown_and_not_ranked(three: list[Path], tmp_path: Path):

@@ -160,8 +160,9 @@ class Embedder:
         held: list[NDArray[np.int16] | Rejected] = []
         for number, item in enumerate(items):
             try:
-                held.append(read_one_voice(item))
-                if not has_speech(held[-1]):
+                wave = read_one_voice(item)
+                held.append(wave)
+                if not has_speech(wave):
                     name = printable(name_of(item, number, kind))
                     self._note(f"{name}: no speech was found in it; its embedding means nothing")
             except Rejected as rejected:
