@@ -16,7 +16,7 @@ EXAMPLES = """examples:
 
 A line for each clip: kind (voice or face), key, identity, and what the corpus knows of the person. `voiceface score`
 ranks the embeddings of these clips with other results where keys and identities are the same; its --identities takes
-the corpus' `identities.csv`. In Python, `voiceface.data.corpus.shards.Corpus("CORPUS").clips("test")` reads the clips."""
+the corpus' `identities.csv`. In Python `voiceface.data.corpus.shards.Corpus("CORPUS").clips("test")` reads them."""
 
 
 def add_parsers(commands: "argparse._SubParsersAction[Parser]") -> None:
