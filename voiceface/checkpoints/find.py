@@ -120,6 +120,19 @@ def install_command(name: str = "NAME") -> str:
     return f"`pip install {f'./zoo/{name}' if clone == Path('zoo') else clone / name}`{where}"
 
 
+def only_checkpoint() -> str:
+    """Return the name of the installed checkpoint, for a command that was given none.
+
+    Raises:
+        UserError: None or more than one is installed.
+    """
+    known = sorted(_claims())
+    if len(known) == 1:
+        return known[0]
+    there = f"{len(known)} are installed ({', '.join(known)})" if known else "none is installed"
+    raise UserError(f"CHECKPOINT: {there}; give a checkpoint folder, an installed name or {HUB}owner/name")
+
+
 def matching_scores(results: dict[str, Any]) -> dict[str, float]:
     """Extract the accuracy of 1:2 matching among all people, by direction, from a result's scores."""
     wanted = {"task": "matching", "stratum": "U", "n": 2, "metric": "accuracy"}

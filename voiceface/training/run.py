@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from voiceface.evaluation.cells import DIRECTIONS
+from voiceface.evaluation.plots import ASKS
 from voiceface.evaluation.tsne import COLOURS, GREY
 from voiceface.evaluation.view import Results
 from voiceface.utils.errors import UserError, reason
@@ -80,16 +81,18 @@ def learning_curve(history: list[dict[str, float]], title: str, kept: int | None
         title: Says what was trained.
         kept: Step whose weights were kept; None: not known.
     """
-    from matplotlib.figure import Figure  # slow to import
+    from voiceface.utils.figures import Picture  # matplotlib is slow to import
 
-    figure = Figure(figsize=(6.6, 5.0), layout="constrained")
+    figure = Picture(figsize=(6.6, 5.0), layout="constrained")
     loss, accuracy = figure.subplots(2, 1, sharex=True)
     steps, losses = _curve(history, "train/loss")
     loss.plot(steps, losses, ".-", color="#444444", linewidth=1.2, markersize=3)
     loss.set(ylabel="training loss")
     for (way, words), colour in zip(DIRECTIONS.items(), COLOURS, strict=False):
         steps, values = _curve(history, f"val/accuracy_{way}_U")
-        accuracy.plot(steps, [100 * value for value in values], ".-", color=colour, label=words)
+        accuracy.plot(
+            steps, [100 * value for value in values], f"{ASKS[way]}-", color=colour, markersize=4, label=words
+        )
     accuracy.axhline(50, color=GREY, linestyle="--", linewidth=1, label="chance")
     if kept is not None:
         for panel in (loss, accuracy):
