@@ -244,6 +244,7 @@ def test_a_model_says_what_it_is_and_warns_once(tmp_path: Path):
         "voice 0: no speech was found in it; its embedding means nothing",
         "trinet-synthetic was trained on synthetic people: its answers say nothing about real people",
     ]
+    assert {one.filename for one in said} == {__file__}
     real = make("cosine", tmp_path / "real")
     real.config["data"] = {"corpus": "people"}
     lines: list[str] = []

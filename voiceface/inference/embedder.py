@@ -1,5 +1,6 @@
 """A loaded checkpoint that embeds voices and faces, and says what makes an embedding worthless."""
 
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
@@ -35,7 +36,11 @@ FACES_HELD = 64
 
 
 def _warn(line: str) -> None:
-    warnings.warn(line, stacklevel=4)
+    """Warn, at the line outside this package that called it."""
+    frame, level = sys._getframe(), 1
+    while frame.f_back is not None and frame.f_globals["__name__"].startswith("voiceface."):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(line, stacklevel=level)
 
 
 class Embedder:
