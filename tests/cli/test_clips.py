@@ -1,14 +1,12 @@
 """`voiceface clips`: the keys and identities that results are compared by."""
 
 import csv
-import doctest
 import io
 from pathlib import Path
 
 import pytest
 
 from voiceface.cli import main
-from voiceface.data.corpus import shards
 from voiceface.data.corpus.shards import Corpus
 
 
@@ -32,12 +30,6 @@ def test_every_clip_of_a_split_is_listed(corpus: Path, capsys: pytest.CaptureFix
     assert main(["clips", str(corpus), "--split", "train", "--out", "deep/clips.csv"]) == 0
     assert Path("deep/clips.csv").read_text() == printed
     assert capsys.readouterr().out == "deep/clips.csv: 36 clips of 6 people\n"
-
-
-def test_the_loop_of_the_docstring(corpus: Path):
-    runner, finder = doctest.DocTestRunner(), doctest.DocTestFinder()
-    (test,) = finder.find(shards.Corpus.clips, "clips", globs=vars(shards).copy())
-    assert runner.run(test) == (0, 4)
 
 
 def test_what_cannot_be_listed(corpus: Path, capsys: pytest.CaptureFixture[str]):

@@ -1,9 +1,7 @@
 """`voiceface.load` and what it gives: the same embeddings for files and arrays, in batches of any size."""
 
-import doctest
 import json
 import os
-import shutil
 import subprocess
 import sys
 import warnings
@@ -27,8 +25,6 @@ from voiceface.data.stream.batches import EvaluationBatches
 from voiceface.data.stream.sampling import Sampling
 from voiceface.data.synthetic import SyntheticOptions, person
 from voiceface.data.synthetic.voice import voice_clip
-from voiceface.inference import gallery
-from voiceface.inference import model as inference_model
 from voiceface.inference.gallery import Index
 from voiceface.inference.media import by_length, has_speech, read_one_voice
 from voiceface.inference.model import Model
@@ -301,20 +297,6 @@ def test_retrieve_is_the_search_of_a_folder_a_list_and_an_index(tmp_path: Path):
         own.retrieve([voice, voice], index)
     with pytest.raises(UserError, match="give 1 or more"):
         own.retrieve(voice, index, 0)
-
-
-def test_the_examples_of_the_docstrings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """With a checkpoint of the zoo and the README's clips, in a folder of their own."""
-    root = Path(__file__).parents[2]
-    zoo = voiceface.load(root / "zoo/trinet-synthetic/src/voiceface_trinet_synthetic")
-    shutil.copytree(root / "docs/example", tmp_path / "faces", ignore=shutil.ignore_patterns("*.flac"))
-    shutil.copy(root / "docs/example/voice.flac", tmp_path)
-    monkeypatch.chdir(tmp_path)
-    for module, examples in ((inference_model, 4), (gallery, 2)):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            done = doctest.testmod(module, extraglobs={"model": zoo})
-        assert (done.failed, done.attempted >= examples) == (0, True)
 
 
 def test_batches_by_length():
