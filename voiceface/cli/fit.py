@@ -60,14 +60,17 @@ def add_parsers(commands: "argparse._SubParsersAction[Parser]") -> None:
 
 def print_help(args: list[str], parser: Parser) -> int:
     """The short words, and with --model every option of that method and of the data."""
-    recipe = split_words([word for word in args if word not in ("-h", "--help")])[0].get("model")
+    short = split_words([word for word in args if word not in ("-h", "--help")])[0]
+    recipe = short.get("model")
+    preset = short.get("preset") or ("paper" if "data" in short else "demo")
+    encoders = short.get("encoders", "paper")
     if recipe is not None:
-        expand(["--model", recipe])
+        expand(["--model", recipe, "--preset", preset, "--encoders", encoders])
     try:
         parser.parse_args(["fit", "--help"])
     except SystemExit:
         if recipe is not None:
-            print(explain("model", recipe), explain("data", recipe), sep="\n")
+            print(*(explain(group, recipe, preset, encoders) for group in ("model", "data")), sep="\n")
     return 0
 
 

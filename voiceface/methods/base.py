@@ -268,7 +268,7 @@ class Method(pl.LightningModule, ABC):
             elif frozen and not self.loads_whole_method:
                 raise UserError(
                     f"--model.{part}_weights: the {part} network is frozen and has no pretrained weights; "
-                    f"give a safetensors file, or train it: --model.freeze_{part} false"
+                    f"give a safetensors file; or train it: --model.freeze_{part} false, or --preset demo"
                 )
         if self.rng_state is not None:
             torch.set_rng_state(self.rng_state)

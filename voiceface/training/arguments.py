@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from voiceface.encoders.pretrained.header import Pretrained, read_header
-from voiceface.methods.recipes import class_of, list_recipes, nearest, recipe_files
+from voiceface.methods.recipes import class_of, list_recipes, load_recipe, nearest, recipe_files
 from voiceface.training.feature_words import features_fit, features_of, widths
 from voiceface.utils.errors import UserError
 from voiceface.utils.source import constructor, explanations
@@ -293,14 +293,17 @@ def source_of(group: str, recipe: str | None) -> tuple[Path, str] | None:
     return class_of(recipe) if recipe else None
 
 
-def explain(group: str, recipe: str | None) -> str:
-    """Explain a group's options, one per line, from the docstring of the class behind it."""
+def explain(group: str, recipe: str, preset: str, encoders: str) -> str:
+    """Explain a group's options, one per line, from the docstring of the class behind it, with the values of a run."""
     found = source_of(group, recipe)
     if found is None:
         return ""
     explained = explanations(*found)
-    lines = [f"\n{found[1]} (--{group}.*), defaults before the recipe:"]
+    known = recipe in list_recipes()
+    values = load_recipe(recipe, preset, encoders).get(group, {}) if known else {}
+    where = f"values of {recipe} with --preset {preset}" if known else "defaults"
+    lines = [f"\n{found[1]} (--{group}.*), {where}:"]
     for option, default in constructor(*found).items():
-        text = f"{explained.get(option, '')} [{default}]"
+        text = f"{explained.get(option, '')} [{values.get(option, default)}]"
         lines.append(textwrap.fill(text, 100, initial_indent=f"  --{group}.{option}  ", subsequent_indent=" " * 8))
     return "\n".join(lines)
