@@ -18,7 +18,7 @@ from voiceface.utils.errors import UserError
 from voiceface.utils.files import check_writable, write_for_user
 
 if TYPE_CHECKING:
-    from voiceface.compare.reading import Found
+    from voiceface.compare.reading import Found, LeftOut
     from voiceface.compare.table import Comparison
 
 TRAINING = ("data", "preset", "encoders", "gpus", "steps", "runs")
@@ -213,26 +213,12 @@ def _same_training(found: "Sequence[Found]") -> list[str]:
     ]
 
 
-def _compare(found: "Sequence[Found]", left_out: Sequence[tuple[str, str]], options: Namespace) -> "Comparison":
-    from voiceface.compare.grouping import compare_results
-    from voiceface.compare.scored import EXACT, SAMPLED
+def _compare(found: "Sequence[Found]", left_out: "LeftOut", options: Namespace) -> "Comparison":
+    from voiceface.compare.leaderboard import PROTOCOLS, compare_found
 
     tasks = options.tasks.split(",") if options.tasks else None
-    if options.against and tasks is None:
-        from voiceface.compare.against import paper_tasks
-
-        tasks = paper_tasks(str(one.results["model"]["recipe"]) for one in found) or None
-    protocols = [word.strip() for word in options.protocol.split(",")] if options.protocol else [EXACT, SAMPLED]
-    comparison = compare_results(found, tasks, protocols, options.level)
-    names = sorted({r["protocol"] for one in found for r in one.results["scores"] if r["value"] is not None})
-    if not names:
-        raise UserError(f"{found[0].path}: holds no score; test the model on more people")
-    if not comparison.groups:
-        raise UserError(f"--protocol {','.join(protocols)}: in no result; there are: {', '.join(names)}")
-    shown = {path for group in comparison.groups for runs in group.results.values() for path, _ in runs}
-    unscored = [(str(one.path), f"no score of protocol {' or '.join(protocols)}") for one in found]
-    unscored = [pair for pair in unscored if pair[0] not in shown]
-    return replace(comparison, left_out=(*comparison.left_out, *left_out, *unscored))
+    protocols = [word.strip() for word in options.protocol.split(",")] if options.protocol else PROTOCOLS
+    return compare_found(found, left_out, tasks, protocols, options.level, options.against)
 
 
 def _study(options: Namespace) -> "tuple[Comparison, tuple[str, ...]]":
