@@ -1,0 +1,85 @@
+"""Whether a run's weights, gradients and optimiser state fit into memory, told before the system kills the run."""
+
+import os
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from voiceface.utils.errors import UserError
+
+CGROUPS = (
+    ("memory.max", "memory.current"),
+    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+)
+"""Of a container or a batch job: its limit, and what is in use, in version 2 and 1 of cgroups."""
+CERTAIN, ADAM = 8, 16
+"""Bytes of a float32 parameter that is trained: itself and its gradient; with both averages of Adam."""
+
+
+def check_memory(method: nn.Module, device: torch.device) -> str | None:
+    """Compare what the parameters of a method need with the memory of the device.
+
+    Activations are not counted: they grow with the batch, and are most of what a training on large pictures needs.
+
+    Args:
+        method: The method, with fresh weights.
+        device: Where it is trained.
+
+    Returns:
+        A warning where Adam's state would exceed what is free; None where all fits, or nothing is known.
+
+    Raises:
+        UserError: Weights and gradients alone exceed all the memory there is.
+    """
+    total, free = device_memory(device)
+    trained = sum(p.numel() for p in method.parameters() if p.requires_grad)
+    frozen = sum(p.numel() for p in method.parameters()) - trained
+    there = sum(p.numel() * p.element_size() for p in method.parameters() if p.device == device)
+    where = f"{device.type.upper()} memory" if device.type != "cpu" else "memory"
+    advice = "take smaller networks (--preset demo, --model.face_encoder) or freeze them, or a larger machine"
+    if total is not None and CERTAIN * trained + 4 * frozen > total:
+        raise UserError(
+            f"--model: {trained:,} trained parameters need {_gb(CERTAIN * trained + 4 * frozen)} for weights and gradients "
+            f"alone, and this machine has {_gb(total)} of {where}; {advice}"
+        )
+    need = ADAM * trained + 4 * frozen
+    if free is not None and need - there > free:
+        return (
+            f"memory: weights, gradients and Adam's state need {_gb(need)}, without activations, and {_gb(free)} of "
+            f"{where} are free; if the system kills the run, {advice}"
+        )
+    return None
+
+
+def device_memory(device: torch.device, system: Path = Path("/")) -> tuple[int | None, int | None]:
+    """Total and free bytes of a device's memory; None: unknown.
+
+    Args:
+        device: A CPU, whose memory a cgroup may limit, or a GPU.
+        system: Root of the file system.
+    """
+    if device.type == "cuda":
+        free, total = torch.cuda.mem_get_info(device)
+        return total, free
+    if device.type != "cpu":
+        return None, None
+    total, free = None, None
+    try:
+        lines = dict(line.split(":") for line in (system / "proc/meminfo").read_text().splitlines())
+        total, free = (1024 * int(lines[name].split()[0]) for name in ("MemTotal", "MemAvailable"))
+    except (OSError, ValueError, KeyError):
+        if hasattr(os, "sysconf"):
+            total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    for limit, used in CGROUPS:
+        try:
+            most, taken = (int((system / "sys/fs/cgroup" / name).read_text()) for name in (limit, used))
+        except (OSError, ValueError):  # `max`: no limit
+            continue
+        total = most if total is None else min(total, most)
+        free = total - taken if free is None else min(free, most - taken)
+    return total, free
+
+
+def _gb(size: int) -> str:
+    return f"{size / 1e9:.1f} GB"
