@@ -94,8 +94,8 @@ def method_class(
             return own
         said = " of " + ", ".join(f"{each} {v}" for each, v in distributions.items()) if distributions else ""
         raise UserError(
-            f"{what}: needs the class {method}.{name}{said}, and no checkpoint chooses what is imported; if you trust the "
-            f"class, give --model {method}.{name} (in Python: import it), or install a package that offers it in "
+            f"{what}: needs the class {method}.{name}{said}, and no checkpoint chooses what is imported; if you trust "
+            f"it, give --model {method}.{name} (in Python: import it), or install a package that offers it in "
             f"{METHOD_GROUP}"
         )
     module = importlib.import_module(f"voiceface.methods.{method}")

@@ -149,8 +149,8 @@ def describe(folder: Path, name: str | None = None, version: str | None = None) 
     own = config.get("distributions", {})
     if "distributions" in config and not own:
         raise UserError(
-            f"{folder}: needs a class of no installed package ({config['method']}.{config['class']}, or an encoder), so a "
-            "wheel could not say what it needs; make a package of it, install it and train again"
+            f"{folder}: needs a class of no installed package ({config['method']}.{config['class']} or an encoder), so "
+            "a wheel could not say what it needs; make a package of it, install it and train again"
         )
     corpus = re.sub(r"[^\w .,-]", "", str(config["data"].get("corpus") or "unknown"))
     return Package(

@@ -1,18 +1,16 @@
 """Whether a run's weights, gradients and optimiser state fit into memory, told before the system kills the run."""
 
+import contextlib
 import os
-from pathlib import Path
+import re
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
 
 import torch
 from torch import nn
 
 from voiceface.utils.errors import UserError
 
-CGROUPS = (
-    ("memory.max", "memory.current"),
-    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
-)
-"""Of a container or a batch job: its limit, and what is in use, in version 2 and 1 of cgroups."""
 CERTAIN, ADAM = 8, 16
 """Bytes of a float32 parameter that is trained: itself and its gradient; with both averages of Adam."""
 
@@ -40,8 +38,8 @@ def check_memory(method: nn.Module, device: torch.device) -> str | None:
     advice = "take smaller networks (--preset demo, --model.face_encoder) or freeze them, or a larger machine"
     if total is not None and CERTAIN * trained + 4 * frozen > total:
         raise UserError(
-            f"--model: {trained:,} trained parameters need {_gb(CERTAIN * trained + 4 * frozen)} for weights and gradients "
-            f"alone, and this machine has {_gb(total)} of {where}; {advice}"
+            f"--model: weights and gradients alone of {trained:,} trained parameters need "
+            f"{_gb(CERTAIN * trained + 4 * frozen)}, and this machine has {_gb(total)} of {where}; {advice}"
         )
     need = ADAM * trained + 4 * frozen
     if free is not None and need - there > free:
@@ -69,16 +67,28 @@ def device_memory(device: torch.device, system: Path = Path("/")) -> tuple[int |
         lines = dict(line.split(":") for line in (system / "proc/meminfo").read_text().splitlines())
         total, free = (1024 * int(lines[name].split()[0]) for name in ("MemTotal", "MemAvailable"))
     except (OSError, ValueError, KeyError):
-        if hasattr(os, "sysconf"):
-            total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    for limit, used in CGROUPS:
-        try:
-            most, taken = (int((system / "sys/fs/cgroup" / name).read_text()) for name in (limit, used))
-        except (OSError, ValueError):  # `max`: no limit
-            continue
+        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    for most, taken in _cgroup_limits(system):
         total = most if total is None else min(total, most)
         free = total - taken if free is None else min(free, most - taken)
     return total, free
+
+
+def _cgroup_limits(system: Path) -> Iterator[tuple[int, int]]:
+    """Limit and use in bytes of each cgroup that this process is in, of a container or a batch job."""
+    root = system / "sys/fs/cgroup"
+    names = (("0::", root, "memory.max", "memory.current"),)
+    names += ((":memory:", root / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes"),)  # version 1
+    for mark, top, limit, used in names:
+        with contextlib.suppress(OSError):
+            for line in (system / "proc/self/cgroup").read_text().splitlines():
+                folder = PurePosixPath(line.partition(mark)[2] or "/") if mark in line else None
+                for inner in (folder, *folder.parents) if folder else ():
+                    with contextlib.suppress(OSError, ValueError):  # `max`: no limit
+                        here = top / str(inner).lstrip("/")
+                        most, taken = int((here / limit).read_text()), int((here / used).read_text())
+                        cache = re.search(r"^inactive_file (\d+)", (here / "memory.stat").read_text(), re.M)
+                        yield most, taken - int(cache[1] if cache else 0)
 
 
 def _gb(size: int) -> str:
