@@ -49,7 +49,7 @@ def convert(ckpt: Path, out: Path, model: str | None = None, dtype: str = "float
         module, _, name = path.removeprefix(PACKAGE).rpartition(".")
         if not module:
             near = nearest(path, list_recipes())
-            raise UserError(f"{path}: neither a recipe{near} nor the path of a class; name the run's with --model")
+            raise UserError(f"{path}: neither a recipe nor the path of a class{near}; name the run's with --model")
         owner = method_class(ckpt, module, name)
     method = build_method(ckpt, owner, state["hyper_parameters"])
     weights = {n: t for n, t in state["state_dict"].items() if not n.startswith(method.training_only)}

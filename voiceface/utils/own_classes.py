@@ -5,12 +5,13 @@ installed distribution offers it as an entry point (`installed`). What a file na
 imports nothing else.
 """
 
+import functools
 import importlib
 import os
 import re
 import sys
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib.metadata import Distribution, EntryPoint, distribution, entry_points, packages_distributions
 from typing import Any
 
@@ -151,8 +152,13 @@ def _distribution(package: str) -> Distribution | None:
         for entry in installed(group).values():
             if _package(entry) == package:
                 return entry.dist
-    names = packages_distributions().get(package)
+    names = _packages().get(package)
     return distribution(names[0]) if names else None
+
+
+@functools.cache  # reading what every distribution holds takes most of a second
+def _packages() -> Mapping[str, list[str]]:
+    return packages_distributions()
 
 
 def _load(entry: EntryPoint) -> Any:
