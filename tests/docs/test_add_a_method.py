@@ -63,6 +63,34 @@ def test_the_pages_package_trains_and_is_tested_loaded_and_compared(tmp_path: Pa
     assert "trinet" in table
 
 
+SCRIPT = """
+import sys, voiceface
+from my_package import MyMethod
+
+class Here(MyMethod):
+    pass
+
+options = {"data__people": 4, "data__workers": 0, "trainer__val_check_interval": 1, "trainer__accelerator": "cpu"}
+run = voiceface.fit(Here, data=sys.argv[1], preset="demo", steps=2, out="here", model__dim=8, **options)
+print(type(voiceface.load(run.checkpoint).method).__name__)
+voiceface.evaluate(run.checkpoint, sys.argv[1], workers=0)
+"""
+
+
+@pytest.mark.slow(reason="a fresh process that trains")
+def test_a_class_of_a_script_is_trained_and_later_named(tmp_path: Path):
+    site, corpus = write_package(tmp_path / "site"), tone_corpus(tmp_path / "tones", PEOPLE)
+    (site / "train.py").write_text(SCRIPT)
+    done = python(site, "train.py", str(corpus), path=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "Here"
+    assert read_config(site / "here" / "checkpoint")["method"] == "__main__"
+    (site / "again.py").write_text("from my_package import MyMethod\n\n\nclass Here(MyMethod):\n    pass\n")
+    words = ["here/checkpoint", "--data", corpus, "--workers", 0]
+    voiceface("test", *words, "--model", "again.Here", cwd=site, status=0)
+    assert "needs the class __main__.Here" in voiceface("test", *words, cwd=site, status=2).stderr
+
+
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the project with another method, `x`, made of the files of `infonce`."""
@@ -79,9 +107,9 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def python(copy: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    """Run Python with the copy's package before any installed one."""
-    environment = os.environ | {"PYTHONPATH": str(copy), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+def python(copy: Path, *words: str, path: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run Python in a copy with its package, or that of a path, before any installed one."""
+    environment = os.environ | {"PYTHONPATH": str(path or copy), "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     return subprocess.run(
         [sys.executable, *words], capture_output=True, text=True, env=environment, cwd=copy, check=False
     )
