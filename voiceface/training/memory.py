@@ -58,11 +58,12 @@ def device_memory(device: torch.device, system: Path = Path("/")) -> tuple[int |
         system: Root of the file system.
     """
     if device.type == "cuda":
-        free, total = torch.cuda.mem_get_info(device)
-        return total, free
+        there = torch.cuda.mem_get_info(device)
+        return there[1], there[0]
     if device.type != "cpu":
         return None, None
-    total, free = None, None
+    total: int | None = None
+    free: int | None = None
     try:
         lines = dict(line.split(":") for line in (system / "proc/meminfo").read_text().splitlines())
         total, free = (1024 * int(lines[name].split()[0]) for name in ("MemTotal", "MemAvailable"))
@@ -77,9 +78,9 @@ def device_memory(device: torch.device, system: Path = Path("/")) -> tuple[int |
 def _cgroup_limits(system: Path) -> Iterator[tuple[int, int]]:
     """Limit and use in bytes of each cgroup that this process is in, of a container or a batch job."""
     root = system / "sys/fs/cgroup"
-    names = (("0::", root, "memory.max", "memory.current"),)
-    names += ((":memory:", root / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes"),)  # version 1
-    for mark, top, limit, used in names:
+    second = "0::", root, "memory.max", "memory.current"
+    first = ":memory:", root / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes"
+    for mark, top, limit, used in (second, first):
         with contextlib.suppress(OSError):
             for line in (system / "proc/self/cgroup").read_text().splitlines():
                 folder = PurePosixPath(line.partition(mark)[2] or "/") if mark in line else None

@@ -59,7 +59,8 @@ def import_class(path: str, base: type | tuple[type, ...], what: str) -> type:
         raise UserError(f"{what} {path}: not the path of a class; write package.module.Class")
     search_here()
     try:
-        content = vars(importlib.import_module(module))
+        content = importlib.import_module(module)
+        owner = getattr(content, name, None)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{module}.".startswith(f"{error.name}."):
             raise UserError(f"{what} {path}: {_failed(module, error)}") from None
@@ -68,9 +69,8 @@ def import_class(path: str, base: type | tuple[type, ...], what: str) -> type:
         ) from None
     except Exception as error:
         raise UserError(f"{what} {path}: {_failed(module, error)}") from None
-    owner = content.get(name)
     if not isinstance(owner, type):
-        classes = [each for each, value in content.items() if isinstance(value, type)]
+        classes = [each for each, value in vars(content).items() if isinstance(value, type)]
         raise UserError(f"{what} {path}: the module {module} has no class {name}{nearest(name, classes)}")
     if not issubclass(owner, bases):
         kinds = " or ".join(f"{each.__module__.removesuffix('.base')}.{each.__name__}" for each in bases)
