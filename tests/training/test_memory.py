@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from voiceface.training import memory
+from voiceface.training.fit import fit
 from voiceface.training.memory import check_memory, device_memory
 from voiceface.utils.errors import UserError
 
@@ -58,3 +59,11 @@ def test_what_cannot_fit_is_refused_and_what_may_not_is_said(monkeypatch: pytest
     said = with_memory(10**9, adam - 1)
     assert said is not None
     assert "without activations" in said
+
+
+def test_fit_says_so_before_the_first_step(tones: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(memory, "device_memory", lambda device: (1000, 1000))
+    words = ["--model", "infonce", "--preset", "demo", "--data", str(tones), "--out", str(tmp_path / "run")]
+    with pytest.raises(UserError, match=r"weights and gradients alone of 828,161 trained parameters"):
+        fit([*words, "--data.people", "4", "--trainer.accelerator", "cpu"])
+    assert not list(tmp_path.rglob("*.ckpt"))
