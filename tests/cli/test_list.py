@@ -56,7 +56,7 @@ def test_each_recipe_stands_once_below_its_paper(width: int):
     starts = [line.split()[0] if line.strip() else "" for line in lines]
     for method in list_methods():
         paper = paper_of(method)
-        assert paper is not None, f"{method}.py: write its paper as docs/add-a-method.md says"
+        assert paper is not None, f"{method}.py: write its paper as CONTRIBUTING.md says"
         assert f'{paper.name}: "{paper.title}" ({paper.year}) {paper.link}' in flat
         heading = next(i for i, line in enumerate(lines) if line.startswith(f"{paper.name}: "))
         below = starts[heading:]

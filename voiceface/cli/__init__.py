@@ -86,6 +86,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         end = args.index("--") if command == "compare" and "--" in args else len(args)
         options = build_parser(command).parse_args(args[:end])
         options.words = args[end + 1 :]
+        for path in getattr(options, "own", ()):
+            from voiceface.methods.own import import_named
+
+            import_named(path)
         module = importlib.import_module(f"voiceface.cli.{COMMANDS[options.command]}")
         return int(getattr(module, f"run_{options.command.replace('-', '_')}")(options) or 0)
     except UserError as error:

@@ -14,6 +14,7 @@ EXAMPLES = """examples:
   voiceface fit --model drl --data CORPUS --encoders common            the encoders that all methods are compared on
   voiceface fit --model trinet --model.margin 0.5 --trainer.max_steps 2000 --out runs/wide
   voiceface fit --model trinet --out runs/wide --ckpt_path last        resume after a stop
+  voiceface fit --model my_package.MyMethod             a method of your own, in this folder or installed
   WANDB_MODE=offline voiceface fit --model trinet --wandb PROJECT      log there too; upload later by `wandb sync`
 
 Every option of the method (--model.*), the data (--data.*) and Lightning's Trainer (--trainer.*) can be given:
@@ -25,7 +26,12 @@ Every option of the method (--model.*), the data (--data.*) and Lightning's Trai
 def add_parsers(commands: "argparse._SubParsersAction[Parser]") -> None:
     """Add the command; the parser knows only its short words."""
     fit = add_command(commands, "fit", "train a method, test it, print its table", EXAMPLES)
-    fit.add_argument("--model", metavar="NAME", choices=list_recipes(), help="recipe: " + ", ".join(list_recipes()))
+    fit.add_argument(
+        "--model",
+        metavar="NAME",
+        choices=list_recipes(),
+        help="method of your own, as package.module.Class, or recipe: " + ", ".join(list_recipes()),
+    )
     add_path(fit, "--data", "DIR", "corpus; without it the built-in synthetic one, made on first use")
     fit.add_argument(
         "--preset",

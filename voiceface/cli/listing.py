@@ -15,6 +15,7 @@ from voiceface.cli.parser import Parser, add_command
 from voiceface.encoders import list_encoders
 from voiceface.methods.papers import paper_of, read_parameters, recipes_of
 from voiceface.methods.recipes import list_methods, list_recipes, title
+from voiceface.utils.own_classes import ENCODER_GROUP, METHOD_GROUP, installed
 from voiceface.utils.text import printable
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ def print_list(console: "Console") -> None:
             size = " + ".join(n.rjust(w) for n, w in zip(sizes[name], widths, strict=False))
             rows.append((f"{name:{longest}}  {size:{sum(widths) + 6}}", shortened(name, paper.name if paper else "")))
         _section(console, heading, rows)
+    _offered(console, "Methods of other packages (--model NAME)", METHOD_GROUP)
     folder = Path(__file__).parents[1] / "encoders"
     encoders = list_encoders()
     longest = max(len(name) for group in encoders.values() for name in group)
@@ -92,6 +94,17 @@ def print_list(console: "Console") -> None:
         lines = ((folder / f"{name}.py").read_text().splitlines()[0].strip('" ') for name in names)
         heading = f"{kind.title()} encoders (--model.{kind}_encoder)"
         _section(console, heading, [(f"{name:{longest}}", line) for name, line in zip(names, lines, strict=True)])
+    _offered(console, "Encoders of other packages (--model.face_encoder, --model.voice_encoder)", ENCODER_GROUP)
+
+
+def _offered(console: "Console", heading: str, group: str) -> None:
+    """Print what installed packages offer as entry points of a group, if there are any; none is imported."""
+    rows = []
+    for name, entry in installed(group).items():
+        of = f", {entry.dist.name} {entry.dist.version}" if entry.dist else ""
+        rows.append((printable(name), printable(entry.value.replace(":", ".") + of)))
+    if rows:
+        _section(console, heading, rows)
 
 
 def _checkpoints(console: "Console", installed: Sequence[Installed]) -> None:
