@@ -61,7 +61,6 @@ def parser(doc: str | None, questions: Iterable[str] = (), **defaults: Any) -> a
         defaults: Options, each with its default: False for a flag, or a number, a text or a type for any other.
     """
     made = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
-    made.add_argument("--out", type=Path, default=RESULTS, help="folder of the result file; default: %(default)s")
     if questions:
         made.add_argument("question", choices=list(questions))
     for name, default in defaults.items():
@@ -77,7 +76,7 @@ def parser(doc: str | None, questions: Iterable[str] = (), **defaults: Any) -> a
 
 def answer(doc: str | None, questions: Mapping[str, Question], **defaults: Any) -> None:
     """Measure the question of the command line, in a folder that is deleted after, and write OUT/QUESTION.json."""
-    options = parser(doc, questions, **defaults).parse_args()
+    options = parser(doc, questions, **defaults, out=RESULTS).parse_args()
     with tempfile.TemporaryDirectory() as folder:
         content = questions[options.question](options, Path(folder))
     write(options.question, content, options.out)
@@ -100,9 +99,7 @@ def seconds(call: Callable[[], object], clock: Callable[[], float] = time.perf_c
     return clock() - start
 
 
-def in_turn(
-    ways: Ways, repeats: int, clock: Callable[[], float] = time.perf_counter, warm_up: bool = True
-) -> Runs:
+def in_turn(ways: Ways, repeats: int, clock: Callable[[], float] = time.perf_counter, warm_up: bool = True) -> Runs:
     """Seconds of each way, all ways in turn, so that a busy moment hits them alike; a first round is not counted."""
     rounds = [{name: seconds(way, clock) for name, way in ways.items()} for _ in range(repeats + warm_up)][warm_up:]
     return {name: [one[name] for one in rounds] for name in ways}

@@ -154,7 +154,9 @@ def synthetic(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
 def make(job: Job) -> Person:
     """Read the job's files as often as the person has clips."""
     number, *files = job
-    clips = [[Source(str(file), f"{number}/{kind}{i}") for i in range(CLIPS)] for kind, file in zip("vf", files)]
+    clips = [
+        [Source(str(file), f"{number}/{kind}{i}") for i in range(CLIPS)] for kind, file in zip("vf", files, strict=True)
+    ]
     return make_person(f"p{number:03d}", "train", *clips, Reading())
 
 

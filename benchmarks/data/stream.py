@@ -34,7 +34,7 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
-from benchmarks.common import Runs, Ways, in_turn, medians, parser, ratio, summary, write
+from benchmarks.common import RESULTS, Runs, Ways, in_turn, medians, parser, ratio, summary, write
 from benchmarks.data.media import voice, write_faces, write_voice
 from voiceface.cli import main as voiceface
 from voiceface.data.corpus.clips import cut_face, cut_voice
@@ -139,9 +139,9 @@ def against_decoding(options: argparse.Namespace) -> dict[str, Any]:
     def decode_alone() -> Samples:
         rng = np.random.default_rng(0)
         while True:
-            for voice, face in zip(heard, seen, strict=False):
-                cut_voice(voice, round(voice_seconds * 16_000), rng)
-                cut_face(face, corpus.face_size, corpus.face_margin, options.face_size, 1.0)
+            for flac, jpg in zip(heard, seen, strict=False):
+                cut_voice(flac, round(voice_seconds * 16_000), rng)
+                cut_face(jpg, corpus.face_size, corpus.face_margin, options.face_size, 1.0)
                 yield 1
 
     ways: dict[str, Callable[[], Samples]] = {"raw tar": raw_tar, "decode alone, 1 process": decode_alone}
@@ -199,7 +199,7 @@ def decoding(folder: Path, corpus: Corpus, face_size: int) -> dict[str, float]:
 
 
 def main() -> None:
-    options = parser(__doc__, data=str, folder=False, face_size=112, seconds=float).parse_args()
+    options = parser(__doc__, data=str, folder=False, face_size=112, seconds=float, out=RESULTS).parse_args()
     keep_memory()  # as `fit` does
     if options.folder:
         with tempfile.TemporaryDirectory() as place:

@@ -9,22 +9,22 @@ people who are not in VoxCeleb. The tables of people are made up too, in the off
     python -m benchmarks.data.voxceleb_tree OUT --listings --full     # every file of Vox-VGG-1 and Vox-VGG-2 as a line
 """
 
-import argparse
 import base64
 import csv
 import hashlib
-import io
 import os
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import av
 import numpy as np
-import soundfile
 from PIL import Image
 
+from benchmarks.common import parser
+from benchmarks.data.media import write_voice
+
+DATA = Path(os.environ["VOICEFACE_TEST_DATA"]) if os.environ.get("VOICEFACE_TEST_DATA") else None
 TREES = ("voxceleb1", "voxceleb2", "unzippedFaces", "vggface1", "vggface2")
 PEOPLE = {1: 1251, 2: 6114}
 FULL = {
@@ -183,55 +183,32 @@ def lay_out(
             for path in paths:
                 target = out / tree / path
                 target.parent.mkdir(parents=True, exist_ok=True)
-                target.write_bytes(_media(path))
+                write_media(target, zlib.crc32(path.encode()))
         else:
             (out / tree).mkdir(parents=True, exist_ok=True)
             with (out / tree / "files.txt").open("w", encoding="utf-8") as listing:
                 listing.writelines(f"./{path}\n" for path in paths)
 
 
-def _media(path: str) -> bytes:
-    """A second of a harmonic tone, or a picture of 48 px; another one for each path."""
-    rng = np.random.default_rng(zlib.crc32(path.encode()))
-    stream = io.BytesIO()
-    if path.endswith(".jpg"):
-        image = Image.fromarray(rng.integers(0, 256, (6, 6, 3), dtype=np.uint8)).resize((48, 48))
-        image.save(stream, "JPEG")
-        return stream.getvalue()
+def write_media(target: Path, seed: int) -> None:
+    """A second of a harmonic tone, or a picture of 48 px."""
+    rng = np.random.default_rng(seed)
+    if target.suffix == ".jpg":
+        Image.fromarray(rng.integers(0, 256, (6, 6, 3), dtype=np.uint8)).resize((48, 48)).save(target)
+        return
     time = np.arange(16_000) / 16_000
     wave = sum(np.sin(2 * np.pi * rng.uniform(90, 250) * k * time) / k for k in (1, 2, 3)) / 4
-    if path.endswith(".wav"):
-        soundfile.write(stream, wave, 16_000, format="WAV", subtype="PCM_16")
-        return stream.getvalue()
-    with av.open(stream, "w", format="mp4") as container:
-        sound = container.add_stream("aac", rate=16_000, layout="mono")
-        frame = av.AudioFrame.from_ndarray(wave.astype(np.float32)[None], format="fltp", layout="mono")
-        frame.sample_rate = 16_000
-        container.mux([*sound.encode(frame), *sound.encode(None)])
-    return stream.getvalue()
+    write_voice(target, 32767 * wave)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Lay out the official folders with made-up media.")
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--people1", type=int, default=20)
-    parser.add_argument("--people2", type=int, default=20)
-    parser.add_argument("--voices", type=int, default=3, help="per person")
-    parser.add_argument("--faces", type=int, default=3, help="per person")
-    parser.add_argument("--listings", action="store_true", help="one files.txt per tree instead of media")
-    parser.add_argument("--full", action="store_true", help="all people, and as many files as the official data have")
-    options = parser.parse_args()
-    data = os.environ.get("VOICEFACE_TEST_DATA")
-    lay_out(
-        options.out,
-        PEOPLE[1] if options.full else options.people1,
-        PEOPLE[2] if options.full else options.people2,
-        None if options.full else options.voices,
-        None if options.full else options.faces,
-        Path(data) if data else None,
-        media=not options.listings,
-    )
-    print(options.out)
+    defaults = {"people1": 20, "people2": 20, "voices": 3, "faces": 3, "listings": False, "full": False}
+    made = parser(__doc__, **defaults)
+    made.add_argument("out", type=Path, help="folder")
+    options = made.parse_args()
+    people = (PEOPLE[1], PEOPLE[2]) if options.full else (options.people1, options.people2)
+    clips = () if options.full else (options.voices, options.faces)
+    lay_out(options.out, *people, *clips, data=DATA, media=not options.listings)
 
 
 if __name__ == "__main__":
