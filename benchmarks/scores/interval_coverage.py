@@ -186,20 +186,14 @@ def of_repeats(data: int) -> list[Result]:
         drawn = draw(GALLERY_PEOPLE, rng, (2, 7))
         clips = Clips.of(None, drawn.voice_names, None, drawn.face_names, drawn.similarity())
         values = np.array([gallery_map(clips, rng) for _ in range(GALLERY_INTERVALS * GALLERY.repeats)])
-        own = values.reshape(GALLERY_INTERVALS, GALLERY.repeats)
-        for line in own:
+        for line in values.reshape(GALLERY_INTERVALS, GALLERY.repeats):
             others = float((values.sum() - line.sum()) / (values.size - line.size))
             low, high = repeats_interval(line.tolist(), LEVEL)
             around_clips.add(float(line.mean()) - others, low - others, high - others)
             around_people.add(float(line.mean()), low, high)
     what = {"people": GALLERY_PEOPLE, "interval": "repeats", "of": f"{GALLERY.repeats} galleries", "metric": "mAP"}
-    clips_result = around_clips.result({**what, "about": "clips"}, 0.0, OF_CLIPS)
-    people_result = around_people.result({**what, "about": "people"})
-    # The intervals of one data set stand and fall together as to people: the data sets are the sample.
-    held = np.array(around_people.ends).reshape(data, GALLERY_INTERVALS, 2)
-    shares = ((held[:, :, 0] <= people_result["truth"]) & (people_result["truth"] <= held[:, :, 1])).mean(axis=1)
-    people_result["standard_error"] = round(float(shares.std(ddof=1)) / data**0.5, 6)
-    return [clips_result, people_result]
+    of_clips = around_clips.result({**what, "about": "clips"}, 0.0, OF_CLIPS)
+    return [of_clips, around_people.result({**what, "about": "people"})]
 
 
 def gallery_map(clips: Clips, rng: np.random.Generator) -> float:
@@ -282,34 +276,21 @@ def measure(part: str, scale: float) -> list[Result]:
 
 
 def main() -> None:
-    options = parser(__doc__)
-    options.add_argument("--only", choices=list(CASES), action="append", help="a part; may be given several times")
-    options.add_argument("--scale", type=float, default=1.0, help="a factor for the numbers of draws, to try a change")
-    options.add_argument("--table", action="store_true", help="only write the tables")
-    args = options.parse_args()
+    made = parser(__doc__, scale=1.0, table=False)
+    made.add_argument("--only", choices=list(CASES), action="append", help="a part; may be given several times")
+    options = made.parse_args()
     parts = json.loads(PATH.read_text())["parts"] if PATH.exists() else {}
-    for part in () if args.table else args.only or CASES:
+    for part in () if options.table else options.only or CASES:
         started = time.process_time()
-        results = measure(part, args.scale)
+        results = measure(part, options.scale)
         seconds = round(time.process_time() - started)
-        print(f"\n{part}, {seconds} s of processor time", flush=True)
-        for result in results:
-            print(line(result), flush=True)
+        print(part, f"{seconds} s of processor time", json.dumps(results, indent=1), sep="\n", flush=True)
         parts[part] = {"machine": describe(), "processor_seconds": seconds, "results": results}
-        if args.scale == 1.0:
+        if options.scale == 1.0:
             report = {"level": LEVEL, "seed": SEED, "parts": {name: parts[name] for name in CASES if name in parts}}
-            PATH.parent.mkdir(exist_ok=True)
             PATH.write_text(json.dumps(report, indent=1) + "\n")
-    if args.scale == 1.0:
+    if options.scale == 1.0:
         interval_docs.main()
-
-
-def line(result: Result) -> str:
-    """What an interval is of, how many there were, and how many of them hold the truth."""
-    names = list(result)
-    what = " ".join(f"{result[key]}" for key in names[: names.index("draws")])
-    coverage = f"{result['coverage']:7.1%} +- {result['standard_error']:.1%}" if "coverage" in result else "   none"
-    return f"{what:70} {result['draws']:6} draws {result['intervals']:6} intervals {coverage}"
 
 
 if __name__ == "__main__":
