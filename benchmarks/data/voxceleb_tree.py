@@ -53,7 +53,7 @@ class Row:
 
 
 def people_1(data: Path | None, count: int) -> list[Row]:
-    """VoxCeleb1's people; of few, the ones with odd names and without faces first."""
+    """VoxCeleb1's people; made up, those with odd names come first."""
     if data is None:
         rows = []
         for i in range(count):
@@ -81,12 +81,11 @@ def people_1(data: Path | None, count: int) -> list[Row]:
         rows.append(
             Row(identity, name, row["Gender"], row["Nationality"], row["Set"], pins[name], seen=identity not in unseen)
         )
-    odd = sorted(rows, key=lambda r: (not r.face.endswith("."), r.seen, "." not in r.face, zlib.crc32(r.face.encode())))
-    return sorted(odd[:count], key=lambda r: r.identity)
+    return rows[:count]
 
 
 def people_2(data: Path | None, count: int) -> list[Row]:
-    """VoxCeleb2's people; of few, the silent ones and those with other digits first."""
+    """VoxCeleb2's people; made up, the silent ones come first."""
     if data is None:
         return [
             Row(
@@ -105,12 +104,7 @@ def people_2(data: Path | None, count: int) -> list[Row]:
     for line in (data / "voxceleb/vox2_meta.csv").read_text("utf-8-sig").splitlines()[1:]:
         identity, face, gender, official = (value.strip() for value in line.split(","))
         rows.append(Row(identity, face, gender, "", official, "", heard=identity not in silent))
-    odd = sorted(
-        rows,
-        key=lambda r: (r.heard, r.identity[2:] == r.face[2:], r.official_set == "dev", zlib.crc32(r.face.encode())),
-    )
-    few = odd[: count // 2] + sorted(odd[count // 2 :], key=lambda r: (r.official_set != "dev", r.identity))
-    return sorted(few[:count], key=lambda r: r.identity)
+    return rows[:count]
 
 
 def files(tree: str, rows: list[Row], total: int) -> Iterator[str]:
