@@ -23,6 +23,7 @@ from PIL import Image
 
 from benchmarks.common import parser
 from benchmarks.data.media import write_voice
+from voiceface.data.prepare.voxceleb.metadata import META, read_metadata
 
 DATA = Path(os.environ["VOICEFACE_TEST_DATA"]) if os.environ.get("VOICEFACE_TEST_DATA") else None
 TREES = ("voxceleb1", "voxceleb2", "unzippedFaces", "vggface1", "vggface2")
@@ -35,6 +36,7 @@ FULL = {
     "vggface2": 1_905_016,
 }
 STRANGERS = 3_017  # VGGFace2's other people
+SILENT = ("id04170", "id05348")  # of VoxCeleb2
 QUIRKS = ("A.B._Example{}", "Bo_O'Sample{}", 'Cy_"Q"_Case{}', "Di_Sample{}_Jr.", "Ed-Case{}", "Fay_Example{}")
 
 
@@ -47,64 +49,48 @@ class Row:
     gender: str
     nationality: str
     official_set: str
-    pins: str
+    pins: str = ""
     heard: bool = True
     seen: bool = True
 
 
-def people_1(data: Path | None, count: int) -> list[Row]:
-    """VoxCeleb1's people; made up, those with odd names come first."""
-    if data is None:
-        rows = []
-        for i in range(count):
-            name = QUIRKS[i % len(QUIRKS)].format(i)
-            if i >= len(QUIRKS):  # the splits go by the first letter
-                name = chr(ord("A") + i % 26) + name[1:]
-            label = "142"[i % 3] if i < 6 else "1" if i % 10 < 7 else "2" if i % 10 < 8 else "4"
-            unseen = i % 48 == 7
-            official = "test" if i % 30 == 4 else "dev"
-            rows.append(
-                Row(f"id1{i + 1:04d}", name, "mf"[i % 2], ("USA", "India")[i % 2], official, label, seen=not unseen)
-            )
-        return rows
+def made_up_1(count: int) -> list[Row]:
+    """People of VoxCeleb1."""
+    rows = []
+    for i in range(count):
+        name = QUIRKS[i % len(QUIRKS)].format(i)
+        if i >= len(QUIRKS):  # the splits go by the first letter
+            name = chr(ord("A") + i % 26) + name[1:]
+        label = "142"[i % 3] if i < 6 else "1" if i % 10 < 7 else "2" if i % 10 < 8 else "4"
+        traits = "mf"[i % 2], ("USA", "India")[i % 2], "test" if i % 30 == 4 else "dev"
+        rows.append(Row(f"id1{i + 1:04d}", name, *traits, label, seen=i % 48 != 7))
+    return rows
+
+
+def made_up_2(count: int) -> list[Row]:
+    """People of VoxCeleb2: the first two are silent, and of five people one has the digits of his id."""
+    rows = []
+    for i in range(count):
+        face = f"n{i + 12 + (0, 1, 1, 1, -3)[i % 5]:06d}"
+        official = "test" if i % 50 < 2 or i % 7 == 5 else "dev"
+        rows.append(Row(f"id{i + 12:05d}", face, "mf"[i % 2], "", official, heard=i > 1))
+    return rows
+
+
+def official(data: Path, dataset: int) -> list[Row]:
+    """The people of the official tables."""
     folder = data / "voxceleb"
     pins = dict(line.split() for line in (folder / "splits/pins_identity_splits.txt").read_text("utf-8").splitlines())
-    unseen = {
-        row["VoxCeleb1_ID"]
-        for split in ("train", "val", "test")
-        for row in csv.DictReader((folder / f"splits/vox1_{split}.csv").open(encoding="utf-8-sig"))
-        if row["Set"] == "none"
-    }
+    lacking = {*SILENT}
+    for split in ("train", "val", "test"):
+        with (folder / f"splits/vox1_{split}.csv").open(encoding="utf-8-sig") as file:
+            lacking |= {row["VoxCeleb1_ID"] for row in csv.DictReader(file) if row["Set"] == "none"}
     rows = []
-    for row in csv.DictReader((folder / "vox1_meta.csv").open(encoding="utf-8-sig"), delimiter="\t"):
-        identity, name = row["VoxCeleb1 ID"], row["VGGFace1 ID"]
-        rows.append(
-            Row(identity, name, row["Gender"], row["Nationality"], row["Set"], pins[name], seen=identity not in unseen)
-        )
-    return rows[:count]
-
-
-def people_2(data: Path | None, count: int) -> list[Row]:
-    """VoxCeleb2's people; made up, the silent ones come first."""
-    if data is None:
-        return [
-            Row(
-                f"id{i + 12:05d}",
-                f"n{i + 12 + (0, 1, 1, 1, -3)[i % 5]:06d}",  # of five people one has the digits of his id
-                "mf"[i % 2],
-                "",
-                "test" if i % 50 < 2 or i % 7 == 5 else "dev",
-                "",
-                heard=i not in (0, 1),
-            )
-            for i in range(count)
-        ]
-    silent = ("id04170", "id05348")
-    rows = []
-    for line in (data / "voxceleb/vox2_meta.csv").read_text("utf-8-sig").splitlines()[1:]:
-        identity, face, gender, official = (value.strip() for value in line.split(","))
-        rows.append(Row(identity, face, gender, "", official, "", heard=identity not in silent))
-    return rows[:count]
+    for p in read_metadata(folder / META[dataset], dataset):
+        traits, there = p.attributes, p.identity not in lacking
+        named = p.identity, p.face, traits["gender"], traits.get("nationality", ""), p.official_set
+        rows.append(Row(*named, pins.get(p.face, ""), **{"seen" if dataset == 1 else "heard": there}))
+    return rows
 
 
 def files(tree: str, rows: list[Row], total: int) -> Iterator[str]:
@@ -167,7 +153,8 @@ def lay_out(
         data: Folder with the real tables; None: made-up people.
         media: False: instead of media one listing `files.txt` in each tree.
     """
-    ones, twos = people_1(data, people1), people_2(data, people2)
+    ones = (official(data, 1) if data else made_up_1(people1))[:people1]
+    twos = (official(data, 2) if data else made_up_2(people2))[:people2]
     write_tables(out, ones, twos)
     for tree in TREES:
         rows = twos if tree.endswith("2") else ones
