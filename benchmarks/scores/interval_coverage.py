@@ -21,7 +21,7 @@ docs/why-not-binomial.md.
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -80,11 +80,15 @@ Scored = Iterator[tuple[Result, tuple[Any, ...]]]
 
 
 def of_scores(drawn: People, rng: np.random.Generator, number: int) -> Scored:
-    for r in drawn.score(("U", "G", "male"), (2, 3, 5, 10, 20, 50, 100), genders(drawn.people)):
-        only_pairs = r["stratum"] == "male" and (r["task"], r["n"]) != ("matching", 2)
-        if r["value"] is not None and r["metric"] != "median_rank" and not only_pairs:
+    records = drawn.score(("U", "G", "male"), (2, 3, 5, 10, 20, 50, 100), genders(drawn.people))
+    yield from tagged(r for r in records if r["stratum"] != "male" or (r["task"], r["n"]) == ("matching", 2))
+
+
+def tagged(records: Iterable[Result], **tags: Any) -> Scored:
+    for r in records:
+        if r["value"] is not None and r["metric"] != "median_rank":
             # A gallery's size differs from draw to draw.
-            yield {**named(r), "n": r["n"] if r["task"] == "matching" else 1}, ends(r)
+            yield {**tags, **{key: r[key] for key in WHAT}, "n": r["n"] if r["task"] == "matching" else 1}, ends(r)
 
 
 def of_levels(dimensions: int, drawn: People, rng: np.random.Generator, number: int) -> Scored:
@@ -95,17 +99,15 @@ def of_levels(dimensions: int, drawn: People, rng: np.random.Generator, number: 
 
 def of_joint(drawn: People, rng: np.random.Generator, number: int) -> Scored:
     clips = drawn.voices, drawn.voice_names, drawn.faces, drawn.face_names
-    for r in joint_records(*clips, grid=(JOINT_MEAN,), level=LEVEL, seed=number):
-        yield {"kind": "joint", **named(r), "n": 2}, ends(r)
+    yield from tagged(joint_records(*clips, grid=(JOINT_MEAN,), level=LEVEL, seed=number), kind="joint")
 
 
 def of_protocols(drawn: People, rng: np.random.Generator, number: int) -> Scored:
     """The exact values that stand beside sampled ones; of the latter only two trials are drawn."""
     clips, attributes = (None, drawn.voice_names, None, drawn.face_names), genders(drawn.people)
     for name in ("trinet", "kim", "drl"):
-        for r in protocol_records(name, *clips, attributes, drawn.similarity(), LEVEL, trials=2):
-            if r["protocol"] == f"{name}_exact":
-                yield {"kind": "protocols", **named(r), "n": r["n"]}, ends(r)
+        records = protocol_records(name, *clips, attributes, drawn.similarity(), LEVEL, trials=2)
+        yield from tagged((r for r in records if r["protocol"] == f"{name}_exact"), kind="protocols")
 
 
 def relative(drawn: People, n: int, trials: int, seed: int) -> list[Any]:
@@ -122,16 +124,14 @@ def relative(drawn: People, n: int, trials: int, seed: int) -> list[Any]:
 
 def of_relative(drawn: People, rng: np.random.Generator, number: int) -> Scored:
     for n in (2, 10):
-        for r in relative(drawn, n, RELATIVE_TRIALS, number):
-            yield {"kind": "relative", **named(r), "n": n}, ends(r)
+        yield from tagged(relative(drawn, n, RELATIVE_TRIALS, number), kind="relative")
 
 
 def of_videos(drawn: People, rng: np.random.Generator, number: int) -> Scored:
     """Each person has two videos, from which the clips come at random."""
     videos = [[f"{name}/{rng.integers(2)}" for name in side] for side in (drawn.voice_names, drawn.face_names)]
-    for r in drawn.score(("U",), (2,), None, *videos):
-        if r["protocol"] in ("same_video", "cross_video") and r["metric"] != "median_rank":
-            yield {"kind": "videos", **named(r), "n": r["n"] if r["task"] == "matching" else 1}, ends(r)
+    records = drawn.score(("U",), (2,), None, *videos)
+    yield from tagged((r for r in records if r["protocol"] in ("same_video", "cross_video")), kind="videos")
 
 
 def of_models(drawn: People, rng: np.random.Generator, number: int) -> Scored:
@@ -199,10 +199,6 @@ def of_repeats(data: int) -> list[Result]:
 def gallery_map(clips: Clips, rng: np.random.Generator) -> float:
     rows = clips.rows("v2f", *draw_gallery(clips, "v2f", GALLERY, rng))
     return mean_average_precision(balanced_ranks(rows, GALLERY.people, GALLERY.queries, GALLERY.items))[0]
-
-
-def named(r: Result) -> Result:
-    return {key: r[key] for key in WHAT}
 
 
 def ends(r: Result) -> tuple[Any, ...]:

@@ -38,7 +38,7 @@ from typing import Any
 import torch
 
 from benchmarks.common import RESULTS, describe, parser
-from benchmarks.training.gpu_data import make_corpus
+from benchmarks.data.media import make_corpus
 from benchmarks.training.steps import MODES, Mode, Recipe, free, quiet
 from voiceface.methods.recipes import list_recipes, load_recipe
 from voiceface.utils.files import write_atomic

@@ -29,8 +29,8 @@ from torch.utils._pytree import tree_map_only
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.common import RESULTS, ROOT, describe, parser, table
+from benchmarks.data.media import SECONDS, make_corpus
 from benchmarks.training.gpu import PEAKS, distinct
-from benchmarks.training.gpu_data import SECONDS, make_corpus
 from benchmarks.training.steps import Flops, Mode, Recipe, quiet
 from voiceface.data.prepare.voxceleb.report import BYTES
 from voiceface.data.prepare.voxceleb.report import SECONDS as OF_ONE
