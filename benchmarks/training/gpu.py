@@ -19,7 +19,8 @@ which takes longest, then their variants. A measurement that fails is a row with
 
 Needed beside torch, torchaudio, torchvision, timm and pytorch-lightning: webdataset, braceexpand, soundfile, rich
 (markdown-it-py, mdurl, pygments), scipy for the recipes that change the speed of voices (svhf), and a C++ compiler for
-compiled encoders. `--device cpu --small --recipes trinet,kim --minutes 2` tries it on any machine.
+compiled encoders, which `--no-compile` leaves out. `--seconds` is the time of one measurement, `--workers` the number
+of processes that decode. `--device cpu --small --recipes trinet,kim --minutes 2` tries it on any machine.
 """
 
 import argparse
