@@ -1,4 +1,4 @@
-"""Training steps of one recipe, timed in `Trainer.fit`: the method's own step, optimiser and schedule, nothing else."""
+"""Training steps under a bare `Trainer.fit`, timed: the method's own step, optimiser and schedule, nothing else."""
 
 import copy
 import gc
@@ -7,7 +7,6 @@ import logging
 import time
 import warnings
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -49,11 +48,12 @@ MODES = (
 
 
 class Memory(pl.LightningDataModule):
-    """Batches that lie on the device, round and round."""
+    """A data module, and its loader, of batches in memory, round and round."""
 
-    def __init__(self, batches: list[dict[str, Any]], people: list[dict[str, str]]) -> None:
+    def __init__(self, batches: list[dict[str, Any]], people: list[dict[str, str]], steps: int = 1000) -> None:
         super().__init__()
-        self.batches, self._people, self.people = batches, people, len(set(batches[0]["voice_identity"].tolist()))
+        self.batches, self._people, self.steps = batches, people, steps
+        self.people = len(set(batches[0]["voice_identity"].tolist()))
 
     def training_people(self) -> list[dict[str, str]]:
         return self._people
@@ -62,10 +62,27 @@ class Memory(pl.LightningDataModule):
         return self
 
     def __len__(self) -> int:
-        return 1000
+        return self.steps
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         return (self.batches[i % len(self.batches)] for i in range(len(self)))
+
+
+class Ends(pl.Callback):
+    """When each step ends, by the clock and by the processor's."""
+
+    def __init__(self) -> None:
+        self.ends: list[tuple[float, float]] = []
+
+    def on_train_batch_end(self, *_: Any) -> None:
+        self.ends.append((time.perf_counter(), time.process_time()))
+
+    def per_step(self, first: int) -> tuple[float, float]:
+        """Mean seconds of the steps after the first ones."""
+        wall, processor = (
+            (b - a) / (len(self.ends) - first) for a, b in zip(self.ends[first - 1], self.ends[-1], strict=True)
+        )
+        return wall, processor
 
 
 class Clock(pl.Callback):
@@ -77,7 +94,7 @@ class Clock(pl.Callback):
     """
 
     def __init__(self, seconds: float, each: bool = False) -> None:
-        self.seconds, self.each = seconds, each
+        self.seconds, self.each, self.window = seconds, each, 1
         self.steps = 0
         self.per_step: list[float] = []
 
@@ -89,28 +106,25 @@ class Clock(pl.Callback):
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         self.steps += 1
-        if self.each:
-            synchronise(pl_module.device)
-        if self.steps == WARM_UP - 1:
-            synchronise(pl_module.device)
-            self.start = time.perf_counter()
-        elif self.steps == WARM_UP:
-            synchronise(pl_module.device)
-            one = time.perf_counter() - self.start
-            self.window = max(1, round(self.seconds / WINDOWS / one))
-            self.first, self.start = time.perf_counter(), time.perf_counter()
-            self.waited = -getattr(trainer.train_dataloader, "waited", 0.0)
-            if pl_module.device.type == "cuda":
+        timed = self.steps - WARM_UP
+        ends = timed >= -1 and timed % self.window == 0
+        cuda = pl_module.device.type == "cuda"
+        if cuda and (self.each or ends):
+            torch.cuda.synchronize()
+        if not ends:
+            return
+        now, waited = time.perf_counter(), getattr(trainer.train_dataloader, "waited", 0.0)
+        if timed == 0:  # the last step of warming up says how many steps make a window
+            self.window = max(1, round(self.seconds / WINDOWS / (now - self.start)))
+            self.first, self.waited = now, waited
+            if cuda:
                 torch.cuda.reset_peak_memory_stats()
-        elif self.steps > WARM_UP and (self.steps - WARM_UP) % self.window == 0:
-            synchronise(pl_module.device)
-            now = time.perf_counter()
+        elif timed > 0:
             self.per_step.append((now - self.start) / self.window)
-            self.start = now
-            if len(self.per_step) == WINDOWS:
-                self.wall = now - self.first
-                self.waited += getattr(trainer.train_dataloader, "waited", 0.0)
-                trainer.should_stop = True
+        self.start = now
+        if len(self.per_step) == WINDOWS:
+            self.wall, self.waited = now - self.first, waited - self.waited
+            trainer.should_stop = True
 
 
 class Flops(pl.Callback):
@@ -128,15 +142,17 @@ class Flops(pl.Callback):
         self.flops = self.counter.get_total_flops()
 
 
-def synchronise(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-
-
 def quiet() -> None:
     for name in ("pytorch_lightning", "lightning_fabric", "torch._inductor", "torch._dynamo"):
         logging.getLogger(name).setLevel(logging.ERROR)
     warnings.filterwarnings("ignore")
+
+
+def bare_trainer(watch: pl.Callback, *others: pl.Callback, **options: Any) -> pl.Trainer:
+    """A trainer that neither validates nor logs nor saves."""
+    off = ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary")
+    options = {"accelerator": "cpu", "devices": 1, "limit_val_batches": 0, **dict.fromkeys(off, False), **options}
+    return pl.Trainer(callbacks=[watch, *others], **options)
 
 
 class Recipe:
@@ -144,7 +160,7 @@ class Recipe:
 
     def __init__(self, name: str, corpus: Path, device: str, small: bool, workers: int) -> None:
         self.settings = load_recipe(name, "demo" if small else "paper")
-        self.device, self.small = device, small
+        self.device = device
         data = {k: v for k, v in self.settings["data"].items() if k != "workers"}
         self.data = VoxVGGDataModule(str(corpus), workers=workers, **{**data, **({"people": 8} if small else {})})
         self.max_steps = int(load_recipe(name, "paper")["trainer"]["max_steps"])
@@ -166,36 +182,25 @@ class Recipe:
         method.loads_whole_method, method.fall_steps = True, self.max_steps
         return method
 
-    def _fit(self, mode: Mode, data: pl.LightningDataModule, watch: pl.Callback, steps: int = -1) -> Method:
-        gc.collect()  # what a mode that ran out of memory has left
-        if self.device == "cuda":
-            torch.cuda.empty_cache()
+    def fit(self, mode: Mode, data: pl.LightningDataModule, watch: pl.Callback, steps: int = -1) -> Method:
+        free(self.device)  # what a mode that ran out of memory has left
         method = copy.deepcopy(self.built)
         if mode.channels_last:
             keep_channels_last(method)
         if mode.compile:
             torch._dynamo.reset()
             compile_encoders(method, torch.device(self.device))
-        trainer = pl.Trainer(
-            accelerator="gpu" if self.device == "cuda" else "cpu",
-            devices=1,
-            max_steps=steps,
-            max_epochs=-1,
-            precision=mode.precision,  # type: ignore[arg-type]
-            callbacks=[watch, *([NonFinite("stop", Path("non_finite.jsonl"))] if mode.check else [])],
-            limit_val_batches=0,
-            logger=False,
-            enable_checkpointing=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-        )
+        checks = [NonFinite("stop", Path("non_finite.jsonl"))] if mode.check else []
+        accelerator = "gpu" if self.device == "cuda" else "cpu"
+        limits = {"max_steps": steps, "max_epochs": -1}
+        trainer = bare_trainer(watch, *checks, accelerator=accelerator, precision=mode.precision, **limits)
         trainer.fit(method, datamodule=data)
         return method
 
     def count(self) -> dict[str, Any]:
         """What one step is made of."""
         flops = Flops()
-        method = self._fit(MODES[0], self.memory, flops, 1)
+        method = self.fit(MODES[0], self.memory, flops, 1)
         voices, faces = flops.clips["voices"], flops.clips["faces"]
         return {
             "parameters": method.count_parameters(),
@@ -207,22 +212,19 @@ class Recipe:
 
     def time(self, mode: Mode, seconds: float) -> dict[str, Any]:
         """Seconds per step, from batches on the device; and the most memory, GiB."""
-        start = time.perf_counter()
         clock = Clock(seconds)
-        self._fit(mode, self.memory, clock)
-        cuda = self.device == "cuda"
+        self.fit(mode, self.memory, clock)
         return {
             "milliseconds_per_step": 1000 * median(clock.per_step),
             "windows": [round(1000 * s, 3) for s in clock.per_step],
-            "peak_memory_gib": torch.cuda.max_memory_allocated() / 2**30 if cuda else None,
-            "seconds_before_and_after": round(time.perf_counter() - start - clock.wall, 1),
+            "peak_memory_gib": torch.cuda.max_memory_allocated() / 2**30 if self.device == "cuda" else None,
         }
 
     def wait(self, mode: Mode, seconds: float) -> dict[str, Any]:
         """Steps whose batches come from the corpus, through the stream's workers."""
         clock = Clock(seconds, each=True)
         try:
-            self._fit(mode, self.data, clock)
+            self.fit(mode, self.data, clock)
         finally:
             self.data.teardown("fit")
         return {
@@ -231,11 +233,9 @@ class Recipe:
             "data_wait_share": clock.waited / clock.wall,
         }
 
-    def close(self) -> None:
-        """Give the memory back."""
-        with suppress(AttributeError):
-            del self.memory
-        torch._dynamo.reset()
-        gc.collect()
-        if self.device == "cuda":
-            torch.cuda.empty_cache()
+
+def free(device: str) -> None:
+    """Give memory back that nothing refers to."""
+    gc.collect()
+    if device == "cuda":
+        torch.cuda.empty_cache()
