@@ -1,30 +1,33 @@
 """What MkDocs fills in when it builds the site: commands, settings of the methods, leaderboards. A hook of mkdocs.yml.
 
 A mark such as `<!-- commands -->` in a page is replaced by what the code says, so nothing generated is kept. The two
-leaderboards are pages of their own, as `voiceface compare --out page.html` writes them.
+leaderboards are pages of their own, as `voiceface compare --out page.html` writes them; the ranked examples of one show
+faces where the built-in corpus is in the cache.
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mkdocs.structure.files import File, Files
+if TYPE_CHECKING:
+    from mkdocs.structure.files import Files
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
-os.environ |= {"COLUMNS": "100", "NO_COLOR": "1"}  # how wide argparse writes, without colours
 
 
 def commands() -> str:
     """The help of every command, from its parser."""
     from voiceface.cli import build_parser
 
-    return "\n\n".join(
-        f"## {parser.prog}\n\n```text\n{parser.format_help().rstrip()}\n```" for parser in leaves(build_parser())
-    )
+    parts = []
+    for parser in leaves(build_parser()):
+        parser.formatter_class = partial(parser.formatter_class, width=92)  # type: ignore[assignment]
+        parts.append(f"## {parser.prog}\n\n```text\n{parser.format_help().rstrip()}\n```")
+    return "\n\n".join(parts)
 
 
 def leaves(parser: argparse.ArgumentParser) -> Iterator[argparse.ArgumentParser]:
@@ -55,8 +58,10 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
     return markdown
 
 
-def on_files(files: Files, config: Any) -> Files:
+def on_files(files: "Files", config: Any) -> "Files":
     """Add the two leaderboards."""
+    from mkdocs.structure.files import File
+
     from voiceface.compare.grouping import compare_results
     from voiceface.compare.published import published
     from voiceface.compare.reading import reference_results

@@ -3,7 +3,7 @@
     python -m benchmarks.scores.scores
     python -m benchmarks.scores.scores --only growth               one question
     python -m benchmarks.scores.scores --size trinet --device cuda the whole TriNet test set on a GPU
-    python -m benchmarks.scores.scores --table                     measures nothing, writes benchmarks/README.md and plot
+    python -m benchmarks.scores.scores --table                     measures nothing, writes benchmarks/README.md
     python -m benchmarks.scores.scores --scale 0.1                 tries a tenth of the clips; writes nothing
 
     report     all scores of a model, beside one matrix product of the same size
@@ -12,8 +12,8 @@
     growth     time and memory of the full report with the pairs of a voice and a face
     trinet     the size of TriNet's whole test set (scores_trinet.py)
 
-Each question writes benchmarks/results/scores_NAME.json; then the section of benchmarks/README.md and its plot are written
-from those files. Each measurement is a process of its own.
+Each question writes benchmarks/results/scores_NAME.json; then the section of benchmarks/README.md and its plot are
+written from those files. Each measurement is a process of its own.
 """
 
 import os

@@ -25,6 +25,7 @@ FIRST, ROWS, FACES, GREEN = 6_010, 4, 5, "#16853f"
 
 
 def main(out: str) -> None:
+    """Draw all rows."""
     model = voiceface.load(ZOO)
     figure, axes = plt.subplots(
         ROWS, FACES + 1, figsize=(9, 5.9), width_ratios=[2.1, *[1] * FACES], layout="constrained"
@@ -55,6 +56,7 @@ def spectrogram(ax: Any, voice: np.ndarray) -> None:
 
 
 def frame(ax: Any, own: bool) -> None:
+    """No ticks; a frame for the own person's."""
     ax.set(xticks=[], yticks=[])
     for spine in ax.spines.values():
         spine.set(visible=own, color=GREEN, linewidth=5)

@@ -130,3 +130,6 @@ voiceface check corpora/horiguchi --against runs/horiguchi/checkpoint
 voiceface test runs/horiguchi/checkpoint --data corpora/horiguchi --gpus 1 --out again.json
 voiceface compare runs/horiguchi --against paper
 voiceface pack runs/horiguchi/checkpoint --name horiguchi-own
+
+# --- Handing one on, once the terms of the data and of the starting weights are settled
+voiceface push runs/pins/checkpoint OWNER/pins-voxceleb1 --private
