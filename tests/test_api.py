@@ -1,6 +1,5 @@
-"""The package from Python: the same as the commands, as objects; its doctests."""
+"""The package from Python: the same as the commands, as objects."""
 
-import doctest
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +9,6 @@ import pytest
 from tests_support import in_processes
 
 import voiceface
-import voiceface.api
 from voiceface.scores import score
 
 
@@ -20,12 +18,6 @@ def test_the_front_door_shows_its_names_alone_and_imports_no_torch():
     assert eval(done.stdout) == sorted([*voiceface.__all__, "__version__"])
     assert {"fit", "evaluate", "score", "load", "list_checkpoints", "list_recipes"} <= set(voiceface.__all__)
     assert all(getattr(voiceface, name).__doc__ for name in voiceface.__all__)
-
-
-def test_the_examples_of_the_docstrings():
-    found = doctest.testmod(voiceface.api)
-    assert found.attempted >= 7
-    assert found.failed == 0
 
 
 def test_scores_of_own_embeddings_are_those_of_the_scores_room():
@@ -42,6 +34,41 @@ def test_scores_of_own_embeddings_are_those_of_the_scores_room():
     again = voiceface.score(None, people, None, people, identities=known, similarity=matrix)
     for one in ("v2f", "f2v"):
         assert again.find(direction=one)["value"] == pytest.approx(results.find(direction=one)["value"], abs=1e-12)
+
+
+def test_results_are_compared_in_memory_and_from_files_alike(tmp_path: Path):
+    rng = np.random.default_rng(0)
+    people = np.repeat([f"p{i}" for i in range(12)], 4).tolist()
+    voices, faces = np.repeat(rng.normal(size=(12, 8)), 4, axis=0) + rng.normal(size=(2, 48, 8))
+    good, bad = (
+        voiceface.score(voices, people, faces + noise * rng.normal(size=faces.shape), people, name=name)
+        for name, noise in (("good", 0), ("bad", 3))
+    )
+    board = voiceface.compare([good, bad], tasks=["1:2/v2f"])
+    assert repr(board) == "Leaderboard(good, bad)"
+    (group,) = board.comparison.groups
+    rows = {row.name: row for row in group.rows}
+    for result in (good, bad):
+        assert rows[result.name].cells[0].value == result.find()["value"]
+    assert rows["good"].cells[0].best
+    assert rows["bad"].cells[0].same is False  # tested, so the effects of people were there
+    good.save(tmp_path / "good.json")
+    bad.save(tmp_path / "bad.json")
+    from_files = voiceface.compare(tmp_path, tasks=["1:2/v2f"])
+    frame, other = board.to_frame(), from_files.to_frame()
+    assert list(frame["value"]) == list(other["value"])
+    assert "good" in str(board)
+    assert board._repr_html_().startswith("<pre")
+    board.save(tmp_path / "board.csv")
+    assert (tmp_path / "board.csv").read_text().startswith('"group"')
+    with pytest.raises(voiceface.UserError, match="does not say what to write"):
+        board.save(tmp_path / "board.doc")
+    with pytest.raises(voiceface.UserError, match="level 2: give a fraction"):
+        voiceface.compare(good, level=2)
+    with pytest.raises(voiceface.UserError, match="there is no result"):
+        voiceface.compare(tmp_path / "none.json")
+    tables = len(voiceface.compare(good).comparison.groups)
+    assert len(voiceface.compare(good, published=True).comparison.groups) > tables + 10
 
 
 @pytest.mark.parametrize(

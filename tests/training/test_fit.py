@@ -227,14 +227,16 @@ def test_resume_refuses_another_model_and_other_settings(run: Path, corpus: Path
 
 def test_each_validation_leaves_a_line_with_its_accuracy_and_the_best(run: Path):
     told = (run / "stderr.txt").read_text()
-    said = re.findall(r"^step (\d+)/14  [\d.]+ steps/s .*val ([\d.]+) % \((best(?: [\d.]+ %)?)\)", told, re.M)
+    said = re.findall(
+        r"^step (\d+)/14  [\d:]+ left  [\d.]+ steps/s .*val ([\d.]+) % \((best(?: [\d.]+)?)\)", told, re.M
+    )
     with (run / "metrics.csv").open() as file:
         rows = [row for row in csv.DictReader(file) if row["val/accuracy"]]
     values = [100 * float(row["val/accuracy"]) for row in rows]
     assert [int(step) for step, _, _ in said] == [int(row["step"]) + 1 for row in rows] == [5, 10]
     assert [float(value) for _, value, _ in said] == [round(value, 1) for value in values]
     best = [max(values[: i + 1]) for i in range(2)]
-    wanted = ["best" if value >= top else f"best {top:.1f} %" for value, top in zip(values, best, strict=True)]
+    wanted = ["best" if value >= top else f"best {top:.1f}" for value, top in zip(values, best, strict=True)]
     assert [text for _, _, text in said] == wanted
 
 

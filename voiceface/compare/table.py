@@ -67,6 +67,10 @@ def columns_of(word: str) -> list[Column]:
 
     Raises:
         UserError: It is no such word.
+
+    Example:
+        >>> [column.name for column in columns_of("1:2/G")]
+        ['1:2/G/v2f', '1:2/G/f2v']
     """
     what, *rest = word.strip().split("/")
     direction = rest.pop() if rest and rest[-1] in ("v2f", "f2v") else None

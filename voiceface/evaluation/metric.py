@@ -37,6 +37,14 @@ class CrossModalScores(Metric):
 
     Raises:
         UserError: The similarity is unknown.
+
+    Example:
+        >>> import torch
+        >>> metric = CrossModalScores(names=["ann", "ben", "cem"])
+        >>> who = torch.tensor([0, 1, 2])
+        >>> metric.update(torch.eye(3), who, torch.eye(3) + 0.1, who)
+        >>> float(metric.compute()["accuracy_v2f_U"])
+        1.0
     """
 
     full_state_update = False

@@ -104,9 +104,9 @@ def many_figure(results: Mapping[str, Any]) -> "Figure":
 
 
 def _figure(width: float, height: float) -> "tuple[Figure, Axes]":
-    from matplotlib.figure import Figure  # slow to import
+    from voiceface.utils.figures import Picture  # matplotlib is slow to import
 
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = Picture(figsize=(width, height), layout="constrained")
     panel = figure.add_subplot()
     for side in ("top", "right"):
         panel.spines[side].set_visible(False)

@@ -10,7 +10,7 @@ from rich.console import Console
 from voiceface.evaluation.cells import DIRECTIONS, Record, Scores, percents
 from voiceface.evaluation.results import read_results, write_results
 from voiceface.evaluation.tables import results_table, summary
-from voiceface.utils.errors import UserError
+from voiceface.utils.frames import data_frame
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -103,18 +103,7 @@ class Results(Mapping[str, Any]):
         Raises:
             UserError: Neither is installed.
         """
-        rows = [dict(record) for record in self["scores"]]
-        try:
-            import pandas
-
-            return pandas.DataFrame(rows)
-        except ModuleNotFoundError:
-            pass
-        try:
-            import polars
-        except ModuleNotFoundError:
-            raise UserError("to_frame needs pandas or polars: pip install pandas") from None
-        return polars.DataFrame(rows, infer_schema_length=None)
+        return data_frame(self["scores"])
 
     def plot_intervals(self) -> "Figure":
         """1:2 accuracy by who competes, with intervals; see `voiceface.evaluation.plots.intervals_figure`."""

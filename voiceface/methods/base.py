@@ -310,10 +310,10 @@ class Method(pl.LightningModule, ABC):
             voices, faces = gather(voices.float()), gather(faces.float())
             voice_identity, face_identity = gather(voice_identity), gather(face_identity)
             self._seed(batch_idx, 0)  # all processes, and one alone, draw the same triplets
-        loss, logs = self.loss(voices, faces, voice_identity, face_identity)
+        loss, self.logs = self.loss(voices, faces, voice_identity, face_identity)
         # Lightning keeps every value of every step, and throws all but those of logging steps away.
         if logs_this_step(trainer_of(self)):
-            self.log_dict({f"train/{name}": value for name, value in logs.items()}, batch_size=len(voices))
+            self.log_dict({f"train/{name}": value for name, value in self.logs.items()}, batch_size=len(voices))
         return loss
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:

@@ -66,6 +66,13 @@ def score(
         UserError: Empty or mismatched input, non-finite values, a zero vector under cosine, fewer than two identities
             with both modalities, an unknown stratum or similarity, an N below 2, or an attribute table that contains
             none of the people.
+
+    Example:
+        >>> import numpy as np
+        >>> voices = np.array([[1.0, 0.1], [0.2, 1.0], [-1.0, 0.1]])
+        >>> records = score(voices, ["ann", "ben", "cem"], voices + 0.1, ["ann", "ben", "cem"])
+        >>> [r["value"] for r in records if r["metric"] == "accuracy" and r["n"] == 2 and r["protocol"] == "exact"]
+        [1.0, 1.0]
     """
     if not 0.0 < level < 1.0:
         raise UserError(f"level: {level} is not between 0 and 1; use a fraction such as 0.95")

@@ -71,6 +71,10 @@ def auc(scores: Sequence[float], labels: Sequence[bool], weights: Sequence[float
 
     Raises:
         UserError: Lengths differ, a score is not finite, a weight is negative, or a class has no weight.
+
+    Example:
+        >>> auc([0.9, 0.4, 0.4, 0.1], [True, True, False, False])
+        0.875
     """
     return _list_curve(scores, labels, weights).auc
 
@@ -88,6 +92,10 @@ def eer(scores: Sequence[float], labels: Sequence[bool], weights: Sequence[float
 
     Raises:
         UserError: Lengths differ, a score is not finite, a weight is negative, or a class has no weight.
+
+    Example:
+        >>> eer([0.9, 0.3, 0.4, 0.1], [True, True, False, False])
+        0.5
     """
     return _list_curve(scores, labels, weights).eer
 

@@ -39,7 +39,7 @@ from voiceface.training.non_finite import NonFinite
 from voiceface.training.preemption import Preemption
 from voiceface.training.progress_bar import RunBar
 from voiceface.training.resume import of_training, settings
-from voiceface.training.run import write_learning_curve
+from voiceface.training.run import CURVE, write_learning_curve
 from voiceface.training.run_folder import LAUNCHED, discard_if_empty, release, resume_from, run_folder
 from voiceface.training.sync_batchnorm import BatchNormSync
 from voiceface.utils.errors import UserError
@@ -241,13 +241,30 @@ class FitCLI(LightningCLI):
             if self.metrics.results is not None:
                 add_results(self.out / "checkpoint", self.metrics.results)
                 print_table(self.metrics.results)
-            print(f"scores: {self.out / 'results.json'}   checkpoint: {self.out / 'checkpoint'}")
+            print(_what_next(self.out, chosen))
 
     def _calibration(self) -> dict[str, dict[str, Any]] | None:
         """Embed the validation people once more, with the selected weights, and fit the calibration on them."""
         self.datamodule.predict_split = "val"
         self.trainer.predict(self.model, datamodule=self.datamodule, return_predictions=False)
         return fit_calibration(self.model, self.metrics.table.gather())
+
+
+def _what_next(out: Path, chosen: dict[str, Any]) -> str:
+    """Which weights were kept and why, where everything is, and what to do with it."""
+    kept = f"kept: the weights after step {chosen['step']}"
+    if chosen["value"] is not None:
+        kept += f", the best on the validation people (1:2 {100 * chosen['value']:.1f} %)"
+    checkpoint = out / "checkpoint"
+    return "\n".join(
+        (
+            kept,
+            f"scores: {out / 'results.json'}   checkpoint: {checkpoint}",
+            f"learning curve: {out / CURVE}",
+            f"next: voiceface match {checkpoint} VOICE FACE FACE   # which face fits a voice",
+            f"      voiceface compare {out.parent}/*   # this run beside others",
+        )
+    )
 
 
 def quiet() -> None:

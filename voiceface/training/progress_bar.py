@@ -7,7 +7,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import ProgressBar
-from rich.progress import Progress, TaskID, TextColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn
 
 from voiceface.utils.progress import new_bar, terminal
 
@@ -28,6 +28,8 @@ class RunBar(ProgressBar):
         self._what, self._total, self._done, self._first = "", 0.0, 0, 0
         self._started = self._said = 0.0
         self._best: float | None = None
+        self._loss: float | None = None
+        self._loss_read = 0.0
 
     def disable(self) -> None:
         """Hide the bar."""
@@ -42,7 +44,8 @@ class RunBar(ProgressBar):
         self._what, self._total, self._done, self._first = what, total, done, done
         self._started = self._said = monotonic()
         if self._shown and terminal() is not None:
-            self._bar = new_bar(TextColumn("{task.fields[scores]}"), width=10)
+            columns = (TextColumn("{task.description}"), BarColumn(8), MofNCompleteColumn())
+            self._bar = new_bar(*columns, TextColumn("{task.fields[scores]}"))
             self._bar.start()
             known = None if total == float("inf") else total
             self._task = self._bar.add_task(what, total=known, completed=done, scores="")
@@ -55,14 +58,23 @@ class RunBar(ProgressBar):
     def _rate(self) -> float:
         return (self._done - self._first) / max(monotonic() - self._started, 1e-9)
 
+    def _left(self) -> str:
+        if self._total == float("inf") or not self._rate() or self._done >= self._total:
+            return ""
+        left = timedelta(seconds=round((self._total - self._done) / self._rate()))
+        return f"{str(left).removeprefix('0:')} left"
+
     def _scores(self, trainer: pl.Trainer) -> list[str]:
+        """Time left, speed, loss, newest and best accuracy; a narrow terminal cuts the end."""
         metrics, shown = trainer.callback_metrics, [f"{self._rate():.1f} steps/s"]
-        if "train/loss" in metrics:
-            shown.append(f"loss {float(metrics['train/loss']):.3f}")
+        if left := self._left():
+            shown.insert(0, left)
+        if self._loss is not None:
+            shown.append(f"loss {self._loss:.3f}")
         if "val/accuracy" in metrics and self._best is not None:
             value = float(metrics["val/accuracy"])
-            best = "best" if value >= self._best else f"best {100 * self._best:.1f} %"
-            shown.append(f"val {100 * value:.1f} % ({best})")
+            best = "" if value >= self._best else f" {100 * self._best:.1f}"
+            shown.append(f"val {100 * value:.1f} % (best{best})")
         return shown
 
     def _line(self, trainer: pl.Trainer) -> None:
@@ -70,17 +82,17 @@ class RunBar(ProgressBar):
         self._said = monotonic()
         known = self._total != float("inf")
         parts = [f"step {self._done}/{self._total:.0f}" if known else f"step {self._done}", *self._scores(trainer)]
-        if known and self._rate() > 0 and self._done < self._total:
-            parts.append(f"{timedelta(seconds=round((self._total - self._done) / self._rate()))} left")
         print("  ".join(parts), file=sys.stderr, flush=True)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start at the run's current step."""
-        self._start("training", trainer.estimated_stepping_batches, trainer.global_step)
+        self._start("step", trainer.estimated_stepping_batches, trainer.global_step)
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any, **__: Any) -> None:
         """Show step, speed, loss and accuracy."""
         self._done = trainer.global_step
+        if monotonic() - self._loss_read >= 1.0 and (logs := getattr(pl_module, "logs", None)):
+            self._loss, self._loss_read = float(logs["loss"]), monotonic()  # each step would make a GPU wait
         if self._bar is not None:
             self._bar.update(self._task, completed=self._done, scores="  ".join(self._scores(trainer)))
         elif self._shown and monotonic() - self._said >= EVERY:
@@ -118,7 +130,7 @@ class RunBar(ProgressBar):
         """Count a batch."""
         self._done += 1
         if self._bar is not None:
-            self._bar.advance(self._task)
+            self._bar.update(self._task, completed=self._done, scores=self._left())
         elif self._shown and monotonic() - self._said >= EVERY:
             self._said = monotonic()
             print(f"{self._what} {self._done}/{self._total:.0f} batches", file=sys.stderr, flush=True)

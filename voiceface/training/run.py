@@ -80,9 +80,9 @@ def learning_curve(history: list[dict[str, float]], title: str, kept: int | None
         title: Says what was trained.
         kept: Step whose weights were kept; None: not known.
     """
-    from matplotlib.figure import Figure  # slow to import
+    from voiceface.utils.figures import Picture  # matplotlib is slow to import
 
-    figure = Figure(figsize=(6.6, 5.0), layout="constrained")
+    figure = Picture(figsize=(6.6, 5.0), layout="constrained")
     loss, accuracy = figure.subplots(2, 1, sharex=True)
     steps, losses = _curve(history, "train/loss")
     loss.plot(steps, losses, ".-", color="#444444", linewidth=1.2, markersize=3)

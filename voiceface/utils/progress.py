@@ -10,7 +10,15 @@ from time import monotonic
 from typing import TextIO
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 TERMINAL = "VOICEFACE_TERMINAL"
 
@@ -35,7 +43,9 @@ def terminal() -> TextIO | None:
 
 
 @contextmanager
-def progress(what: str, total: int, done: int = 0, shown: bool = True) -> Iterator[Callable[..., None]]:
+def progress(
+    what: str, total: int, done: int = 0, shown: bool = True, transient: bool = False
+) -> Iterator[Callable[..., None]]:
     """Show a bar while the block runs, if there is a `terminal`.
 
     Args:
@@ -43,12 +53,14 @@ def progress(what: str, total: int, done: int = 0, shown: bool = True) -> Iterat
         total: Number of items.
         done: Items that were done before.
         shown: Whether this process has a bar: of many that do the same, one should.
+        transient: Remove the bar at the end.
 
     Yields:
         A function to call per finished item (or with a number of items).
     """
     bar = new_bar()
     bar.disable |= not shown
+    bar.live.transient = transient
     with bar:
         task = bar.add_task(what, total=total, completed=done)
         yield lambda n=1: bar.advance(task, n)
@@ -70,7 +82,7 @@ def pace(what: str, total: int, unit: str, done: int = 0, every: float = 60.0) -
     """
     started = said = monotonic()
     now = done
-    with new_bar(TextColumn("{task.fields[note]}")) as bar:
+    with new_bar(*usual_columns(), TextColumn("{task.fields[note]}")) as bar:
         task = bar.add_task(what, total=total, completed=done, note="")
 
         def advance(units: int, note: str = "") -> None:
@@ -88,21 +100,30 @@ def pace(what: str, total: int, unit: str, done: int = 0, every: float = 60.0) -
         yield advance
 
 
-def new_bar(*more: TextColumn, width: int = 40) -> Progress:
-    """Create a rich progress bar: description, count, elapsed and remaining time; disabled without a terminal.
-
-    Args:
-        more: Columns to add.
-        width: Columns of the bar itself.
-    """
-    columns = (
+def usual_columns() -> tuple[ProgressColumn, ...]:
+    """Description, bar, count, elapsed and remaining time."""
+    return (
         TextColumn("{task.description}"),
-        BarColumn(width),
+        BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
+
+
+def new_bar(*columns: ProgressColumn) -> Progress:
+    """Create a rich progress bar, disabled without a terminal.
+
+    Args:
+        columns: What it shows; none: the usual columns.
+    """
     shown = terminal()
     ours = shown in (sys.stderr, None)  # otherwise, output printed meanwhile stays in its file
     console = Console(stderr=True) if ours else Console(file=shown)
-    return Progress(*columns, *more, console=console, redirect_stdout=ours, redirect_stderr=ours, disable=shown is None)
+    return Progress(
+        *(columns or usual_columns()),
+        console=console,
+        redirect_stdout=ours,
+        redirect_stderr=ours,
+        disable=shown is None,
+    )

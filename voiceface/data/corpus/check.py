@@ -63,7 +63,7 @@ def hash_problems(corpus: Corpus) -> list[str]:
         One line per file that is missing or differs; empty for a whole corpus.
     """
     problems = []
-    with progress("checking hashes", len(corpus.files)) as advance:
+    with progress("checking hashes", len(corpus.files), transient=True) as advance:
         for name in corpus.files:
             problems += _hash_problem(corpus, name)
             advance()

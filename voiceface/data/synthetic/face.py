@@ -41,6 +41,12 @@ def face_clip(person: SyntheticPerson, clip: int) -> tuple[NDArray[np.uint8], ND
     Returns:
         The image, RGB uint8 (140, 140, 3), and the observed vector, float64 (7,): what a perfect viewer would know of
         the shared traits, columns as in `voiceface.data.synthetic.TRAITS`.
+
+    Example:
+        >>> from voiceface.data.synthetic import SyntheticOptions, person
+        >>> image, observed = face_clip(person(SyntheticOptions(), 0), clip=0)
+        >>> image.shape, image.dtype.name
+        ((140, 140, 3), 'uint8')
     """
     generator = person.face_generator(clip)
     looks = looks_of(person)

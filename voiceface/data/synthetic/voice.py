@@ -217,6 +217,12 @@ def voice_clip(person: SyntheticPerson, clip: int) -> tuple[NDArray[np.int16], N
     Returns:
         The waveform, int16 (T,), mono at 16 kHz, 2.6 to 3.6 s long, and the observed vector, float64 (7,): what a
         perfect listener would know of the shared traits, columns as in `voiceface.data.synthetic.TRAITS`.
+
+    Example:
+        >>> from voiceface.data.synthetic import SyntheticOptions, person
+        >>> waveform, observed = voice_clip(person(SyntheticOptions(), 0), clip=0)
+        >>> waveform.dtype.name, 2.6 < len(waveform) / 16_000 < 3.6
+        ('int16', True)
     """
     generator = person.voice_generator(clip)
     manner = _manner(person)
