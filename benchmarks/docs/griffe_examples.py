@@ -1,4 +1,4 @@
-"""An extension of griffe, which reads docstrings for the site: it knows `Examples:` alone, our docstrings `Example:`."""
+"""An extension of griffe, which reads docstrings for the site: griffe knows `Examples:`, our docstrings `Example:`."""
 
 from typing import Any
 

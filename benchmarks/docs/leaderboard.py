@@ -2,7 +2,7 @@
 
 python zoo/build.py --runs runs/zoo          trains and tests all (about two hours on two cores; stopped, it goes on)
 python -m benchmarks.docs.leaderboard             from the zoo: voiceface/compare/reference
-voiceface compare --tasks 1:2,1:2/G,AUC,mAP --out docs/images/leaderboard.svg      draws the README's picture
+python -m docs.images.methods                      draws docs/images/leaderboard.svg of them
 """
 
 import gzip
