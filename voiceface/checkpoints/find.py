@@ -99,6 +99,19 @@ def list_checkpoints() -> list[Installed]:
     return [_about(entry, claims) for _, claims in sorted(_claims().items()) for entry in claims]
 
 
+def only_checkpoint() -> str:
+    """Return the name of the installed checkpoint, for a command that was given none.
+
+    Raises:
+        UserError: None or more than one is installed.
+    """
+    known = sorted(_claims())
+    if len(known) == 1:
+        return known[0]
+    there = f"{len(known)} are installed ({', '.join(known)})" if known else "none is installed"
+    raise UserError(f"CHECKPOINT: {there}; give a checkpoint folder, an installed name or {HUB}owner/name")
+
+
 def matching_scores(results: dict[str, Any]) -> dict[str, float]:
     """Extract the accuracy of 1:2 matching among all people, by direction, from a result's scores."""
     wanted = {"task": "matching", "stratum": "U", "n": 2, "metric": "accuracy"}

@@ -21,6 +21,7 @@ COMMANDS = {
     "match": "inference",
     "retrieve": "inference",
     "index": "inference",
+    "demo": "demo",
     "score": "score",
     "analyze": "score",
     "prepare": "prepare",

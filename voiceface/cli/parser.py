@@ -51,9 +51,11 @@ def add_path(parser: argparse._ActionsContainer, name: str, metavar: str, help: 
     action.complete = shtab.DIRECTORY if metavar in FOLDERS else shtab.FILE  # type: ignore[attr-defined]
 
 
-def add_checkpoint(parser: Parser, help: str = "installed checkpoint, checkpoint folder or hf://owner/name") -> None:
+def add_checkpoint(
+    parser: Parser, help: str = "installed checkpoint, checkpoint folder or hf://owner/name", **options: Any
+) -> None:
     """Add CHECKPOINT."""
-    add_path(parser, "checkpoint", "CHECKPOINT", help)
+    add_path(parser, "checkpoint", "CHECKPOINT", help, **options)
 
 
 def add_corpus(parser: argparse._ActionsContainer) -> None:

@@ -109,8 +109,12 @@ def name_of(item: Any, number: int, kind: Kind) -> str:
     return str(item) if isinstance(item, (str, Path)) else f"{kind} {number}"
 
 
-def read_one_voice(item: Any) -> NDArray[np.int16]:
+def read_one_voice(item: Any, maximum_seconds: float = 3600.0) -> NDArray[np.int16]:
     """Read a voice: a file, samples at 16 kHz, or (samples, rate); int16, or float in [-1, 1].
+
+    Args:
+        item: The voice.
+        maximum_seconds: Longer files are refused, seconds.
 
     Returns:
         int16 of shape (T,), 16 kHz, of any length.
@@ -124,7 +128,7 @@ def read_one_voice(item: Any) -> NDArray[np.int16]:
         path = Path(item)
         _is_there(path, "voice")
         try:
-            return speech.read_voice(path)[0]
+            return speech.read_voice(path, speech.VoiceOptions(maximum_seconds=maximum_seconds))[0]
         except Rejected as rejected:
             raise _explained(path, "voice", rejected) from None
     samples, rate = item if isinstance(item, tuple) else (item, SAMPLE_RATE)

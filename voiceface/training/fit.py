@@ -234,7 +234,8 @@ class FitCLI(LightningCLI):
                 self.model.calibration,
             )
         self.trainer.test(self.model, datamodule=self.datamodule, verbose=False)
-        picture(self.trainer, self.model, self.metrics.table, self.loggers, self.out, self.chosen.recipe)
+        shown = (self.metrics.table, self.loggers, self.out, self.chosen.recipe, chosen["step"])
+        picture(self.trainer, self.model, *shown)
         if self.trainer.is_global_zero:
             title = f"{self.chosen.recipe or type(self.model).__name__} on {corpus.name}"
             write_learning_curve(self.out, title, chosen["step"])
