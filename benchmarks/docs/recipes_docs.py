@@ -68,7 +68,7 @@ def main_recipe(method: str) -> str:
 
     recipes = recipes_of(method)
     if not recipes:
-        raise UserError(f"{method}.py: no recipe trains it; add {method}.yaml as docs/add-a-method.md says")
+        raise UserError(f"{method}.py: no recipe trains it; add {method}.yaml as CONTRIBUTING.md says")
     return min(recipes, key=apart)
 
 
@@ -128,7 +128,7 @@ def of_method(method: str) -> str:
     main = main_recipe(method)
     known, paper = settings(main), paper_of(method)
     if paper is None:
-        raise UserError(f"{method}.py: its docstring names no paper; write it as docs/add-a-method.md says")
+        raise UserError(f"{method}.py: its docstring names no paper; write it as CONTRIBUTING.md says")
     rows = []
     for fact in read_facts(method):
         option = f"`{fact.option}`" if fact.option in known or fact.option.startswith(PREFIXES) else fact.option

@@ -42,8 +42,8 @@ from voiceface.data.corpus.bundles import encode_flac
 from voiceface.data.synthetic import SyntheticOptions, person
 from voiceface.data.synthetic.face import face_clip
 from voiceface.data.synthetic.voice import voice_clip
+from voiceface.inference.embedder import PASS
 from voiceface.inference.media import by_length
-from voiceface.inference.model import PASS
 
 TIMED = """
 import sys, time

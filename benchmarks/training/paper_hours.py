@@ -46,6 +46,7 @@ LAUNCH = 20e-6  # seconds of the processor to give one operator to the GPU; assu
 GPUS = {"H100": "H100 80GB HBM3", "A100": "A100"}
 PRECISIONS = ("TF32", "bf16")  # in the order of PEAKS
 COUNT = Mode("count", "32-true", check=False)
+BASELINES = {"infonce"}  # of no paper
 CLIPS = 4  # embedded to count the operations of one
 _aten = torch.ops.aten
 PRODUCTS = {
@@ -91,6 +92,10 @@ class Corpus:
         voices, faces = self.clips()
         voice = OF_ONE["voice"] + (OF_ONE[self.vad] if self.vad else 0.0)
         return (voices * voice + faces * OF_ONE["detect"]) / 3600
+
+
+def paper_recipes() -> list[str]:
+    return [name for name in list_recipes() if name not in BASELINES]
 
 
 def crops(voices: int) -> Split:
@@ -287,7 +292,7 @@ def measure(seconds: float) -> dict[str, Any]:
     rows: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory() as folder:
         corpus = make_corpus(Path(folder) / "corpus", 512, 1)
-        for name, same in distinct(list_recipes()).items():
+        for name, same in distinct(paper_recipes()).items():
             recipe = Recipe(name, corpus, "cpu", False, 0)
             row: dict[str, Any] = {"same": same, "phases": count_phases(recipe), "teraflop_of": count_clip(recipe)}
             row["decoding_milliseconds"] = 1000 * decoding(recipe, seconds)

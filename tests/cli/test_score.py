@@ -94,6 +94,19 @@ def test_the_real_command_prints_the_table_and_writes_all_scores(here: Path):
     )
 
 
+def test_no_result_is_overwritten(here: Path, capsys: pytest.CaptureFixture[str]):
+    for name in ("results", "results-2", "results-3"):
+        assert main(["score", "emb.npz", "--name", name]) == 0
+        assert f"scores: {name}.json " in capsys.readouterr().out
+    for name in ("results", "results-2", "results-3"):
+        results = read_results(here / f"{name}.json")
+        assert results["model"]["recipe"] == name
+        assert results["effects"]["file"] == f"{name}.effects.npz"
+    before = (here / "results-2.json").read_bytes()
+    assert main(["score", "emb.npz", "--out", "results-2.json"]) == 2
+    assert (here / "results-2.json").read_bytes() == before
+
+
 def test_scoring_needs_no_torch(here: Path):
     program = "import sys; from voiceface.cli import main; main(['score', 'emb.npz']); print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], cwd=here, capture_output=True, text=True, check=True)
@@ -235,6 +248,10 @@ MISTAKES: list[tuple[list[str], str]] = [
     (["score", "emb.npz", "--trials", "exact.txt"], "--trials: a list called exact would be taken for other scores"),
     (["score", "emb.npz", "--out", "people.csv/r.json"], "people.csv/r.json: cannot be written"),
     (["score", "emb.npz", "--out", "deep"], "deep: cannot be written"),
+    (
+        ["score", "emb.npz", "--out", "people.csv"],
+        "people.csv: is there already; name another file, or",
+    ),
     (["score", "bytes.npz"], "bytes.npz: voice_key is not UTF-8 text"),
     (["score", "about.npz"], "about.npz: about is not what `voiceface embed` writes there"),
     (["score", "emb.npz", "--trails", "x"], "--trails: not known here, did you mean --trials?"),
@@ -368,6 +385,9 @@ def test_embed_writes_what_score_and_test_agree_on(make_corpus, tmp_path: Path, 
     scored, tested = (read_results(tmp_path / f"{name}.json") for name in ("scored", "tested"))
     assert scored["model"] == tested["model"]
     assert {k: scored["data"][k] for k in tested["data"]} == tested["data"]
+    assert main(["clips", str(corpus), "--out", "clips.csv"]) == 0
+    listed = [line.split(",")[1] for line in Path("clips.csv").read_text().splitlines()[1:]]
+    assert data_hash(listed) == scored["data"]["clips_sha256"]
     by = ("task", "direction", "stratum", "n", "metric", "protocol")
     ours, theirs = records_by(scored, *by), records_by(tested, *by)
     shared = {name for name in theirs if "video" not in name[-1]}

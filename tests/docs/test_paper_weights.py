@@ -18,7 +18,7 @@ from torch import nn
 
 from voiceface.checkpoints import load_checkpoint
 from voiceface.cli import build_parser
-from voiceface.methods.recipes import list_recipes, load_recipe
+from voiceface.methods.recipes import load_recipe
 from voiceface.training.arguments import expand, source_of, split_words
 from voiceface.utils.source import constructor
 
@@ -61,6 +61,11 @@ def imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         Path(options.out).write_bytes(len(header).to_bytes(8, "little") + header)
 
 
+@pytest.fixture
+def hours() -> ModuleType:
+    return importlib.import_module("benchmarks.training.paper_hours")
+
+
 @pytest.mark.usefixtures("imported")
 def test_commands_parse_and_weights_are_for_the_networks_of_their_run():
     assert {words[0] for words in commands()} >= {"prepare", "import-weights", "fit", "check", "test", "pack", "push"}
@@ -73,8 +78,8 @@ def test_commands_parse_and_weights_are_for_the_networks_of_their_run():
         assert chosen.out
 
 
-def test_every_recipe_has_its_command():
-    assert {recipe for recipe, *_ in fits()} == set(list_recipes())
+def test_every_recipe_of_a_paper_has_its_command(hours: ModuleType):
+    assert {recipe for recipe, *_ in fits()} == set(hours.paper_recipes())
     runs = [short["out"] for _, short, *_ in fits()]
     assert len(set(runs)) == len(runs), "one run per folder"
 
@@ -141,16 +146,11 @@ def test_the_script_takes_a_network_out_of_a_checkpoint(tmp_path: Path, monkeypa
     assert {name: value.shape for name, value in load_file(out).items()} == {n: v.shape for n, v in own.items()}
 
 
-@pytest.fixture
-def hours() -> ModuleType:
-    return importlib.import_module("benchmarks.training.paper_hours")
-
-
 def test_the_tables_are_those_of_the_result_file_and_of_the_recipes(hours: ModuleType):
     result = json.loads(hours.RESULT.read_text())
     assert hours.with_tables(PAGE, result) == PAGE, "run: python -m benchmarks.training.paper_hours --table"
     rows = result["recipes"]
-    assert sorted(name for first, row in rows.items() for name in (first, *row["same"])) == list_recipes()
+    assert sorted(name for first, row in rows.items() for name in (first, *row["same"])) == hours.paper_recipes()
     for name, row in rows.items():
         assert sum(phase["steps"] for phase in row["phases"]) == load_recipe(name, "paper")["trainer"]["max_steps"], (
             name

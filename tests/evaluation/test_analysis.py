@@ -4,6 +4,7 @@ import csv
 import json
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -55,7 +56,17 @@ def embedded(similarity="cosine", **changes):
 @pytest.fixture(scope="module")
 def analysed(tmp_path_factory):
     out = tmp_path_factory.mktemp("analysis") / "new" / "out"
-    result = analyze(embedded(), TABLE, out)
+    bar: dict[str, int] = {}
+
+    @contextmanager
+    def counted(what, total):
+        bar.update(total=total, done=0)
+        yield lambda: bar.update(done=bar["done"] + 1)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("voiceface.evaluation.analysis.progress", counted)
+        result = analyze(embedded(), TABLE, out)
+    assert bar["done"] == bar["total"], "pictures that cannot be drawn count too"
     assert json.loads((out / "analysis.json").read_text()) == result
     return out, result
 

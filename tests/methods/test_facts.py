@@ -45,9 +45,7 @@ def recipe(method: str) -> str:
 
 def test_every_method_has_a_file_and_no_other_is_there():
     found = sorted(path.name for path in (METHODS / "facts").iterdir())
-    assert found == [f"{method}.yaml" for method in list_methods()], (
-        "add facts/METHOD.yaml as docs/add-a-method.md says"
-    )
+    assert found == [f"{method}.yaml" for method in list_methods()], "add facts/METHOD.yaml as CONTRIBUTING.md says"
     assert set(EXCEPTIONS) <= set(list_methods())
 
 

@@ -66,7 +66,7 @@ def card(config: Mapping[str, Any], results: Mapping[str, Any] | None) -> str:
         _table(
             {
                 "recipe": code(recipe) if recipe else "none",
-                "method": f"`{config['class']}`",
+                "method": _class(config),
                 "paper": f'["{paper.title}"]({paper.link}), {paper.year}' if paper else "none named",
                 "score": SCORES[config["space"]],
                 "face network": f"{code(face['name'])}, {face['parameters']:,} parameters",
@@ -135,6 +135,15 @@ def card_of(folder: Path) -> str:
 def _ours(config: Mapping[str, Any]) -> bool:
     """Return whether the method is one of voiceface's own, whose files say more."""
     return config["method"] in list_methods()
+
+
+def _class(config: Mapping[str, Any]) -> str:
+    """The class; of another package, with its module and the distribution that has it."""
+    if "distributions" not in config:
+        return f"`{config['class']}`"
+    needed = ", ".join(f"{code(name)} {version}" for name, version in config["distributions"].items())
+    module = "" if _ours(config) else f"{config['method']}."
+    return f"`{module}{config['class']}`; needs {needed or 'code of its own that no distribution has'}"
 
 
 def _docstring(config: Mapping[str, Any]) -> str:

@@ -35,6 +35,8 @@ class Package(NamedTuple):
     licence: str
     """SPDX expression."""
     description: str
+    others: str = ""
+    """Further dependencies, each after a comma: what has the checkpoint's own classes."""
 
     @property
     def distribution(self) -> str:
@@ -144,6 +146,12 @@ def describe(folder: Path, name: str | None = None, version: str | None = None) 
     licence = check_whole(folder)
     config = read_config(folder)
     given = _name(name or config["name"])
+    own = config.get("distributions", {})
+    if "distributions" in config and not own:
+        raise UserError(
+            f"{folder}: needs a class of no installed package ({config['method']}.{config['class']} or an encoder), so "
+            "a wheel could not say what it needs; make a package of it, install it and train again"
+        )
     corpus = re.sub(r"[^\w .,-]", "", str(config["data"].get("corpus") or "unknown"))
     return Package(
         given,
@@ -151,6 +159,7 @@ def describe(folder: Path, name: str | None = None, version: str | None = None) 
         str(SpecifierSet(config["requires"] or compatible(config["voiceface"]))),
         licence,
         f"{given}: a model of voice-face association for voiceface, trained on {corpus} data",
+        "".join(f', "{each}>={version}"' for each, version in own.items()),
     )
 
 

@@ -36,7 +36,7 @@ def add_parsers(commands: "argparse._SubParsersAction[Parser]") -> None:
         "--model",
         metavar="NAME",
         type=non_empty,
-        help="recipe, or class path in voiceface.methods; without it config.yaml beside the file says the class",
+        help="recipe, or package.module.Class; without it config.yaml beside the file says the class",
     )
     convert.add_argument("--half", action="store_true", help="write the weights in half precision")
 

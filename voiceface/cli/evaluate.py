@@ -147,7 +147,6 @@ def _embed_files(options: Namespace) -> int:
     if files["face"] and not options.asis:
         check_detector()
     from voiceface.evaluation.network_scores import similarity_matrix
-    from voiceface.inference.gallery import embed_gallery
 
     options.device = "cuda" if options.gpus else "cpu"
     model, refused = load(options), Refusals()
@@ -160,8 +159,8 @@ def _embed_files(options: Namespace) -> int:
         if found:
             listed = [(key, path) for key, (_, path) in found.items()]
             with progress(f"embedding {kind}s", len(listed)) as done:
-                keys, arrays[f"{kind}s"] = embed_gallery(
-                    model, kind, listed, refused, not options.asis, options.margin, done
+                keys, arrays[f"{kind}s"] = model.embed_usable(
+                    kind, listed, refused, not options.asis, options.margin, done
                 )
             arrays[f"{kind}_key"] = np.array(keys)
             arrays[f"{kind}_identity"] = np.array([found[key][0] for key in keys])

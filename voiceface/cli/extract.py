@@ -6,7 +6,7 @@ from pathlib import Path
 
 from voiceface.checkpoints.find import find_checkpoint
 from voiceface.cli.common import check_gpus, print_splits
-from voiceface.cli.parser import Parser, add_command, add_corpus, add_gpus, add_path, non_empty
+from voiceface.cli.parser import Parser, add_command, add_corpus, add_gpus, add_own, add_path, non_empty
 from voiceface.encoders import list_encoders
 from voiceface.utils.errors import UserError
 
@@ -26,6 +26,7 @@ def add_parsers(commands: "argparse._SubParsersAction[Parser]") -> None:
     add_path(extract, "out", "OUT", "folder of the corpus of features")
     add_corpus(extract)
     add_path(extract, "--checkpoint", "CHECKPOINT", "take the encoders of a checkpoint, without its heads")
+    add_own(extract)
     for kind, names in list_encoders().items():
         known = [name for name in names if name != f"{kind}_features"]
         extract.add_argument(

@@ -54,8 +54,22 @@ def add_path(parser: argparse._ActionsContainer, name: str, metavar: str, help: 
 def add_checkpoint(
     parser: Parser, help: str = "installed checkpoint, checkpoint folder or hf://owner/name", **options: Any
 ) -> None:
-    """Add CHECKPOINT."""
+    """Add CHECKPOINT, and --model."""
     add_path(parser, "checkpoint", "CHECKPOINT", help, **options)
+    add_own(parser)
+
+
+def add_own(parser: Parser) -> None:
+    """Add --model of a command that takes a checkpoint."""
+    parser.add_argument(
+        "--model",
+        dest="own",
+        metavar="CLASS",
+        type=non_empty,
+        action="append",
+        default=[],
+        help="method or encoder of your own that the checkpoint needs, as package.module.Class; may come several times",
+    )
 
 
 def add_corpus(parser: argparse._ActionsContainer) -> None:

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from voiceface.cli.common import print_splits
+from voiceface.cli.common import print_next, print_splits
 from voiceface.cli.parser import Parser, add_command, add_path, non_empty
 from voiceface.utils.errors import UserError
 
@@ -285,3 +285,4 @@ def _print_summary(out: Path, summary: "Summary") -> None:
             print(f"  {count:6,}  {reason}")
     if summary.notes:
         print(f"kept, but strange: {summary.notes} inputs, listed in {out / 'notes.csv'}")
+    print_next(out, summary.splits)

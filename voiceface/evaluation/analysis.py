@@ -115,8 +115,9 @@ def analyze(
         about = _about(embeddings.about)
         figures, columns = _figures(drawn, identities, shown, about)
         files: dict[str, bytes] = {}
-        for name, figure in figures.items():
-            files |= {f"tsne_{name}.{kind}": data for kind, data in rendered(figure).items()}
+        for name in PICTURES:
+            if name in figures:
+                files |= {f"tsne_{name}.{kind}": data for kind, data in rendered(figures[name]).items()}
             done()
     result = {
         "schema": SCHEMA,

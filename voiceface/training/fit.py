@@ -34,6 +34,7 @@ from voiceface.training.embedding_plot import picture
 from voiceface.training.few_people import fewer_people
 from voiceface.training.launch import end_with_launcher, need_folder
 from voiceface.training.loggers import run_loggers
+from voiceface.training.memory import check_memory
 from voiceface.training.monitor import Watch
 from voiceface.training.non_finite import NonFinite
 from voiceface.training.preemption import Preemption
@@ -187,6 +188,7 @@ class FitCLI(LightningCLI):
             keep_channels_last(self.model)
         if self._get(self.config, "compile"):
             compile_encoders(self.model, self.trainer.strategy.root_device)
+        memory = check_memory(self.model, self.trainer.strategy.root_device)
         if isinstance(self.datamodule, VoxVGGDataModule):
             self.datamodule.prepare_data()
             for split in ("train", "val", "test"):
@@ -199,8 +201,9 @@ class FitCLI(LightningCLI):
                 f"{size:,} parameters; data {where}; run folder {self.out}",
                 file=sys.stderr,
             )
-            if self.note:
-                print(self.note, file=sys.stderr)
+            for note in (self.note, memory):
+                if note:
+                    print(note, file=sys.stderr)
             same = equivalent_recipe(self.chosen.recipe, self.chosen.preset, self.chosen.encoders)
             if same is not None:
                 print(f"with these networks the settings of {self.chosen.recipe} are those of {same}", file=sys.stderr)
