@@ -40,6 +40,7 @@ def test_relative_links_lead_somewhere(page: Path):
             continue
         file = (page.parent / target).resolve() if target else page
         assert file.exists(), link
+        assert page in BESIDE or file.is_relative_to(ROOT / "docs"), f"{link}: the site has no such page"
         if anchor:
             heads = re.findall(r"^#+ (.*)$", file.read_text(), re.M)
             slugs = {re.sub(r"[\s-]+", "-", re.sub(r"[^\w\s-]", "", head).strip().lower()) for head in heads}
