@@ -15,8 +15,8 @@ this is repeated and the intervals that hold the truth are counted. The parts:
     lists    trial lists; what they should hold is the mean over all draws of people, clips and lists
     draws    sampled trials, subsets, repeated galleries: of the clips that they are drawn from, and of the population
 
-Writes benchmarks/results/interval_coverage.json and the tables of docs/scores.md, docs/trial-lists.md and
-docs/why-not-binomial.md.
+Writes benchmarks/results/interval_coverage.json and the tables of docs/scores.md, docs/reference/scores.md,
+docs/protocols.md and benchmarks/README.md.
 """
 
 import json

@@ -3,7 +3,7 @@
     python -m benchmarks.scores.scores
     python -m benchmarks.scores.scores --only growth               one question
     python -m benchmarks.scores.scores --size trinet --device cuda the whole TriNet test set on a GPU
-    python -m benchmarks.scores.scores --table                     measures nothing, writes docs/speed.md and plot
+    python -m benchmarks.scores.scores --table                     measures nothing, writes benchmarks/README.md
     python -m benchmarks.scores.scores --scale 0.1                 tries a tenth of the clips; writes nothing
 
     report     all scores of a model, beside one matrix product of the same size
@@ -13,8 +13,8 @@
     trinet     the size of TriNet's whole test set, 153,516 voices and 573,283 faces of 1,251 people: of a part of the
                people who ask, or on a GPU whole where a part says that it does not take too long
 
-Each question writes benchmarks/results/scores_NAME.json; then the section of docs/speed.md and its plot are written
-from those files. Each measurement is a process of its own.
+Each question writes benchmarks/results/scores_NAME.json; then the section of benchmarks/README.md and its plot are
+written from those files. Each measurement is a process of its own.
 """
 
 from collections.abc import Callable

@@ -1,7 +1,7 @@
 """How long should the papers' trainings take on a GPU? Computed from the operations of a step; nothing is timed on one.
 
     python -m benchmarks.training.paper_hours            counts; writes results/paper_hours.json and the page
-    python -m benchmarks.training.paper_hours --table    hours and docs/paper-checkpoints.md from that file
+    python -m benchmarks.training.paper_hours --table    hours and docs/paper-weights.md from that file
     python -m benchmarks.training.paper_hours --recipes trinet,kim    tries some; writes nothing
 
 For every recipe at paper size: the floating-point operations and the operators of one training step, forward and
@@ -39,7 +39,7 @@ from voiceface.training.fit import keep_memory
 from voiceface.utils.files import write_atomic
 
 RESULT = RESULTS / "paper_hours.json"
-PAGE = ROOT / "docs" / "paper-checkpoints.md"
+PAGE = ROOT / "docs" / "paper-weights.md"
 SHARE = 0.3  # of the peak; assumed
 CORES = 16  # that decode for one GPU; assumed
 LAUNCH = 20e-6  # seconds of the processor to give one operator to the GPU; assumed

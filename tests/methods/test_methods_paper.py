@@ -1,6 +1,6 @@
 """The paper preset of every recipe: its networks, and its optimiser as a real trainer has it.
 
-The expected numbers are written out here from the papers (docs/recipes.md names their sources), not read from the code.
+The expected numbers are written out here from the papers (docs/methods.md names their sources), not read from the code.
 """
 
 import math

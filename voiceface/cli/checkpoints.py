@@ -18,7 +18,7 @@ EXPORT_EXAMPLES = """examples:
   voiceface export runs/trinet/checkpoint exported --part face
   voiceface export runs/trinet/checkpoint exported --format torch     exported/voice.pt2, exported/face.pt2
 
-What goes in and comes out: docs/export.md"""
+What goes in and comes out: docs/inference.md"""
 FOLDER_OR_NAME = "checkpoint folder, or the name of an installed one"
 
 

@@ -15,7 +15,7 @@ EXAMPLES = """examples:
   voiceface extract FEATURES --checkpoint runs/trinet/checkpoint
   voiceface fit --model trinet --data FEATURES                     heads alone
 
-Run it again after a stop: it resumes. Weights: docs/weights.md"""
+Run it again after a stop: it resumes. Weights: docs/paper-weights.md"""
 
 
 def add_parsers(commands: "argparse._SubParsersAction[Parser]") -> None:

@@ -54,7 +54,7 @@ def shortened(recipe: str, name: str) -> str:
     """
     text = title(recipe)
     text = text[len(name) + 2 :] if name and text.startswith((f"{name}: ", f"{name}, ")) else text
-    return re.sub(r" \([^()]*(?:recalled|not stated)\)$", "", text)  # notes on sources: docs/recipes.md has them
+    return re.sub(r" \([^()]*(?:recalled|not stated)\)$", "", text)  # notes on sources: docs/methods.md has them
 
 
 def print_list(console: "Console") -> None:

@@ -1,4 +1,4 @@
-"""Trial list formats: the content of one file, recognised automatically (docs/trial-lists.md shows each format)."""
+"""Trial list formats: the content of one file, recognised automatically (docs/protocols.md shows each format)."""
 
 import csv
 from collections import Counter
@@ -147,7 +147,7 @@ class _File:
         if lines and not any(self._kinds(lines[0])):
             header = [value.lower().replace("_", "-") for value in lines.pop(0)[1]]
         if not lines:
-            raise UserError(f"{self._path}: holds no trial; docs/trial-lists.md shows what a list looks like")
+            raise UserError(f"{self._path}: holds no trial; docs/protocols.md shows what a list looks like")
         if [set(self._kinds(line)) for line in lines[:3]] in ([{"voice"}, {"face"}], [{"face"}, {"voice"}]):
             return self._two_lines(lines)
         (number, first), kinds = lines[0], self._kinds(lines[0])
@@ -166,7 +166,7 @@ class _File:
         self._fail(
             number,
             "no known kind of trial; a voice is a file such as .wav or PERSON/voice/CLIP, a face one such as .jpg or"
-            " PERSON/face/CLIP, and docs/trial-lists.md shows the formats",
+            " PERSON/face/CLIP, and docs/protocols.md shows the formats",
         )
 
     def _verification(self, lines: Sequence[Line], columns: Sequence[str]) -> Trials:

@@ -42,7 +42,7 @@ class Run:
         self.results = Results.read(self.folder / "results.json")
 
     def history(self) -> list[dict[str, float]]:
-        """The rows of `metrics.csv`: what was logged at each step, by name; see docs/logging.md."""
+        """The rows of `metrics.csv`: what was logged at each step, by name; see docs/training.md."""
         return read_history(self.folder / "metrics.csv")
 
     def plot(self) -> "Figure":

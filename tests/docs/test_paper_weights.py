@@ -1,4 +1,4 @@
-"""docs/paper-checkpoints.md: its commands are ones that exist, in an order that works; its hours follow from counts."""
+"""docs/paper-weights.md: its commands are ones that exist, in an order that works; its hours follow from counts."""
 
 import ast
 import importlib
@@ -12,23 +12,24 @@ from typing import Any
 
 import pytest
 import torch
+from checkpoint_support import save
+from safetensors.torch import load_file
 from torch import nn
 
+from voiceface.checkpoints import load_checkpoint
 from voiceface.cli import build_parser
 from voiceface.methods.recipes import load_recipe
 from voiceface.training.arguments import expand, source_of, split_words
 from voiceface.utils.source import constructor
 
 ROOT = Path(__file__).parents[2]
-PAGE = (ROOT / "docs" / "paper-checkpoints.md").read_text()
-WEIGHTS = (ROOT / "docs" / "weights.md").read_text()
+PAGE = (ROOT / "docs" / "paper-weights.md").read_text()
+CHAINS = (ROOT / "docs" / "reference" / "paper-checkpoints.sh").read_text().splitlines()
 
 
 def commands() -> list[list[str]]:
-    """Words after `voiceface` of each command of the page, in order."""
-    blocks = re.findall(r"```bash\n(.*?)```", PAGE, re.DOTALL)
-    lines = [line for block in blocks for line in block.splitlines() if line.startswith("voiceface ")]
-    return [shlex.split(line)[1:] for line in lines]
+    """Words after `voiceface` of each command of the chains, in order."""
+    return [shlex.split(line)[1:] for line in CHAINS if line.startswith("voiceface ")]
 
 
 def fits() -> list[tuple[str, dict[str, str], list[str], list[str]]]:
@@ -85,9 +86,14 @@ def test_every_recipe_of_a_paper_has_its_command(hours: ModuleType):
 
 def test_what_a_command_takes_was_made_before_it():
     made: set[str] = set()
-    (python,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
-    made |= {f"{name}.safetensors" for name in re.findall(r'"(\w+?)(?:\.safetensors)?"', python)}
-    for words in commands():
+    for line in CHAINS:
+        program, *words = shlex.split(line, comments=True) or [""]
+        if program == "python":
+            script, run, kind, out = words
+            assert (script, kind in ("face", "voice"), run in made) == ("take_network.py", True, True)
+            made.add(out)
+        if program != "voiceface":
+            continue
         options = PARSER.parse_args(words) if words[0] != "fit" else None
         taken: list[str] = []
         if options is None:
@@ -120,10 +126,24 @@ def test_every_recipe_finds_in_its_corpus_what_it_needs():
                 assert given or f"--model.{kind}_weights" in stated, f"{recipe}: a frozen network without weights"
 
 
-def test_public_files_are_those_of_the_page_on_weights():
+def test_public_files_are_those_of_the_page():
     sources = {options.source for options in parsed("import-weights")} - {"LRESNET50_VGGFACE2.pth"}
     assert sources
-    assert {name for name in sources if name not in WEIGHTS} == set()
+    assert {name for name in sources if name not in PAGE} == set()
+
+
+def test_the_chain_of_the_page_is_one_of_the_file():
+    (block,) = (block for block in re.findall(r"```bash\n(.*?)```", PAGE, re.DOTALL) if "prepare" in block)
+    assert [line for line in block.splitlines() if line not in CHAINS] == []
+
+
+def test_the_script_takes_a_network_out_of_a_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (code,) = re.findall(r"(import sys\n.*?)```", PAGE, re.DOTALL)
+    out = tmp_path / "face.safetensors"
+    monkeypatch.setattr("sys.argv", ["take_network.py", str(tmp_path), "face", str(out)])
+    own = load_checkpoint(save(tmp_path / "checkpoint")).face_encoder.state_dict()
+    exec(code, {})
+    assert {name: value.shape for name, value in load_file(out).items()} == {n: v.shape for n, v in own.items()}
 
 
 def test_the_tables_are_those_of_the_result_file_and_of_the_recipes(hours: ModuleType):
