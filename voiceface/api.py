@@ -95,7 +95,7 @@ def fit(
         The finished run: `results`, `checkpoint`, `history()`, `plot()`.
 
     Raises:
-        UserError: An option is unknown or out of range, a file is missing, or whatever else the user can mend.
+        UserError: An option is unknown or out of range, a file is missing, or anything else that the user can fix.
     """
     words = [f"--model={model if isinstance(model, str) else f'{model.__module__}.{model.__name__}'}"]
     named = {"data": data, "preset": preset, "encoders": encoders, "gpus": gpus, "out": out, "ckpt_path": resume}

@@ -132,7 +132,7 @@ def test_the_words_of_the_command(state: Path, tmp_path: Path, capsys: pytest.Ca
 def test_nothing_is_written_over(state: Path, tmp_path: Path):
     (tmp_path / "README.md").write_text("mine")
     for out in (tmp_path, tmp_path / "README.md"):
-        with pytest.raises(UserError, match="is there already; name another folder"):
+        with pytest.raises(UserError, match="already exists; name another folder"):
             convert(state, out, "drl")
     assert [path.read_text() for path in tmp_path.iterdir()] == ["mine"]
     (tmp_path / "empty").mkdir()

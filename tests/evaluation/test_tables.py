@@ -143,9 +143,7 @@ def test_sampled_values_stand_beside_the_exact_ones(whole: dict[str, Any]):
         wanted = [find(records, protocol=p, **kim) for p in ("kim", "kim_exact")]
         found = next(line for line in lines if line.startswith("kim") and "voice → face" in line and words in line)
         assert found.replace(" ± ", "±").split()[-3:] == [*map(shown, wanted), "50.0"]
-    assert any(
-        "sampled: ± speaks of the drawing of the trials alone (trinet: 99 % interval)." in line for line in lines
-    )
+    assert any("sampled: ± covers the drawing of the trials only (trinet: 99 % interval)." in line for line in lines)
 
 
 def test_the_ideal_observer_and_the_share_of_its_excess():
@@ -204,7 +202,7 @@ def test_captions_say_what_the_reader_must_know(scores: list[dict[str, Any]]):
         "2 people lack voices or faces",
         "Of 1 people no attribute is known.",
         "3 damaged clips were left out.",
-        "no number here is one about people",
+        "these numbers say nothing about real people",
     ):
         assert words in text
 

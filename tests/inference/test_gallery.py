@@ -154,7 +154,7 @@ def test_what_cannot_be_used_is_left_out_and_listed(faces: Path, tmp_path: Path)
         torch.nn.functional.normalize(model.embed_face([folder / f"{i}.png" for i in range(3)], detect=False)),
     )
     for bad in (folder, tmp_path / "index"):
-        with pytest.raises(UserError, match="is there already"):
+        with pytest.raises(UserError, match="already exists"):
             build_index(bad, model, "face", files_below(folder, "face"), nothing)
     (folder / "only").mkdir()
     (folder / "only" / "x.jpg").touch()

@@ -59,7 +59,11 @@ def card(config: Mapping[str, Any], results: Mapping[str, Any] | None) -> str:
     parts = [
         f"---\n{yaml.safe_dump(front, sort_keys=False)}---",
         f"# {config['name']}",
-        ("**Trained on synthetic voices and faces: no number here is one about people.**\n\n" if synthetic else "")
+        (
+            "**Trained on synthetic voices and faces: these numbers say nothing about real people.**\n\n"
+            if synthetic
+            else ""
+        )
         + _title(config)
         + "A model of voice-face association: given a voice, which of some faces fits it best, or the reverse."
         + _one_way(config["directions"]),

@@ -156,7 +156,7 @@ def check_arguments(what: object, owner: type, arguments: Mapping[str, Any]) -> 
 def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        raise ValueError("a key stands there twice")
+        raise ValueError("a key appears twice")
     return found
 
 

@@ -40,7 +40,7 @@ def convert(ckpt: Path, out: Path, model: str | None = None, dtype: str = "float
             plain values; or its method is unknown, is not trusted, or does not match the weights.
     """
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise UserError(f"{out}: is there already; name another folder, or delete it")
+        raise UserError(f"{out}: already exists; name another folder, or delete it")
     state = _read(ckpt)
     recipe = model if model in list_recipes() else ""
     owner = own_method(model) if model else None

@@ -74,7 +74,7 @@ def pack(folder: Path, out: Path, name: str | None = None, version: str | None =
     what = describe(folder, name, version)
     wheel = out / f"{what.package}-{what.version}-py3-none-any.whl"
     if wheel.exists():
-        raise UserError(f"{wheel}: is there already; give another --version or --out, or remove it")
+        raise UserError(f"{wheel}: already exists; give another --version or --out, or remove it")
     try:
         with tempfile.TemporaryDirectory() as temporary:
             project = Path(temporary, what.name)
@@ -104,7 +104,7 @@ def write_source(folder: Path, zoo: Path, name: str | None = None, version: str 
     what = describe(folder, name, version)
     project = zoo / what.name
     if project.exists():
-        raise UserError(f"{project}: is there already; remove it first, or give another --name")
+        raise UserError(f"{project}: already exists; remove it first, or give another --name")
     try:
         zoo.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=zoo, prefix=".") as temporary:

@@ -86,7 +86,7 @@ def add_parsers(commands: "argparse._SubParsersAction[Parser]") -> None:
     )
     train.add_argument("--study", choices=STUDIES, metavar="NAME", help="experiment of a paper: " + ", ".join(STUDIES))
     add_corpus(train)
-    train.add_argument("--preset", choices=["paper", "demo"], help="as of `voiceface fit`")
+    train.add_argument("--preset", choices=["paper", "demo"], help="networks and settings, as in `voiceface fit`")
     train.add_argument("--encoders", choices=ENCODERS, help="paper: each method's own; common: one pair for all")
     train.add_argument("--gpus", metavar="N", help="GPUs to train on")
     train.add_argument("--seeds", type=int, default=1, metavar="N", help="train each N times; the table has the mean")

@@ -148,7 +148,7 @@ def run_match(options: Namespace) -> int:
 
 
 def run_retrieve(options: Namespace) -> int:
-    """Print what of a gallery is most like a query."""
+    """Search a gallery for the best matches of a query and print them."""
     if (options.gallery is None) == (options.index is None):
         raise UserError("give a folder GALLERY, or --index DIR of what `voiceface index` wrote")
     if options.top < 1:

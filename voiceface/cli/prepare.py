@@ -169,7 +169,10 @@ def _add_building(kind: Parser) -> None:
         help="local: processes of this machine; ray: a Ray cluster whose nodes all see OUT (default: local)",
     )
     kind.add_argument(
-        "--address", default="auto", type=non_empty, help="of the Ray cluster (default: that of this machine)"
+        "--address",
+        default="auto",
+        type=non_empty,
+        help="address of the Ray cluster (default: the cluster of this machine)",
     )
     kind.add_argument(
         "--bundle",

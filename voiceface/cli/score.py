@@ -86,7 +86,7 @@ def run_score(options: Namespace) -> int:
     out = Path(options.out) if options.out else free_path(Path("results.json"))
     check_writable(out)
     if out.exists():
-        raise UserError(f"--out {out}: is there already; name another file, or delete it")
+        raise UserError(f"--out {out}: already exists; name another file, or delete it")
     identities = _identities(options)
     embeddings = _embeddings(options)
     results = score_embeddings(

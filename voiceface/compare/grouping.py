@@ -94,7 +94,7 @@ def _group(runs: Sequence[Scored], protocol: str, asked: Sequence[Column] | None
     if absent:
         notes.append(f"No model was scored in {', '.join(absent)}.")
     if data["synthetic"]:
-        notes.append("The corpus is synthetic: no number here is one about people.")
+        notes.append("The corpus is synthetic: these numbers say nothing about real people.")
     return Group(
         _title(data),
         "measured",

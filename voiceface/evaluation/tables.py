@@ -144,7 +144,7 @@ def _caption(results: Mapping[str, Any]) -> str:
     if data["skipped"]:
         lines.append(f"{data['skipped']} damaged clips were left out.")
     if data["synthetic"]:
-        lines.append("The corpus is synthetic: no number here is one about people.")
+        lines.append("The corpus is synthetic: these numbers say nothing about real people.")
     return "\n".join(lines)
 
 

@@ -62,7 +62,7 @@ def build_index(
         approximate.check_space(model)
         approximate.require_faiss()
     if out.exists():
-        raise UserError(f"{out}: is there already; name another folder, or delete it")
+        raise UserError(f"{out}: already exists; name another folder, or delete it")
     check_writable(out)
     temporary = out.with_name(f".{out.name}.tmp{os.getpid()}")
     try:

@@ -323,7 +323,7 @@ def fit(args: Sequence[str]) -> Path:
         return FitCLI(words, chosen).out
     except SystemExit as stop:
         if isinstance(stop.__context__, KeyboardInterrupt):
-            raise KeyboardInterrupt("go on with the same command, --out of this run, and --ckpt_path last") from None
+            raise KeyboardInterrupt("resume with the same command, --out of this run, and --ckpt_path last") from None
         raise
     except Exception as error:
         mistake = users_mistake(error)

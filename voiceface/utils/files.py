@@ -104,7 +104,7 @@ def check_writable(path: Path) -> None:
 
 
 def free_path(path: Path) -> Path:
-    """The path, or where something is there already the first of NAME-2, NAME-3, ... that is free."""
+    """The path, or where something already exists the first of NAME-2, NAME-3, ... that is free."""
     numbered = (path.with_name(f"{path.stem}-{number}{path.suffix}") for number in count(2))
     return next(one for one in chain([path], numbered) if not os.path.lexists(one))
 
