@@ -139,6 +139,8 @@ def _folder(run: Scored) -> str:
     if path.name.split(".")[0] != "results":
         return path.name.split(".")[0]
     folder = path.resolve().parent
+    if folder.name.startswith("voiceface_") and (folder / "config.json").is_file():  # an installed checkpoint
+        return folder.name.removeprefix("voiceface_").replace("_synthetic", "-synthetic")
     return folder.parent.name if folder.name.startswith("seed-") or folder.name == "checkpoint" else folder.name
 
 

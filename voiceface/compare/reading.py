@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voiceface.checkpoints.config import canonical
-from voiceface.checkpoints.find import Installed, list_checkpoints
+from voiceface.checkpoints.find import Installed, install_command, list_checkpoints, zoo_names
 from voiceface.evaluation.results import parse_results, read_content, read_effects, read_results
 from voiceface.utils.errors import UserError, reason
 from voiceface.utils.files import read_json
@@ -158,6 +158,8 @@ def _files(path: Path, left_out: LeftOut) -> Iterator[Path]:
     )
     if named:
         yield from _of_installed(named[0], str(path), left_out)
+    elif not path.exists() and canonical(str(path)) in map(canonical, zoo_names()):
+        left_out.append((str(path), f"this checkpoint of the zoo is not installed; {install_command(str(path))}"))
     elif not path.is_dir():
         yield path
     elif (path / "model.safetensors").exists() and not (path / "results.json").exists():

@@ -14,7 +14,7 @@ import yaml
 
 from voiceface.encoders.pretrained.header import Pretrained, read_header
 from voiceface.methods.own import import_encoders, own_method
-from voiceface.methods.recipes import class_of, list_recipes, load_recipe, nearest, recipe_files, shared_files
+from voiceface.methods.recipes import class_of, list_recipes, nearest, recipe_files, settings_of, shared_files
 from voiceface.training.feature_words import features_fit, features_of, widths
 from voiceface.utils.errors import UserError
 from voiceface.utils.own_classes import search_here
@@ -314,9 +314,9 @@ def explain(group: str, recipe: str, preset: str, encoders: str) -> str:
         name, explained = own.__name__, parameter_docs(own)
     if not name:
         return ""
-    known = recipe in list_recipes()
-    values = load_recipe(recipe, preset, encoders).get(group, {}) if known else {}
-    where = f"values of {recipe} with --preset {preset}" if known else "defaults"
+    files = recipe_files(recipe, preset, encoders) if recipe in list_recipes() else shared_files(preset, encoders)
+    values = settings_of(files).get(group, {}) if recipe else {}
+    where = f"values of {recipe} with --preset {preset}" if recipe else "defaults"
     lines = [f"\n{name} (--{group}.*), {where}:"]
     for option, default in _constructor(group, recipe).items():
         text = f"{explained.get(option, '')} [{values.get(option, default)}]"

@@ -44,6 +44,7 @@ from voiceface.training.run import CURVE, write_learning_curve
 from voiceface.training.run_folder import LAUNCHED, discard_if_empty, release, resume_from, run_folder
 from voiceface.training.sync_batchnorm import BatchNormSync
 from voiceface.utils.errors import UserError
+from voiceface.utils.own_classes import is_own
 
 MONITOR = "val/accuracy"
 
@@ -245,7 +246,7 @@ class FitCLI(LightningCLI):
             if self.metrics.results is not None:
                 add_results(self.out / "checkpoint", self.metrics.results)
                 print_table(self.metrics.results)
-            print(_what_next(self.out, chosen))
+            print(_what_next(self.out, chosen, type(self.model)))
 
     def _calibration(self) -> dict[str, dict[str, Any]] | None:
         """Embed the validation people once more, with the selected weights, and fit the calibration on them."""
@@ -254,18 +255,19 @@ class FitCLI(LightningCLI):
         return fit_calibration(self.model, self.metrics.table.gather())
 
 
-def _what_next(out: Path, chosen: dict[str, Any]) -> str:
+def _what_next(out: Path, chosen: dict[str, Any], owner: type) -> str:
     """Which weights were kept and why, where everything is, and what to do with it."""
     kept = f"kept: the weights after step {chosen['step']}"
     if chosen["value"] is not None:
         kept += f", the best on the validation people (1:2 {100 * chosen['value']:.1f} %)"
     checkpoint = out / "checkpoint"
+    own = f" --model {owner.__module__}.{owner.__qualname__}" if is_own(owner) else ""
     return "\n".join(
         (
             kept,
             f"scores: {out / 'results.json'}   checkpoint: {checkpoint}",
             f"learning curve: {out / CURVE}",
-            f"next: voiceface match {checkpoint} VOICE FACE FACE   # which face fits a voice",
+            f"next: voiceface match {checkpoint} VOICE FACE FACE{own}   # which face fits a voice",
             f"      voiceface compare {out.parent}/*   # this run beside others",
         )
     )

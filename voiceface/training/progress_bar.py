@@ -105,6 +105,8 @@ class RunBar(ProgressBar):
         value = float(trainer.callback_metrics["val/accuracy"])
         self._best = value if self._best is None else max(self._best, value)
         self._done = trainer.global_step
+        if self._bar is not None:
+            self._bar.update(self._task, completed=self._done, scores="  ".join(self._scores(trainer)))
         if self._shown:
             self._line(trainer)
 

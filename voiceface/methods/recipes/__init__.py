@@ -1,6 +1,7 @@
 """Methods and recipes are found by their files; nothing here imports torch."""
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -70,8 +71,13 @@ def class_of(recipe: str) -> tuple[Path, str] | None:
 
 def load_recipe(name: str, preset: str, encoders: str = "paper") -> dict[str, dict[str, Any]]:
     """The settings of a recipe under a preset: `model` (with `class_path`), `data`, `trainer`, by their names."""
+    return settings_of(recipe_files(name, preset, encoders))
+
+
+def settings_of(files: Iterable[Path]) -> dict[str, dict[str, Any]]:
+    """The settings that YAML files of this folder make together, the last one first."""
     settings: dict[str, dict[str, Any]] = {}
-    for file in recipe_files(name, preset, encoders):
+    for file in files:
         for group, values in yaml.load(file.read_text(), LOADER).items():
             inner = values.pop("init_args", {})
             settings.setdefault(group, {}).update({**values, **inner})
