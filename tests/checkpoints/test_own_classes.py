@@ -87,6 +87,14 @@ def test_a_class_that_has_moved_is_passed_from_python(site: Path, tmp_path: Path
         voiceface.load(folder, method=TriNet)
 
 
+def test_of_two_classes_of_one_name_each_checkpoint_has_its_own(site: Path, tmp_path: Path):
+    folder = saved(tmp_path / "c")
+    (site / "evil_module.py").write_text((site / "my_package.py").read_text())
+    import_named(METHOD)
+    import_named("evil_module.MyMethod")
+    assert type(load_checkpoint(folder)).__module__ == "my_package"
+
+
 def test_an_entry_point_is_trusted_named_and_listed(
     site: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
@@ -106,6 +114,9 @@ def test_an_entry_point_is_trusted_named_and_listed(
     assert load_checkpoint(plain).eval()
     project = write_source(folder, tmp_path / "zoo")
     assert '", "my-package>=0.1"]' in (project / "pyproject.toml").read_text()
+    config = read_config(folder) | {"distributions": {"my-package": "0.1+local"}}
+    (folder / "config.json").write_text(json.dumps(config))
+    assert '", "my-package>=0.1"]' in (write_source(folder, tmp_path / "zoo2") / "pyproject.toml").read_text()
     forget()
     monkeypatch.setenv("COLUMNS", "160")
     assert main(["list"]) == 0

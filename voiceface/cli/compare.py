@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from voiceface.cli.parser import Parser, add_command, add_corpus, add_path, non_empty
-from voiceface.compare.render import FORMATS
+from voiceface.compare.render import FORMATS, format_of
 from voiceface.methods.recipes import equivalent_recipe, list_recipes
 from voiceface.training.arguments import ENCODERS
 from voiceface.utils.errors import UserError
@@ -104,10 +104,6 @@ def run_compare(options: Namespace) -> int:
 
         options.tasks = ",".join(TASKS)
     comparison, failed = _study(options) if options.study else _of_results(options)
-    if options.against:
-        from voiceface.compare.against import against_paper
-
-        comparison = against_paper(comparison)
     if options.published:
         from voiceface.compare.published import published
 
@@ -154,8 +150,7 @@ def _check(options: Namespace) -> str:
     out = Path(options.out)
     check_writable(out)
     _refuse_result(out)
-    ending = out.suffix.lstrip(".").lower()
-    found = next((form for form, suffix in FORMATS.items() if suffix == ending), None)
+    found = format_of(out)
     if options.format is None and found is None:
         raise UserError(
             f"--out {out}: does not say what to write; end it in .{', .'.join(FORMATS.values())}, or --format"
