@@ -98,7 +98,8 @@ def run_compare(options: Namespace) -> int:
     """Train what is to be trained, read the results, and show the leaderboard; 1 where a run failed."""
     form = _check(options)
     chosen = (options.results, options.models, options.study, options.against, options.tasks, options.protocol)
-    short = not any((*chosen, options.published, options.format, options.out))
+    elsewhere = (options.format, options.out, options.wandb, options.tensorboard)  # where the whole leaderboard goes
+    short = not any((*chosen, options.published, *elsewhere))
     if short:
         from voiceface.compare.render.compact import TASKS
 
