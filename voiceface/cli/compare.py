@@ -150,25 +150,16 @@ def _check(options: Namespace) -> str:
         return options.format or "table"
     out = Path(options.out)
     check_writable(out)
-    _refuse_result(out)
+    if out.is_file():
+        from voiceface.compare.leaderboard import refuse_result
+
+        refuse_result(out)
     found = format_of(out)
     if options.format is None and found is None:
         raise UserError(
             f"--out {out}: does not say what to write; end it in .{', .'.join(FORMATS.values())}, or --format"
         )
     return str(options.format or found)
-
-
-def _refuse_result(out: Path) -> None:
-    """Refuse to write a leaderboard over a result."""
-    if out.is_file():
-        from voiceface.evaluation.results import read_results
-
-        try:
-            read_results(out)
-        except UserError:
-            return
-        raise UserError(f"--out {out}: is a result, which the leaderboard would replace; choose another name")
 
 
 def _of_results(options: Namespace) -> "tuple[Comparison, tuple[str, ...]]":

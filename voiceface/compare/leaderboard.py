@@ -15,6 +15,7 @@ from voiceface.compare.render.data_files import tidy
 from voiceface.compare.render.formats import render
 from voiceface.compare.scored import EXACT, SAMPLED
 from voiceface.compare.table import Comparison
+from voiceface.evaluation.results import read_results
 from voiceface.evaluation.view import Results
 from voiceface.utils.errors import UserError
 from voiceface.utils.files import write_for_user
@@ -62,11 +63,12 @@ class Leaderboard:
         """Write it in the format of the file's ending: .html, .md, .tex, .csv, .json, .svg or .txt.
 
         Raises:
-            UserError: The ending is another one, or the file cannot be written.
+            UserError: The ending is another one, or the file is a result or cannot be written.
         """
         path = Path(path)
         if (form := format_of(path)) is None:
             raise UserError(f"{path}: does not say what to write; end it in .{', .'.join(FORMATS.values())}")
+        refuse_result(path)
         write_for_user(path, render(self.comparison, form).encode())
 
     def __repr__(self) -> str:
@@ -82,6 +84,20 @@ class Leaderboard:
         return f"<pre style='line-height:1.25'>{escape(self.table())}</pre>"
 
 
+def refuse_result(path: Path) -> None:
+    """Refuse to write a leaderboard over a result.
+
+    Raises:
+        UserError: The file is a result.
+    """
+    if path.is_file():
+        try:
+            read_results(path)
+        except UserError:
+            return
+        raise UserError(f"{path}: is a result, which the leaderboard would replace; choose another name")
+
+
 def compare(
     results: "Sequence[Source] | Source",
     tasks: Sequence[str] | None = None,
@@ -94,8 +110,8 @@ def compare(
 
     Args:
         results: Result files, run folders, folders of them, names of installed checkpoints, `Results` or `Run`s.
-        tasks: Columns, such as `["1:2/G", "AUC", "mAP/v2f"]`; None: the usual ones.
-        protocols: How trials came to be.
+        tasks: Columns, such as `["1:2/G", "AUC", "mAP/v2f"]` or `"1:2/G,AUC,mAP/v2f"`; None: the usual ones.
+        protocols: How trials came to be, likewise.
         level: Confidence level of the paired tests, in (0, 1).
         against: paper: beside each method's scores those that its own paper reports.
         published: The literature's tables as well.
@@ -118,6 +134,8 @@ def compare(
     """
     if isinstance(results, (str, Path, Results)) or hasattr(results, "results"):
         results = [results]
+    tasks = tasks.split(",") if isinstance(tasks, str) else tasks
+    protocols = protocols.split(",") if isinstance(protocols, str) else protocols
     if not 0.0 < level < 1.0:
         raise UserError(f"level {level}: give a fraction between 0 and 1, such as 0.95")
     with TemporaryDirectory() as folder:
