@@ -96,6 +96,12 @@ def test_of_two_classes_of_one_name_each_checkpoint_has_its_own(site: Path, tmp_
     assert type(load_checkpoint(folder)).__module__ == "my_package"
 
 
+def test_a_class_does_not_pass_for_a_recipe(site: Path):
+    (site / "evil_module.py").write_text("from my_package import MyMethod\nclass TriNet(MyMethod):\n    pass\n")
+    assert expand(["--model", "evil_module.TriNet"])[1].recipe == "own_trinet"
+    assert expand(["--model", "voiceface.methods.trinet.TriNet"])[1].recipe == "trinet"
+
+
 def test_an_entry_point_is_trusted_named_and_listed(
     site: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
