@@ -12,7 +12,7 @@ import pytest
 from compare_support import result
 
 from voiceface.compare.render import plots
-from voiceface.compare.render.plot_data import Plot, Series, plot_data
+from voiceface.compare.render.plot_data import PLOTS, Plot, Series, plot_data
 from voiceface.compare.table import Cell, Group, Row, columns_of
 from voiceface.evaluation.cells import stratum_name
 
@@ -73,7 +73,7 @@ def check(series: Series, of: list[dict[str, Any]], wanted: dict[float, dict[str
 
 def test_many_recall_strata_and_forest_show_the_records(runs: dict[str, list[dict[str, Any]]], group: Group):
     data = plot_data(group)
-    assert set(data) == set(plots.PLOTS)
+    assert set(data) == set(PLOTS)
     matching = {"task": "matching", "metric": "accuracy", "protocol": "exact"}
     of_first = runs[NAMES[0]][0]["scores"]
     strata = list(dict.fromkeys(r["stratum"] for r in of_first if r["protocol"] == "exact" and r["n"] == 2))
