@@ -9,6 +9,7 @@ import pytest
 from tests_support import in_processes
 
 import voiceface
+from voiceface.evaluation.view import Results
 from voiceface.scores import score
 
 
@@ -44,6 +45,8 @@ def test_results_are_compared_in_memory_and_from_files_alike(tmp_path: Path):
         voiceface.score(voices, people, faces + noise * rng.normal(size=faces.shape), people, name=name)
         for name, noise in (("good", 0), ("bad", 3))
     )
+    twice = [voiceface.score(voices, people, voices, people, name="../a/b"), good]
+    assert repr(voiceface.compare(twice, tasks=["1:2/v2f"])) == "Leaderboard(../a/b, good)"
     board = voiceface.compare([good, bad], tasks=["1:2/v2f"])
     assert repr(board) == "Leaderboard(good, bad)"
     (group,) = board.comparison.groups
@@ -55,6 +58,11 @@ def test_results_are_compared_in_memory_and_from_files_alike(tmp_path: Path):
     good.save(tmp_path / "good.json")
     bad.save(tmp_path / "bad.json")
     from_files = voiceface.compare(tmp_path, tasks=["1:2/v2f"])
+    read = [Results.read(tmp_path / f"{name}.json") for name in ("good", "bad")]
+    (tested,) = voiceface.compare(read, tasks="1:2/v2f", protocols="exact").comparison.groups
+    assert {row.name: row.cells for row in tested.rows} == {name: row.cells for name, row in rows.items()}
+    read[0].save(tmp_path / "copy.json")
+    assert (tmp_path / "copy.effects.npz").read_bytes() == (tmp_path / "good.effects.npz").read_bytes()
     frame, other = board.to_frame(), from_files.to_frame()
     assert list(frame["value"]) == list(other["value"])
     assert "good" in str(board)
@@ -63,6 +71,8 @@ def test_results_are_compared_in_memory_and_from_files_alike(tmp_path: Path):
     assert (tmp_path / "board.csv").read_text().startswith('"group"')
     with pytest.raises(voiceface.UserError, match="does not say what to write"):
         board.save(tmp_path / "board.doc")
+    with pytest.raises(voiceface.UserError, match=r"good\.json: is a result, which the leaderboard would replace"):
+        board.save(tmp_path / "good.json")
     with pytest.raises(voiceface.UserError, match="level 2: give a fraction"):
         voiceface.compare(good, level=2)
     with pytest.raises(voiceface.UserError, match="there is no result"):

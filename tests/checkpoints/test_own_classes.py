@@ -19,13 +19,14 @@ from voiceface.checkpoints.convert import convert
 from voiceface.checkpoints.weights import load_checkpoint, save_checkpoint
 from voiceface.checkpoints.wheel import write_source
 from voiceface.cli import main
+from voiceface.encoders import voice_encoder
 from voiceface.methods.own import import_named, own_method
 from voiceface.methods.trinet import TriNet
 from voiceface.training.arguments import expand
 from voiceface.utils import own_classes
 from voiceface.utils.errors import UserError
 
-MODULES = ("my_package", "my_voice", "evil_module")
+MODULES = ("my_package", "my_voice", "evil_module", "kim")
 DATA = {"corpus": "synthetic", "version": "abc", "split": "train"}
 SMALL = {"face_encoder": "face_small", "voice_encoder": "voice_small"}
 
@@ -87,6 +88,20 @@ def test_a_class_that_has_moved_is_passed_from_python(site: Path, tmp_path: Path
         voiceface.load(folder, method=TriNet)
 
 
+def test_of_two_classes_of_one_name_each_checkpoint_has_its_own(site: Path, tmp_path: Path):
+    folder = saved(tmp_path / "c")
+    (site / "evil_module.py").write_text((site / "my_package.py").read_text())
+    import_named(METHOD)
+    import_named("evil_module.MyMethod")
+    assert type(load_checkpoint(folder)).__module__ == "my_package"
+
+
+def test_a_class_does_not_pass_for_a_recipe(site: Path):
+    (site / "evil_module.py").write_text("from my_package import MyMethod\nclass TriNet(MyMethod):\n    pass\n")
+    assert expand(["--model", "evil_module.TriNet"])[1].recipe == "own_trinet"
+    assert expand(["--model", "voiceface.methods.trinet.TriNet"])[1].recipe == "trinet"
+
+
 def test_an_entry_point_is_trusted_named_and_listed(
     site: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ):
@@ -106,6 +121,9 @@ def test_an_entry_point_is_trusted_named_and_listed(
     assert load_checkpoint(plain).eval()
     project = write_source(folder, tmp_path / "zoo")
     assert '", "my-package>=0.1"]' in (project / "pyproject.toml").read_text()
+    config = read_config(folder) | {"distributions": {"my-package": "0.1+local"}}
+    (folder / "config.json").write_text(json.dumps(config))
+    assert '", "my-package>=0.1"]' in (write_source(folder, tmp_path / "zoo2") / "pyproject.toml").read_text()
     forget()
     monkeypatch.setenv("COLUMNS", "160")
     assert main(["list"]) == 0
@@ -119,6 +137,16 @@ def test_an_entry_point_is_trusted_named_and_listed(
 
 def test_an_own_encoder_of_one_of_our_methods_follows_the_same_rule(site: Path, tmp_path: Path):
     import_named(VOICE)
+    import my_voice
+
+    class Passing(my_voice.MyVoice):
+        def __init__(self, **options: "OfTypeCheckers") -> None:  # noqa: F821
+            super().__init__(**options)
+
+    my_voice.Passing = Passing
+    assert voice_encoder("my_voice.Passing", filters=4).dim == 8
+    with pytest.raises(UserError, match="has no option 'filtres'; it takes: filters"):
+        voice_encoder("my_voice.Passing", filtres=4)
     method = TriNet("face_small", VOICE, freeze_voice=False, dim=8, voice_options={"filters": 4})
     voices = torch.randint(-3000, 3000, (2, 4000)).short()
     lengths = torch.tensor([4000, 2500])
@@ -181,11 +209,13 @@ def test_a_run_is_converted_where_the_class_is_named(site: Path, tmp_path: Path)
         ("my_package.torch", "has no class torch"),
         (VOICE, r"must be a subclass of voiceface\.methods\.Method$"),
         ("my_package.", "not the path of a class"),
+        ("kim.Kim", r"voiceface has a method file of that name; rename kim\.py$"),
         ("evil_module.A", r"importing evil_module fails with ZeroDivisionError: .* in .*evil_module\.py, line 2"),
     ],
 )
 def test_a_wrong_path_is_told_in_one_line(site: Path, name: str, message: str):
     (site / "evil_module.py").write_text("\n1 / 0\n")
+    (site / "kim.py").write_text("from voiceface.methods.kim import Kim as Base\nclass Kim(Base):\n    pass\n")
     with pytest.raises(UserError, match=message) as caught:
         expand(["--model", name])
     assert len(str(caught.value).splitlines()) == 1

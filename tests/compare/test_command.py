@@ -15,6 +15,8 @@ from tests_support import voiceface
 from voiceface.cli import main
 from voiceface.cli.compare import FORMATS, STUDIES
 from voiceface.compare.reading import reference_results
+from voiceface.compare.render import log
+from voiceface.compare.table import Comparison
 from voiceface.evaluation.results import write_results
 from voiceface.methods.recipes import list_recipes
 
@@ -49,13 +51,20 @@ def test_without_arguments_every_recipe_is_in_a_short_table_without_torch():
     assert len(done.stdout.splitlines()) < 60
 
 
-def test_the_literature_and_all_columns_are_asked_for(capsys: pytest.CaptureFixture[str]):
+def test_the_literature_and_all_columns_are_asked_for(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+):
     _, said, _ = run(capsys, "--published")
     assert "SIGIR 2020" in said
     assert "150 people, 600 voices" not in said
-    _, said, _ = run(capsys, "--format", "table")
-    assert all(name in said for name in [*list_recipes(), "±", "R@10", "parameters"])
-    assert "SIGIR 2020" not in said
+    logged: list[Comparison] = []
+    monkeypatch.setattr(log, "check_loggers", lambda *_: None)
+    monkeypatch.setattr(log, "log_comparison", lambda comparison, *_: logged.append(comparison))
+    for words in (["--format", "table"], ["--tensorboard", "anywhere"]):
+        _, said, _ = run(capsys, *words)
+        assert all(name in said for name in [*list_recipes(), "±", "R@10", "parameters"])
+        assert "SIGIR 2020" not in said
+    assert any(cell.low is not None for row in logged[0].groups[0].rows for cell in row.cells)
 
 
 def test_the_references_are_whole_and_of_the_built_in_corpus():

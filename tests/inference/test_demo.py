@@ -106,6 +106,12 @@ def test_unusable_files_are_told_in_plain_words(folder: Path, demo: Demo, tmp_pa
     assert "a picture, where a voice is wanted" in demo.match(faces(folder, 1), faces(folder), "v2f", False)
     assert "Give one voice" in demo.match([], [], "v2f", False)
     assert "no usable face" in demo.match([voice], three[:2], "v2f", True)
+    noise = np.random.default_rng(0).normal(0, 3000, 16_000).astype(np.int16)
+    (tmp_path / "<i>.flac").write_bytes(encode_flac(noise))
+    told = demo.match([str(tmp_path / "<i>.flac")], faces(folder), "v2f", detect=False)
+    assert "No speech was found in &lt;i&gt;.flac: its scores mean nothing." in told
+    speaking = write_examples(tmp_path, margin=1.0)["Person A"]["voice"]
+    assert "No speech" not in demo.match([speaking], faces(folder), "v2f", detect=False)
 
 
 def test_no_more_than_ten_are_compared(folder: Path, demo: Demo):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import pytorch_lightning as pl
 import torch
 from killer import Runs, differences, state_of
 from safetensors.torch import load_file
@@ -19,6 +20,8 @@ from tests_support import voiceface as run_voiceface
 
 from voiceface.checkpoints.card import card_of
 from voiceface.evaluation.results import read_results
+from voiceface.methods.trinet import TriNet
+from voiceface.training.progress_bar import RunBar
 
 STEPS = 14
 SMALL = [
@@ -238,6 +241,12 @@ def test_each_validation_leaves_a_line_with_its_accuracy_and_the_best(run: Path)
     best = [max(values[: i + 1]) for i in range(2)]
     wanted = ["best" if value >= top else f"best {top:.1f}" for value, top in zip(values, best, strict=True)]
     assert [text for _, _, text in said] == wanted
+
+
+def test_the_bar_takes_a_method_that_logs_no_loss():
+    method = TriNet("face_small", "voice_small", freeze_voice=False, dim=8)
+    method.logs = {"own": torch.ones(())}
+    RunBar().on_train_batch_end(pl.Trainer(logger=False, enable_checkpointing=False, accelerator="cpu"), method)
 
 
 def test_test_and_embed_give_what_fit_gave(run: Path, corpus: Path, tmp_path: Path):

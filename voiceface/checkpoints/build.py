@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from voiceface.checkpoints.config import SCHEMA, check_arguments, compatible, default_name
+from voiceface.methods.own import check_module
 from voiceface.methods.recipes import list_methods
 from voiceface.utils.environment import load_problem
 from voiceface.utils.errors import UserError
@@ -37,6 +38,7 @@ def config_of(
     """
     face, voice = method.face_encoder, method.voice_encoder
     own = [type(part) for part in (method, face, voice) if is_own(type(part))]
+    check_module(type(method))
     return {
         "schema": SCHEMA,
         "voiceface": __version__,

@@ -159,7 +159,7 @@ def describe(folder: Path, name: str | None = None, version: str | None = None) 
         str(SpecifierSet(config["requires"] or compatible(config["voiceface"]))),
         licence,
         f"{given}: a model of voice-face association for voiceface, trained on {corpus} data",
-        "".join(f', "{each}>={version}"' for each, version in own.items()),
+        "".join(f', "{each}>={Version(version).public}"' for each, version in own.items()),
     )
 
 

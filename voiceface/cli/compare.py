@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from voiceface.cli.parser import Parser, add_command, add_corpus, add_path, non_empty
-from voiceface.compare.render import FORMATS
+from voiceface.compare.render import FORMATS, format_of
 from voiceface.methods.recipes import equivalent_recipe, list_recipes
 from voiceface.training.arguments import ENCODERS
 from voiceface.utils.errors import UserError
@@ -98,16 +98,13 @@ def run_compare(options: Namespace) -> int:
     """Train what is to be trained, read the results, and show the leaderboard; 1 where a run failed."""
     form = _check(options)
     chosen = (options.results, options.models, options.study, options.against, options.tasks, options.protocol)
-    short = not any((*chosen, options.published, options.format, options.out))
+    elsewhere = (options.format, options.out, options.wandb, options.tensorboard)  # where the whole leaderboard goes
+    short = not any((*chosen, options.published, *elsewhere))
     if short:
         from voiceface.compare.render.compact import TASKS
 
         options.tasks = ",".join(TASKS)
     comparison, failed = _study(options) if options.study else _of_results(options)
-    if options.against:
-        from voiceface.compare.against import against_paper
-
-        comparison = against_paper(comparison)
     if options.published:
         from voiceface.compare.published import published
 
@@ -153,26 +150,16 @@ def _check(options: Namespace) -> str:
         return options.format or "table"
     out = Path(options.out)
     check_writable(out)
-    _refuse_result(out)
-    ending = out.suffix.lstrip(".").lower()
-    found = next((form for form, suffix in FORMATS.items() if suffix == ending), None)
+    if out.is_file():
+        from voiceface.compare.leaderboard import refuse_result
+
+        refuse_result(out)
+    found = format_of(out)
     if options.format is None and found is None:
         raise UserError(
             f"--out {out}: does not say what to write; end it in .{', .'.join(FORMATS.values())}, or --format"
         )
     return str(options.format or found)
-
-
-def _refuse_result(out: Path) -> None:
-    """Refuse to write a leaderboard over a result."""
-    if out.is_file():
-        from voiceface.evaluation.results import read_results
-
-        try:
-            read_results(out)
-        except UserError:
-            return
-        raise UserError(f"--out {out}: is a result, which the leaderboard would replace; choose another name")
 
 
 def _of_results(options: Namespace) -> "tuple[Comparison, tuple[str, ...]]":

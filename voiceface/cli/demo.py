@@ -5,7 +5,7 @@ from argparse import Namespace
 from pathlib import Path
 
 from voiceface.checkpoints.find import only_checkpoint
-from voiceface.cli.inference import load
+from voiceface.cli.inference import USE, load
 from voiceface.cli.parser import Parser, add_checkpoint, add_command, add_path, non_empty
 from voiceface.utils.errors import UserError
 
@@ -13,13 +13,12 @@ DEMO = """examples:
   voiceface demo                                    the checkpoint that is installed
   voiceface demo trinet-synthetic --open            and open the page in a browser
   voiceface demo CHECKPOINT --gallery faces.index --files FACES_DIR    search what `voiceface index` made, too
-
-For research on published methods; never to identify or to screen people."""
+"""
 
 
 def add_parsers(commands: "argparse._SubParsersAction[Parser]") -> None:
     """Add the command."""
-    demo = add_command(commands, "demo", "try a checkpoint on a page in the browser", DEMO)
+    demo = add_command(commands, "demo", "try a checkpoint on a page in the browser", DEMO + USE)
     add_checkpoint(
         demo, "installed checkpoint, checkpoint folder or hf://owner/name (default: the installed one)", nargs="?"
     )

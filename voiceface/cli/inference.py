@@ -25,24 +25,22 @@ MATCH = """examples:
   voiceface match trinet-synthetic face.jpg a.wav b.m4a c.mp4    which voice is the face's
   voiceface match CHECKPOINT voice.wav a.png b.png --asis        the pictures are face crops already
   voiceface match CHECKPOINT --csv pairs.csv --out scores.csv    columns voice, face, face2, ...; one match per row
-
-A checkpoint that was trained on synthetic people says so: its answers say nothing about real people.
-For research on published methods; never to identify or to screen people."""
+"""
 
 RETRIEVE = """examples:
   voiceface retrieve trinet-synthetic voice.wav FACES_DIR --top 5
   voiceface index trinet-synthetic FACES_DIR faces.index         once, then:
   voiceface retrieve trinet-synthetic voice.wav --index faces.index
   voiceface retrieve trinet-synthetic voice.wav --index faces.index --exact   though it was made by `index --faiss`
-
-A checkpoint that was trained on synthetic people says so: its answers say nothing about real people.
-For research on published methods; never to identify or to screen people."""
+"""
 
 INDEX = """examples:
   voiceface index trinet-synthetic FACES_DIR faces.index
   voiceface index trinet-synthetic VOICES_DIR voices.index --kind voice --dtype float16
   voiceface index trinet-synthetic FACES_DIR faces.index --faiss    past a million faces: quicker, not exact
+"""
 
+USE = """
 A checkpoint that was trained on synthetic people says so: its answers say nothing about real people.
 For research on published methods; never to identify or to screen people."""
 
@@ -50,15 +48,15 @@ For research on published methods; never to identify or to screen people."""
 def add_parsers(commands: "argparse._SubParsersAction[Parser]") -> None:
     """Add the commands."""
     match = add_command(
-        commands, "match", "pick the face that fits a voice best, or the voice that fits a face best", MATCH
+        commands, "match", "pick the face that fits a voice best, or the voice that fits a face best", MATCH + USE
     )
     retrieve = add_command(
         commands,
         "retrieve",
         "search a gallery for the faces that fit a voice best, or the voices that fit a face best",
-        RETRIEVE,
+        RETRIEVE + USE,
     )
-    index = add_command(commands, "index", "embed a gallery once, to retrieve from it often", INDEX)
+    index = add_command(commands, "index", "embed a gallery once, to retrieve from it often", INDEX + USE)
     for command in (match, retrieve, index):
         add_checkpoint(command)
     add_path(match, "files", "FILE", "one voice, then faces; or one face, then voices", nargs="*")

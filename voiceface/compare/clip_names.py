@@ -4,9 +4,9 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from voiceface.evaluation.examples import SIDES
 from voiceface.utils.text import clean
 
-SIDES = {"v2f": ("voice", "face"), "f2v": ("face", "voice")}  # what asks, and what is asked for
 Runs = Mapping[str, Sequence[tuple[str, Mapping[str, Any]]]]
 
 

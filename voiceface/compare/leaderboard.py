@@ -10,11 +10,12 @@ from voiceface.compare.against import against_paper, paper_tasks
 from voiceface.compare.grouping import compare_results
 from voiceface.compare.published import published as published_tables
 from voiceface.compare.reading import Found, LeftOut, find_results
-from voiceface.compare.render import FORMATS
+from voiceface.compare.render import FORMATS, format_of
 from voiceface.compare.render.data_files import tidy
 from voiceface.compare.render.formats import render
 from voiceface.compare.scored import EXACT, SAMPLED
 from voiceface.compare.table import Comparison
+from voiceface.evaluation.results import read_results
 from voiceface.evaluation.view import Results
 from voiceface.utils.errors import UserError
 from voiceface.utils.files import write_for_user
@@ -62,12 +63,12 @@ class Leaderboard:
         """Write it in the format of the file's ending: .html, .md, .tex, .csv, .json, .svg or .txt.
 
         Raises:
-            UserError: The ending is another one, or the file cannot be written.
+            UserError: The ending is another one, or the file is a result or cannot be written.
         """
         path = Path(path)
-        form = next((name for name, ending in FORMATS.items() if path.suffix == f".{ending}"), None)
-        if form is None:
+        if (form := format_of(path)) is None:
             raise UserError(f"{path}: does not say what to write; end it in .{', .'.join(FORMATS.values())}")
+        refuse_result(path)
         write_for_user(path, render(self.comparison, form).encode())
 
     def __repr__(self) -> str:
@@ -83,6 +84,20 @@ class Leaderboard:
         return f"<pre style='line-height:1.25'>{escape(self.table())}</pre>"
 
 
+def refuse_result(path: Path) -> None:
+    """Refuse to write a leaderboard over a result.
+
+    Raises:
+        UserError: The file is a result.
+    """
+    if path.is_file():
+        try:
+            read_results(path)
+        except UserError:
+            return
+        raise UserError(f"{path}: is a result, which the leaderboard would replace; choose another name")
+
+
 def compare(
     results: "Sequence[Source] | Source",
     tasks: Sequence[str] | None = None,
@@ -95,8 +110,8 @@ def compare(
 
     Args:
         results: Result files, run folders, folders of them, names of installed checkpoints, `Results` or `Run`s.
-        tasks: Columns, such as `["1:2/G", "AUC", "mAP/v2f"]`; None: the usual ones.
-        protocols: How trials came to be.
+        tasks: Columns, such as `["1:2/G", "AUC", "mAP/v2f"]` or `"1:2/G,AUC,mAP/v2f"`; None: the usual ones.
+        protocols: How trials came to be, likewise.
         level: Confidence level of the paired tests, in (0, 1).
         against: paper: beside each method's scores those that its own paper reports.
         published: The literature's tables as well.
@@ -119,24 +134,26 @@ def compare(
     """
     if isinstance(results, (str, Path, Results)) or hasattr(results, "results"):
         results = [results]
+    tasks = tasks.split(",") if isinstance(tasks, str) else tasks
+    protocols = protocols.split(",") if isinstance(protocols, str) else protocols
     if not 0.0 < level < 1.0:
         raise UserError(f"level {level}: give a fraction between 0 and 1, such as 0.95")
     with TemporaryDirectory() as folder:
         found, left_out = find_results([_path(one, Path(folder)) for one in results])
         comparison = compare_found(found, left_out, tasks, protocols, level, against)
-    if against:
-        comparison = against_paper(comparison)
     if published:
         comparison = replace(comparison, groups=(*comparison.groups, *published_tables()))
     return Leaderboard(comparison)
 
 
 def _path(source: "Source", folder: Path) -> Path:
-    """Where a result lies; one that is in memory is written to the folder, for the effects of people are a file."""
+    """The file or folder of a result; one of no file is written to `folder`, for the effects of people are a file."""
     results = getattr(source, "results", source)
     if not isinstance(results, Results):
         return Path(source)  # type: ignore[arg-type]
-    path = folder / str(len(list(folder.iterdir()))) / f"{results.name}.json"
+    if results.path is not None and results.path.exists():
+        return results.path
+    path = folder / str(len(list(folder.iterdir())) + 1) / "results.json"
     path.parent.mkdir()
     results.save(path)
     return path
@@ -158,7 +175,7 @@ def compare_found(
         tasks: Columns, such as `1:2/G`; None: the usual ones.
         protocols: How trials came to be.
         level: Confidence level of the paired tests, in (0, 1).
-        against: paper: the usual columns are those that the papers report.
+        against: paper: beside each method's scores those that its own paper reports.
 
     Raises:
         UserError: There is no score of these protocols, or a task is unknown.
@@ -174,4 +191,5 @@ def compare_found(
     shown = {path for group in comparison.groups for runs in group.results.values() for path, _ in runs}
     unscored = [(str(one.path), f"no score of protocol {' or '.join(protocols)}") for one in found]
     unscored = [pair for pair in unscored if pair[0] not in shown]
-    return replace(comparison, left_out=(*comparison.left_out, *left_out, *unscored))
+    comparison = replace(comparison, left_out=(*comparison.left_out, *left_out, *unscored))
+    return against_paper(comparison) if against else comparison

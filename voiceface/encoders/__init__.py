@@ -1,7 +1,6 @@
 """Face and voice encoders, one network per file; a file's name is its encoder's name."""
 
 import difflib
-import inspect
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 from voiceface.utils.errors import UserError
 from voiceface.utils.lazy import lazy
 from voiceface.utils.own_classes import ENCODER_GROUP, find_class
+from voiceface.utils.source import parameters
 
 if TYPE_CHECKING:
     from voiceface.encoders.base import FaceEncoder, VoiceEncoder
@@ -82,7 +82,7 @@ def _build(kind: str, name: str, options: dict[str, Any]) -> Any:
         raise UserError(f"no {kind} encoder {name!r}{hint} there are: {', '.join(names)}")
     if not issubclass(encoder, base):
         raise UserError(f"{kind} encoder {name}: is no subclass of voiceface.encoders.{base.__name__}")
-    known = inspect.signature(encoder, eval_str=True).parameters
+    known = parameters(encoder)
     for option, value in options.items():
         if option not in known:
             raise UserError(f"{name} has no option {option!r}; it takes: {', '.join(known) or 'none'}")

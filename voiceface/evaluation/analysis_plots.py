@@ -34,20 +34,10 @@ def probes_figure(result: Mapping[str, Any], about: str) -> "Figure":
             panel.plot(ends, [y, y], color=colour, linewidth=1.3)
             panel.plot(100 * record["value"], y, marker, color=colour, markerfacecolor=inside, markersize=5)
             panel.plot(100 * record["chance"], y, "|", color=GREY, markersize=7, markeredgewidth=1.5)
-    for (side, marker), colour in zip(SHAPES.items(), COLOURS, strict=False):
-        panel.plot([], [], marker, color=colour, markersize=5, label=side)
-    panel.plot(
-        [],
-        [],
-        "s",
-        color="#444444",
-        markerfacecolor="white",
-        markersize=5,
-        label="hollow: interval within 5 points of chance",
-    )
     panel.plot([], [], "|", color=GREY, markersize=7, markeredgewidth=1.5, label="chance")
     panel.set_xlabel(f"mAP on people held out, per cent, with {100 * result['level']:g} % intervals")
-    figure.legend(loc="outside lower center", ncols=4, frameon=False, fontsize=9)
+    shapes = {side: (marker, colour) for (side, marker), colour in zip(SHAPES.items(), COLOURS, strict=False)}
+    _legend(figure, panel, shapes, "interval within 5 points of chance")
     return figure
 
 
@@ -66,15 +56,17 @@ def correlations_figure(result: Mapping[str, Any], about: str) -> "Figure":
         inside = colour if record["point_biserial_p"] < SIGNIFICANT else "white"
         panel.plot([0, record["point_biserial"]], [y, y], color=colour, linewidth=1.3)
         panel.plot(record["point_biserial"], y, marker, color=colour, markerfacecolor=inside, markersize=6)
-    for words, (marker, colour) in PAIRS.items():
-        panel.plot([], [], marker, color=colour, markersize=6, label=words)
-    panel.plot(
-        [], [], "s", color="#444444", markerfacecolor="white", markersize=5, label=f"hollow: p ≥ {SIGNIFICANT:g}"
-    )
     panel.axvline(0, color="#444444", linewidth=1)
     panel.set_xlabel("correlation of distance with agreement (below 0: nearer)")
-    figure.legend(loc="outside lower center", ncols=4, frameon=False, fontsize=9)
+    _legend(figure, panel, PAIRS, f"p ≥ {SIGNIFICANT:g}")
     return figure
+
+
+def _legend(figure: "Figure", panel: "Axes", shapes: Mapping[str, tuple[str, str]], hollow: str) -> None:
+    for words, (marker, colour) in shapes.items():
+        panel.plot([], [], marker, color=colour, markersize=6, label=words)
+    panel.plot([], [], "s", color="#444444", markerfacecolor="white", markersize=5, label=f"hollow: {hollow}")
+    figure.legend(loc="outside lower center", ncols=4, frameon=False, fontsize=9)
 
 
 def _figure(title: str, strata: list[str], row: float = 0.32) -> "tuple[Figure, Axes]":

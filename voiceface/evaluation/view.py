@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from voiceface.evaluation.cells import DIRECTIONS, Record, Scores, percents
-from voiceface.evaluation.results import read_results, write_results
+from voiceface.evaluation.results import effects_content, read_results, write_results
 from voiceface.evaluation.tables import ONE_TABLE, results_table, summary
 from voiceface.utils.frames import data_frame
 
@@ -21,10 +21,11 @@ class Results(Mapping[str, Any]):
 
     Args:
         content: What `voiceface.evaluation.results.read_results` gives.
+        path: The file that it was read from; None: it was read from none.
     """
 
-    def __init__(self, content: Mapping[str, Any]) -> None:
-        self._content = dict(content)
+    def __init__(self, content: Mapping[str, Any], path: Path | None = None) -> None:
+        self._content, self.path = dict(content), path
 
     @classmethod
     def read(cls, path: str | Path) -> "Results":
@@ -33,15 +34,17 @@ class Results(Mapping[str, Any]):
         Raises:
             UserError: It is missing, damaged or not a result.
         """
-        return cls(read_results(Path(path)))
+        path = Path(path).absolute()
+        return cls(read_results(path), path)
 
     def save(self, path: str | Path) -> None:
         """Write a result file, and beside it the effects of people where they are known.
 
         Raises:
-            UserError: It cannot be written.
+            UserError: It cannot be written, or the effects beside the file that was read are no longer those.
         """
-        write_results(Path(path), self._content)
+        effects = effects_content(self.path, self._content) if self.path else None
+        write_results(Path(path), self._content, effects)
 
     def __getitem__(self, section: str) -> Any:
         return self._content[section]

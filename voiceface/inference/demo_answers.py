@@ -12,11 +12,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from voiceface.checkpoints.card import SYNTHETIC
 from voiceface.data.corpus.bundles import encode_flac, encode_jpeg
 from voiceface.data.prepare.media.rejected import Rejected
 from voiceface.inference.gallery import Index
-from voiceface.inference.media import OTHER, FaceReading, Kind, read_many_faces, read_one_voice
+from voiceface.inference.media import OTHER, FaceReading, Kind, has_speech, read_many_faces, read_one_voice
 from voiceface.inference.model import Model
 from voiceface.methods.base import Direction
 from voiceface.utils.errors import UserError
@@ -84,6 +83,7 @@ class Demo:
 
     def __init__(self, model: Model, index: Index | None = None, files: Path | None = None) -> None:
         self.model, self.index, self.files = model, index, files
+        model.note = lambda line: None  # the page says these things itself
 
     def read(self, kind: Kind, paths: Sequence[str], detect: bool) -> tuple[list[Clip], list[str]]:
         """Read and embed files.
@@ -94,9 +94,10 @@ class Demo:
             detect: Find the largest face in each picture; False: each picture is a face crop already.
 
         Returns:
-            The usable clips in order, and a sentence about each other file.
+            The usable clips in order, and a sentence about each other file and each voice without speech.
         """
         read: list[NDArray[Any] | Rejected] = []
+        problems: list[str] = []
         if kind == "face":
             encoder = self.model.method.face_encoder
             reading = FaceReading(encoder.size, encoder.margin, detect, device=str(self.model.device))
@@ -104,11 +105,14 @@ class Demo:
         else:
             for path in paths:
                 try:
-                    read.append(read_one_voice(path, LONGEST))
+                    wave = read_one_voice(path, LONGEST)
+                    read.append(wave)
+                    if not has_speech(wave):
+                        problems.append(f"No speech was found in {escape(Path(path).name)}: its scores mean nothing.")
                 except Rejected as rejected:
                     read.append(rejected)
         names = [Path(path).stem for path in paths]
-        problems = [
+        problems += [
             f"{escape(Path(path).name)} was left out: {escape(PLAIN.get(one.reason, one.reason))}."
             for path, one in zip(paths, read, strict=True)
             if isinstance(one, Rejected)
@@ -230,6 +234,5 @@ def notes(model: Model) -> str:
     told = USE
     if model.config.get("calibration"):
         told += f"A probability holds for people like those of the corpus “{corpus}”, and for nobody else. "
-    synthetic = model.config["data"].get("corpus") == SYNTHETIC
-    warning = f'<p class="vf-note vf-warn">{UNREAL}</p>' if synthetic else ""
+    warning = f'<p class="vf-note vf-warn">{UNREAL}</p>' if model.trained_on_synthetic else ""
     return f'{warning}<p class="vf-note">{told}{PRIVATE}</p>'

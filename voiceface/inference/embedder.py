@@ -217,6 +217,35 @@ class Embedder:
             raise UserError(f"no {kind} of {len(items)} can be used (the last one: {reason})")
         return names, np.stack(kept)
 
+    def similarity(self, voices: Tensor, faces: Tensor) -> Tensor:
+        """Compute the similarities of embeddings; larger = more alike.
+
+        Args:
+            voices: (Nv, D).
+            faces: (Nf, D).
+
+        Returns:
+            float32 of shape (Nv, Nf).
+
+        Raises:
+            UserError: The method only compares candidates with each other.
+        """
+        self.check_has_similarity()
+        with torch.no_grad():
+            return self.method.similarity(voices.to(self.device), faces.to(self.device)).float()
+
+    def check_has_similarity(self) -> None:
+        """Reject a method that only compares candidates with each other.
+
+        Raises:
+            UserError: The method is of this kind.
+        """
+        if self.method.space == "relative":
+            raise UserError(
+                f"{self.folder}: {type(self.method).__name__} only compares candidates with each other: it can match, "
+                "and neither retrieve nor score one pair"
+            )
+
     def _embed_one(self, kind: Kind, query: Any, detect: bool, margin: float | None) -> Tensor:
         found = self._embed(kind, query, 64, detect, margin)
         if len(found) != 1:

@@ -66,35 +66,6 @@ class Model(Embedder):
         UserError: The folder is not a checkpoint, is damaged, or the device does not exist.
     """
 
-    def similarity(self, voices: Tensor, faces: Tensor) -> Tensor:
-        """Compute the similarities of embeddings; larger = more alike.
-
-        Args:
-            voices: (Nv, D).
-            faces: (Nf, D).
-
-        Returns:
-            float32 of shape (Nv, Nf).
-
-        Raises:
-            UserError: The method only compares candidates with each other.
-        """
-        self.check_has_similarity()
-        with torch.no_grad():
-            return self.method.similarity(voices.to(self.device), faces.to(self.device)).float()
-
-    def check_has_similarity(self) -> None:
-        """Reject a method that only compares candidates with each other.
-
-        Raises:
-            UserError: The method is of this kind.
-        """
-        if self.method.space == "relative":
-            raise UserError(
-                f"{self.folder}: {type(self.method).__name__} only compares candidates with each other: it can match, "
-                "and neither retrieve nor score one pair"
-            )
-
     def match(
         self,
         query: Any,

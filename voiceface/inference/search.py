@@ -8,8 +8,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from voiceface.inference.embedder import Embedder
 from voiceface.inference.media import Kind
-from voiceface.methods.base import Method
 from voiceface.utils.errors import UserError
 
 CHUNK = 1 << 13  # rows compared at once
@@ -17,18 +17,6 @@ FEW = 4  # up to so many queries, einsum, which reads each row once, is faster t
 QUERIES = 256  # queries compared at once
 PAIRS = 256  # pairs compared at once if each runs through a network
 Found = tuple[NDArray[np.int64], NDArray[np.float64]]
-
-
-class Comparing(Protocol):
-    """What a search needs of a `voiceface.inference.model.Model`."""
-
-    method: Method
-
-    def similarity(self, voices: Tensor, faces: Tensor) -> Tensor:
-        """See `Model.similarity`."""
-
-    def check_has_similarity(self) -> None:
-        """See `Model.check_has_similarity`."""
 
 
 @runtime_checkable
@@ -58,7 +46,7 @@ def check_top(top: int) -> None:
         raise UserError(f"--top {top}: give 1 or more")
 
 
-def nearest(model: Comparing, queries: Tensor, kind: Kind, gallery: NDArray[Any], top: int) -> Found:
+def nearest(model: Embedder, queries: Tensor, kind: Kind, gallery: NDArray[Any], top: int) -> Found:
     """Find the gallery items most similar to each query: an exact search, with memory for one chunk of the gallery.
 
     Args:
@@ -131,7 +119,7 @@ def nearest_points(queries: NDArray[np.float32], gallery: NDArray[Any], top: int
     return best
 
 
-def _nearest_pairs(model: Comparing, query: Tensor, kind: Kind, gallery: NDArray[Any], top: int) -> Found:
+def _nearest_pairs(model: Embedder, query: Tensor, kind: Kind, gallery: NDArray[Any], top: int) -> Found:
     """Compute `nearest` with a network that scores each pair."""
     best: Found = (np.empty(0, np.int64), np.empty(0))
     for start in range(0, len(gallery), PAIRS):

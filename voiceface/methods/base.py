@@ -78,6 +78,8 @@ class Method(pl.LightningModule, ABC):
     calibration: Mapping[str, Mapping[str, Any]] | None = None
     """Of 1:2 matching (`voiceface.evaluation.calibration.fit_calibration`), once it is fitted."""
 
+    logs: Mapping[str, Tensor]
+    """What the loss of the newest training step gave to log."""
     _pretrained: Sequence[tuple[str, nn.Module, str | None, bool]]
     """Of each encoder its kind, itself, its weights and whether it is frozen: no gradients, and eval mode for good,
     batch norms included."""

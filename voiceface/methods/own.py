@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from voiceface.methods.recipes import list_recipes
+from voiceface.methods.recipes import list_methods, list_recipes
 from voiceface.utils.errors import UserError
 from voiceface.utils.own_classes import METHOD_GROUP, import_class, installed
 
@@ -23,7 +23,7 @@ def own_method(name: str) -> "type[Method] | None":
         The class; None where the name can only be a recipe's.
 
     Raises:
-        UserError: It names a file, or the class cannot be imported or is no method.
+        UserError: It names a file; or the class cannot be imported, is no method, or is refused by `check_module`.
     """
     if "/" in name or Path(name).suffix in (".yaml", ".yml", ".py"):
         raise UserError(
@@ -35,7 +35,21 @@ def own_method(name: str) -> "type[Method] | None":
     from voiceface.methods.base import Method
 
     owner: type[Method] = import_class(name, Method, "--model")
+    check_module(owner)
     return owner
+
+
+def check_module(owner: type) -> None:
+    """Refuse a method whose module has the name of one of voiceface's: its checkpoints would be loaded as of that.
+
+    Raises:
+        UserError: It has.
+    """
+    if owner.__module__ in list_methods():
+        raise UserError(
+            f"--model {owner.__module__}.{owner.__name__}: voiceface has a method file of that name; rename "
+            f"{owner.__module__}.py"
+        )
 
 
 def import_named(path: str) -> None:

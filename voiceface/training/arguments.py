@@ -17,7 +17,7 @@ from voiceface.methods.own import import_encoders, own_method
 from voiceface.methods.recipes import class_of, list_recipes, nearest, recipe_files, settings_of, shared_files
 from voiceface.training.feature_words import features_fit, features_of, widths
 from voiceface.utils.errors import UserError
-from voiceface.utils.own_classes import search_here
+from voiceface.utils.own_classes import is_own, search_here
 from voiceface.utils.source import constructor, explanations, parameter_docs, parameters
 
 SHORT = ("model", "data", "preset", "encoders", "pretrained", "gpus", "out", "wandb")
@@ -141,6 +141,8 @@ def expand(args: Sequence[str]) -> tuple[list[str], RunChoice]:
         if own is not None:
             words.append(f"--model={own.__module__}.{own.__name__}")
             recipe = recipe.rpartition(".")[2].lower()
+            if is_own(own) and recipe in list_recipes():  # or its results would pass for those of the recipe
+                recipe = f"own_{recipe}"
         words += [f"--config={file}" for file in files]
         words += widths(features)
     elif encoders != "paper":

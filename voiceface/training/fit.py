@@ -4,6 +4,7 @@ import ctypes
 import logging
 import os
 import re
+import shlex
 import sys
 import warnings
 from collections.abc import Sequence
@@ -260,15 +261,15 @@ def _what_next(out: Path, chosen: dict[str, Any], owner: type) -> str:
     kept = f"kept: the weights after step {chosen['step']}"
     if chosen["value"] is not None:
         kept += f", the best on the validation people (1:2 {100 * chosen['value']:.1f} %)"
-    checkpoint = out / "checkpoint"
+    checkpoint = shlex.quote(str(out / "checkpoint"))
     own = f" --model {owner.__module__}.{owner.__qualname__}" if is_own(owner) else ""
     return "\n".join(
         (
             kept,
-            f"scores: {out / 'results.json'}   checkpoint: {checkpoint}",
+            f"scores: {out / 'results.json'}   checkpoint: {out / 'checkpoint'}",
             f"learning curve: {out / CURVE}",
             f"next: voiceface match {checkpoint} VOICE FACE FACE{own}   # which face fits a voice",
-            f"      voiceface compare {out.parent}/*   # this run beside others",
+            f"      voiceface compare {shlex.quote(str(out.parent))}/*   # this run beside others",
         )
     )
 

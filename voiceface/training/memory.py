@@ -36,12 +36,12 @@ def check_memory(method: nn.Module, device: torch.device) -> str | None:
     there = sum(p.numel() * p.element_size() for p in method.parameters() if p.device == device)
     where = f"{device.type.upper()} memory" if device.type != "cpu" else "memory"
     advice = "take smaller networks (--preset demo, --model.face_encoder) or freeze them, or a larger machine"
-    if total is not None and CERTAIN * trained + 4 * frozen > total:
+    least, need = CERTAIN * trained + 4 * frozen, ADAM * trained + 4 * frozen
+    if total is not None and least > total:
         raise UserError(
-            f"--model: weights and gradients alone of {trained:,} trained parameters need "
-            f"{_gb(CERTAIN * trained + 4 * frozen)}, and this machine has {_gb(total)} of {where}; {advice}"
+            f"--model: weights and gradients alone of {trained:,} trained parameters need {_gb(least)}, and this "
+            f"machine has {_gb(total)} of {where}; {advice}"
         )
-    need = ADAM * trained + 4 * frozen
     if free is not None and need - there > free:
         return (
             f"memory: weights, gradients and Adam's state need {_gb(need)}, without activations, and {_gb(free)} of "

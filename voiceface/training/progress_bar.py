@@ -91,7 +91,7 @@ class RunBar(ProgressBar):
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *_: Any, **__: Any) -> None:
         """Show step, speed, loss and accuracy."""
         self._done = trainer.global_step
-        if monotonic() - self._loss_read >= 1.0 and (logs := getattr(pl_module, "logs", None)):
+        if monotonic() - self._loss_read >= 1.0 and "loss" in (logs := getattr(pl_module, "logs", {})):
             self._loss, self._loss_read = float(logs["loss"]), monotonic()  # each step would make a GPU wait
         if self._bar is not None:
             self._bar.update(self._task, completed=self._done, scores="  ".join(self._scores(trainer)))

@@ -27,7 +27,7 @@ _named: dict[str, type] = {}
 
 
 def trust(owner: type) -> type:
-    """Let checkpoints that need a class of this name have this one, until the process ends."""
+    """Let checkpoints that need this class, or one of its name that is not imported, have it until the process ends."""
     _named[owner.__name__] = owner
     return owner
 
@@ -99,11 +99,14 @@ def find_class(path: str, group: str) -> type | None:
     package = module.partition(".")[0]
     if package == "voiceface":
         return None
-    if name in _named:
-        return _named[name]
+    named = _named.get(name)
+    if named is not None and named.__module__ == module:
+        return named
     found = getattr(sys.modules.get(module), "__dict__", {}).get(name)  # getattr of the module itself may import
     if isinstance(found, type):
         return found
+    if named is not None:  # it has moved, or is of a script
+        return named
     for entry in offered.values():
         if _package(entry) == package:
             found = _load(entry)  # it may be offered from another module of its package than the one it stands in

@@ -273,7 +273,9 @@ def test_a_voice_plays_and_another_stops_it(opened: Any):
         page.evaluate(f"{sounds}.forEach(sound => {{ sound.loop = true }})")  # or it ends before it is seen
         buttons.nth(i).click()
         page.wait_for_function(f"id => String(({playing})()) === id", arg=wanted[i])
-        assert page.locator(".playing").count() == 1
+        page.wait_for_function("id => document.querySelector('.playing')?.dataset.plays === id", arg=wanted[i])
+        shown = page.locator(".playing").evaluate_all("all => all.map(button => button.dataset.plays)")
+        assert set(shown) == {wanted[i]}
     buttons.nth(1).click()
     page.wait_for_function(f"() => ({playing})().length === 0")
     assert page.evaluate(f"[...{sounds}].every(sound => sound.error === null)")

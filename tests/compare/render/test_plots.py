@@ -12,7 +12,7 @@ import pytest
 from compare_support import result
 
 from voiceface.compare.render import plots
-from voiceface.compare.render.plot_data import Plot, Series, plot_data
+from voiceface.compare.render.plot_data import PLOTS, Plot, Series, plot_data
 from voiceface.compare.table import Cell, Group, Row, columns_of
 from voiceface.evaluation.cells import stratum_name
 
@@ -73,7 +73,7 @@ def check(series: Series, of: list[dict[str, Any]], wanted: dict[float, dict[str
 
 def test_many_recall_strata_and_forest_show_the_records(runs: dict[str, list[dict[str, Any]]], group: Group):
     data = plot_data(group)
-    assert set(data) == set(plots.PLOTS)
+    assert set(data) == set(PLOTS)
     matching = {"task": "matching", "metric": "accuracy", "protocol": "exact"}
     of_first = runs[NAMES[0]][0]["scores"]
     strata = list(dict.fromkeys(r["stratum"] for r in of_first if r["protocol"] == "exact" and r["n"] == 2))
@@ -131,6 +131,8 @@ def test_roc_and_training_curves_show_what_the_results_hold(runs: dict[str, list
 def test_figures_hold_the_points_in_per_cent(group: Group):
     data, figures = plot_data(group), plots.plots_of(group)
     assert list(figures) == list(data)
+    for name, figure in figures.items():
+        assert [axes.get_title(loc="left") for axes in figure.axes] == [panel.title for panel in data[name].panels]
     for name in ("many_curves", "recall_curves", "training_curves", "roc_curves"):
         scale = 100 if name == "roc_curves" else 1
         assert len(figures[name].axes) == len(data[name].panels)
@@ -148,7 +150,7 @@ def test_figures_hold_the_points_in_per_cent(group: Group):
 
 def test_a_circle_or_a_triangle_stands_for_no_model(group: Group):
     assert not set(plots.MARKERS) & set(plots.ASKS)
-    figure = plots.forest(group)
+    figure = plots.draw(plot_data(group)["forest"])
     assert [line.get_marker() for line in figure.axes[0].get_lines()][:2] == ["o", "^"]
 
 
@@ -168,15 +170,9 @@ def test_all_that_shows_a_model_bears_its_number(group: Group):
                 assert words == {plot.models[int(number)]}
 
 
-def test_each_function_draws_its_plot(group: Group):
-    for name in plots.PLOTS:
-        titles = [axes.get_title(loc="left") for axes in getattr(plots, name)(group).axes]
-        assert titles == [panel.title for panel in plot_data(group)[name].panels]
-
-
 @pytest.mark.parametrize("name", ["many_curves", "roc_curves", "recall_curves", "training_curves"])
 def test_names_of_lines_stand_apart_and_inside(group: Group, name: str):
-    figure = getattr(plots, name)(group)
+    figure = plots.draw(plot_data(group)[name])
     figure.canvas.draw()
     for axes, panel in zip(figure.axes, plot_data(group)[name].panels, strict=True):
         boxes = [text.get_window_extent() for text in axes.texts]

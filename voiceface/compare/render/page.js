@@ -79,17 +79,18 @@ for (const group of document.querySelectorAll(".group")) {
 }
 
 for (const button of document.querySelectorAll(".play")) {
-  const sound = document.getElementById(button.dataset.plays);
+  const sound = document.getElementById(button.dataset.plays); // other buttons may play it too
   button.hidden = false;
   button.addEventListener("click", () => {
-    const playing = button.classList.contains("playing");
+    const playing = !sound.paused;
     for (const other of document.querySelectorAll("audio")) other.pause();
     if (playing) return;
     sound.currentTime = 0;
     sound.play();
-    button.classList.add("playing");
-    sound.addEventListener("pause", () => button.classList.remove("playing"), { once: true }); // also at its end
   });
+  for (const event of ["play", "pause"]) { // paused at its end too
+    sound.addEventListener(event, () => button.classList.toggle("playing", !sound.paused));
+  }
 }
 
 const dialog = document.querySelector("dialog");

@@ -226,7 +226,7 @@ PLOTS: Mapping[str, Callable[[Results], Plot]] = {
 
 
 def plot_data(group: Group) -> dict[str, Plot]:
-    """What a group's plots show, by the names of `voiceface.compare.render.plots`; those without data are left out."""
+    """What a group's plots show, by the names of `PLOTS`; those without data are left out."""
     results = Results(group)
     drawn = {name: make(results) for name, make in PLOTS.items()} if results.shown else {}
     return {name: plot for name, plot in drawn.items() if plot.panels}

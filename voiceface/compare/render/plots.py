@@ -4,11 +4,10 @@ import io
 import re
 import warnings
 from collections.abc import Sequence
-from functools import partial
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from voiceface.compare.render.plot_data import CHANCE, IDEAL, PLOTS, Panel, Plot, Results, Series, plot_data
+from voiceface.compare.render.plot_data import CHANCE, IDEAL, Panel, Plot, Series, plot_data
 from voiceface.compare.table import Group
 
 if TYPE_CHECKING:
@@ -33,26 +32,8 @@ STYLE |= dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtic
 
 
 def plots_of(group: Group) -> "dict[str, Figure]":
-    """All plots that a group has data for, by the names of the functions here."""
+    """All plots that a group has data for, by the names of `PLOTS`."""
     return {name: draw(plot) for name, plot in plot_data(group).items()}
-
-
-def _of(name: str, group: Group) -> "Figure":
-    return draw(PLOTS[name](Results(group)))
-
-
-many_curves = partial(_of, "many_curves")
-"""1:N accuracy by N with bands, both directions."""
-forest = partial(_of, "forest")
-"""1:2 accuracy with intervals, both directions, anybody and same gender."""
-roc_curves = partial(_of, "roc_curves")
-"""ROC curves, anybody and same gender."""
-recall_curves = partial(_of, "recall_curves")
-"""R@K by K, both directions."""
-strata_dots = partial(_of, "strata_dots")
-"""1:2 accuracy by stratum, both directions."""
-training_curves = partial(_of, "training_curves")
-"""Validation accuracy by training step."""
 
 
 def draw(plot: Plot) -> "Figure":
