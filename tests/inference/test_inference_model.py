@@ -21,7 +21,6 @@ from voiceface.data.module import VoxVGGDataModule
 from voiceface.data.prepare.media.rejected import Rejected
 from voiceface.data.stream.batches import EvaluationBatches
 from voiceface.data.stream.sampling import Sampling
-from voiceface.inference.media import by_length
 from voiceface.inference.model import Model
 from voiceface.methods.base import Method
 from voiceface.utils.errors import UserError
@@ -217,16 +216,6 @@ def test_each_goes_on_past_what_cannot_be_used(model: Model, tmp_path: Path):
     rows = list(model.embed_each("voice", [good[0], tmp_path / "none.wav", *good[1:], tmp_path / "no.wav"]))
     assert [isinstance(row, Rejected) for row in rows] == [False, True, False, False, True]
     torch.testing.assert_close(torch.stack([rows[0], rows[2], rows[3]]), model.embed_voice(good), atol=1e-5, rtol=0)
-
-
-def test_batches_by_length():
-    lengths = [5, 1, 9, 9, 2, 100, 3]
-    batches = list(by_length(lengths, 3, 20))
-    assert sorted(place for places in batches for place in places) == list(range(7))
-    for places in batches:
-        assert len(places) <= 3
-        assert len(places) == 1 or len(places) * max(lengths[p] for p in places) <= 20
-    assert [5] in batches
 
 
 MEDIA = Path(os.environ.get("VOICEFACE_TEST_DATA", ""), "media")

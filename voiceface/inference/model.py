@@ -11,11 +11,11 @@ from torch import Tensor
 
 from voiceface.checkpoints.weights import load_checkpoint, read_config
 from voiceface.data.prepare.media.rejected import Rejected
+from voiceface.encoders.passes import by_length, embed_in_passes, samples_per_pass
 from voiceface.inference.media import (
     FaceReading,
     Kind,
     as_list,
-    by_length,
     name_of,
     read_many_faces,
     read_one_voice,
@@ -24,7 +24,6 @@ from voiceface.methods.base import Direction, Method
 from voiceface.utils.errors import UserError
 
 SECOND = 16_000
-PASS = 120 * SECOND  # samples per call of the voice network, padding included
 HELD = 1200 * SECOND  # samples of voices read before they are embedded
 FACES_HELD = 64
 
@@ -54,6 +53,7 @@ class Model:
     Attributes:
         method: The method, in evaluation mode.
         config: The checkpoint's `config.json`.
+        evaluation_seconds: Seconds of voices, padding included, in one pass; None: by the memory at hand.
 
     Raises:
         UserError: The folder is not a checkpoint, is damaged, or the device does not exist.
@@ -67,6 +67,7 @@ class Model:
         except (RuntimeError, AssertionError, ImportError):  # an unknown word; no GPU; PyTorch without it
             raise UserError(f"device {device}: there is no such device here; use cpu") from None
         self.folder, self.config = folder, read_config(folder)
+        self.evaluation_seconds: float | None = None
         self.method: Method = load_checkpoint(folder).to(self.device)
 
     def embed_voice(self, voices: Any, batch: int = 32) -> Tensor:
@@ -253,12 +254,14 @@ class Model:
                     rows.update(enumerate(self.method.embed_face(faces.to(self.device)).float(), start))
             else:
                 lengths = [len(clip) for clip in good]
-                for places in by_length(lengths, batch, PASS):
+                samples = samples_per_pass(self.method.voice_encoder, self.device, self.evaluation_seconds)
+                for places in by_length(lengths, batch, samples or HELD):
                     waves = torch.zeros(len(places), lengths[places[-1]], dtype=torch.int16)
                     for wave, place in zip(waves, places, strict=True):
                         wave[: lengths[place]] = torch.from_numpy(np.ascontiguousarray(good[place]))
                     own = torch.tensor([lengths[place] for place in places], device=self.device)
-                    rows.update(zip(places, self.method.embed_voice(waves.to(self.device), own).float(), strict=True))
+                    found = embed_in_passes(self.method.embed_voice, waves.to(self.device), own, samples)
+                    rows.update(zip(places, found.float(), strict=True))
         embedded = iter(rows[place] for place in range(len(good)))
         for clip in read:
             yield clip if isinstance(clip, Rejected) else next(embedded)

@@ -14,6 +14,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from voiceface.encoders import FaceEncoder, VoiceEncoder, face_encoder, voice_encoder
+from voiceface.encoders.passes import CPU_BYTES, by_length, embed_in_passes
 from voiceface.encoders.pretrained.header import read_header
 from voiceface.encoders.weights import load_into
 from voiceface.utils.audio import SAMPLE_RATE
@@ -160,17 +161,13 @@ class FeatureExtractor:
     def _voices(self, waveforms: Tensor, lengths: Tensor) -> Tensor:
         """Embed voices of like length together, so that little is padded."""
         out = torch.empty(len(waveforms), self.voice.dim)
-        order = torch.argsort(lengths, stable=True)
-        while len(order):
-            count = self.batch
-            # Ascending: the last of a part is its longest.
-            while count > 1 and min(count, len(order)) * int(lengths[order[:count][-1]]) > self.batch * LONG:
-                count -= 1
-            rows, order = order[:count], order[count:]
-            longest = int(lengths[rows].max())
-            out[rows] = (
-                self.voice(waveforms[rows, :longest].to(self.device), lengths[rows].to(self.device)).float().cpu()
-            )
+        samples = self.batch * LONG
+        if self.device == "cpu":  # fixed, so that a run that is resumed makes the same passes
+            samples = min(samples, CPU_BYTES // max(self.voice.bytes_per_second, 1) * SAMPLE_RATE)
+        for rows in by_length(lengths.tolist(), self.batch, samples):
+            longest = int(lengths[rows[-1]])
+            part, own = waveforms[rows, :longest].to(self.device), lengths[rows].to(self.device)
+            out[rows] = embed_in_passes(self.voice, part, own, samples).float().cpu()
         return out
 
 
