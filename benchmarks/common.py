@@ -1,9 +1,12 @@
-"""What the benchmarks share: the machine that they ran on, timing, result files, and sections of the docs."""
+"""What the benchmarks share: options, timing in turns, memory, the machine, result files, and sections of the docs."""
 
 import argparse
 import json
 import os
 import platform
+import resource
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -16,86 +19,77 @@ from typing import Any
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
-PACKAGES = (
-    "voiceface",
-    "torch",
-    "torchaudio",
-    "pytorch-lightning",
-    "numpy",
-    "numba",
-    "webdataset",
-    "soundfile",
-    "pillow",
-)
+PACKAGES = ("voiceface", "torch", "torchaudio", "pytorch-lightning", "numpy", "numba", "webdataset", "soundfile")
+PACKAGES += ("pillow",)
+
+Runs = dict[str, list[float]]
+Ways = Mapping[str, Callable[[], object]]
+Question = Callable[[argparse.Namespace, Path], Mapping[str, Any]]
 
 
 def describe() -> dict[str, Any]:
-    """Describe processor, memory, system, package versions and accelerator of this machine.
+    """Describe processor, memory, system, package versions and accelerator of this machine, without its name."""
+    import torch
 
-    Returns:
-        A JSON-ready dict without host name or paths.
-    """
     versions = {}
     for package in PACKAGES:
         try:
             versions[package] = version(package)
         except PackageNotFoundError:
             versions[package] = "absent"
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     return {
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "cpu": _cpu_model(),
+        "cpu": models[0] if models else platform.processor(),
         "cores": os.cpu_count(),
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "packages": versions,
-        "accelerator": _accelerator(),
+        "accelerator": torch.cuda.get_device_name(0) if torch.cuda.is_available() else "none",
     }
 
 
-def _cpu_model() -> str:
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor()
+def parser(doc: str | None, questions: Iterable[str] = (), **defaults: Any) -> argparse.ArgumentParser:
+    """A parser whose help is a module's docstring.
 
-
-def _accelerator() -> str:
-    import torch
-
-    return torch.cuda.get_device_name(0) if torch.cuda.is_available() else "none"
-
-
-def parser(doc: str | None, questions: Iterable[str] = ()) -> argparse.ArgumentParser:
-    """A parser whose help is a module's docstring; `question` is one of its questions, named as the result files."""
+    Args:
+        doc: The docstring.
+        questions: What the benchmark can measure, named as the result files; `question` is one of them.
+        defaults: Options, each with its default: False for a flag, or a number, a text or a type for any other.
+    """
     made = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     if questions:
         made.add_argument("question", choices=list(questions))
+    for name, default in defaults.items():
+        option = "--" + name.replace("_", "-")
+        if default is False:
+            made.add_argument(option, action="store_true")
+        elif isinstance(default, type):
+            made.add_argument(option, type=default)
+        else:
+            made.add_argument(option, type=type(default), default=default, help=f"default: {default}")
     return made
 
 
-def write(name: str, content: Mapping[str, Any]) -> None:
-    """Print what was found, and write results/NAME.json with the machine."""
-    print(json.dumps(content, indent=1))
-    RESULTS.mkdir(exist_ok=True)
-    path = RESULTS / f"{name}.json"
-    path.write_text(json.dumps({**content, "machine": describe()}, indent=1) + "\n")
-    print(path)
-
-
-def answer(
-    options: argparse.Namespace, questions: Mapping[str, Callable[[argparse.Namespace, Path], Mapping[str, Any]]]
-) -> None:
-    """Measure what is asked, with a folder for what comes and goes, and write results/QUESTION.json."""
+def answer(doc: str | None, questions: Mapping[str, Question], **defaults: Any) -> None:
+    """Measure the question of the command line, in a folder that is deleted after, and write OUT/QUESTION.json."""
+    options = parser(doc, questions, **defaults, out=RESULTS).parse_args()
     with tempfile.TemporaryDirectory() as folder:
         content = questions[options.question](options, Path(folder))
-    write(options.question, content)
+    write(options.question, content, options.out)
 
 
-def load_average() -> list[float]:
-    return [round(value, 1) for value in os.getloadavg()]
+def write(name: str, content: Mapping[str, Any], out: Path = RESULTS) -> None:
+    """Print what was found, and write OUT/NAME.json with the load and the machine."""
+    print(json.dumps(content, indent=1))
+    load = [round(value, 1) for value in os.getloadavg()]
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / f"{name}.json"
+    path.write_text(json.dumps({**content, "load_average": load, "machine": describe()}, indent=1) + "\n")
+    print(path)
 
 
 def seconds(call: Callable[[], object], clock: Callable[[], float] = time.perf_counter) -> float:
@@ -105,34 +99,45 @@ def seconds(call: Callable[[], object], clock: Callable[[], float] = time.perf_c
     return clock() - start
 
 
-def timed(call: Callable[[], object], repeats: int) -> list[float]:
-    """Seconds of each call after a first one, which warms up."""
-    call()
-    return [seconds(call) for _ in range(repeats)]
+def in_turn(ways: Ways, repeats: int, clock: Callable[[], float] = time.perf_counter, warm_up: bool = True) -> Runs:
+    """Seconds of each way, all ways in turn, so that a busy moment hits them alike; a first round is not counted."""
+    rounds = [{name: seconds(way, clock) for name, way in ways.items()} for _ in range(repeats + warm_up)][warm_up:]
+    return {name: [one[name] for one in rounds] for name in ways}
 
 
-def in_turn(
-    ways: Mapping[str, Callable[[], object]], repeats: int, clock: Callable[[], float] = time.perf_counter
-) -> dict[str, list[float]]:
-    """Seconds of each way, all ways in turn, so that a busy moment hits them alike."""
-    found: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(repeats):
-        for name, way in ways.items():
-            found[name].append(seconds(way, clock))
-    return found
+def rates(runs: Mapping[str, Sequence[float]], items: float) -> Runs:
+    """Items per second."""
+    return {name: [items / taken for taken in values] for name, values in runs.items()}
 
 
 def medians(runs: Mapping[str, Sequence[float]], digits: int = 1) -> dict[str, float]:
     return {name: round(median(values), digits) for name, values in runs.items()}
 
 
-def rounded(runs: Mapping[str, Sequence[float]], digits: int = 1) -> dict[str, list[float]]:
-    return {name: [round(value, digits) for value in values] for name, values in runs.items()}
+def summary(name: str, runs: Mapping[str, Sequence[float]], digits: int = 1) -> dict[str, Any]:
+    """The medians of runs and the runs themselves, for a result file."""
+    every = {way: [round(value, digits) for value in values] for way, values in runs.items()}
+    return {f"{name}_median": medians(runs, digits), name: every}
 
 
 def ratio(above: Sequence[float], below: Sequence[float], digits: int = 3) -> float:
     """The median of the rounds' ratios."""
     return round(median(a / b for a, b in zip(above, below, strict=True)), digits)
+
+
+def python(*words: object, **how: Any) -> str:
+    """What a Python process of its own prints."""
+    command = [sys.executable, *map(str, words)]
+    return subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True, **how).stdout
+
+
+def memory_mib(field: str = "VmHWM") -> float:
+    """Resident memory of this process: at its peak (VmHWM), or now (VmRSS); always the peak outside Linux."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        line = next(line for line in status.read_text().splitlines() if line.startswith(field))
+        return int(line.split()[1]) / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 1024)
 
 
 def replace_section(page: Path, start: str, end: str, content: str) -> None:

@@ -76,7 +76,7 @@ def test_results_are_compared_in_memory_and_from_files_alike(tmp_path: Path):
     [
         ({"voice_identity": ["a"] * 3}, "voices has 4 rows, voice_key 3"),
         ({"voices": np.full((4, 2), np.nan)}, "NaN or infinite"),
-        ({"voice_keys": ["k"] * 4}, "voice keys stand there twice"),
+        ({"voice_keys": ["k"] * 4}, "voice keys appear twice"),
         ({"faces": np.ones((4, 3))}, "voices have 2 dimensions, faces 3"),
         ({"similarity": "dot"}, "similarity is 'dot'"),
     ],

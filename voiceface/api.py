@@ -18,20 +18,25 @@ if TYPE_CHECKING:
     from voiceface.training.run import Run
 
 
-def load(name: str | Path, device: str = "cpu") -> "Model":
+def load(name: str | Path, device: str = "cpu", method: "type[Method] | None" = None) -> "Model":
     """Load a checkpoint for embedding, matching and retrieval. No code of the checkpoint runs.
 
     Args:
         name: An installed checkpoint (see `list_checkpoints`), a checkpoint folder, or `hf://owner/name[@revision]`.
         device: A torch device such as `cpu`, `cuda`, `cuda:1`.
+        method: Class that was trained, where it is your own. None: one of voiceface, one that this program has imported
+            already, or an installed entry point of `voiceface.methods`.
 
     Raises:
         UserError: The checkpoint does not exist or is damaged, the device does not exist, or an installed library does
             not load, such as a torchaudio of another release than torch.
     """
     from voiceface.checkpoints.find import find_checkpoint
+    from voiceface.utils.own_classes import trust
 
     folder = find_checkpoint(name)
+    if method is not None:
+        trust(method)
     try:
         from voiceface.inference.model import Model
 
@@ -59,7 +64,7 @@ def list_recipes() -> list[str]:
 
 
 def fit(
-    model: str,
+    model: "str | type[Method]",
     data: str | Path | None = None,
     preset: Literal["paper", "demo"] | None = None,
     steps: int | None = None,
@@ -73,7 +78,8 @@ def fit(
     """Train a method, test it and return the run, as `voiceface fit` does.
 
     Args:
-        model: Recipe (see `list_recipes`), or a class as `package.module.Class`.
+        model: Recipe (see `list_recipes`), or a method of your own: the class, its path as `package.module.Class`, or
+            its name where an installed package has it as an entry point of `voiceface.methods`.
         data: Corpus; None: the built-in synthetic one, made on first use.
         preset: paper: as published (default with `data`); demo: small networks, minutes on a CPU (default without).
         steps: Optimiser steps; None: those of the recipe.
@@ -89,9 +95,9 @@ def fit(
         The finished run: `results`, `checkpoint`, `history()`, `plot()`.
 
     Raises:
-        UserError: An option is unknown or out of range, a file is missing, or whatever else the user can mend.
+        UserError: An option is unknown or out of range, a file is missing, or anything else that the user can fix.
     """
-    words = [f"--model={model}"]
+    words = [f"--model={model if isinstance(model, str) else f'{model.__module__}.{model.__name__}'}"]
     named = {"data": data, "preset": preset, "encoders": encoders, "gpus": gpus, "out": out, "ckpt_path": resume}
     named |= {"trainer.max_steps": steps, **{name.replace("__", "."): value for name, value in options.items()}}
     words += [f"--{name}={_word(value)}" for name, value in named.items() if value is not None or name in options]

@@ -17,7 +17,6 @@ benchmarks/results/map_style.json.
 """
 
 import argparse
-import io
 import os
 import tarfile
 import tempfile
@@ -25,7 +24,6 @@ import time
 from collections.abc import Callable, Generator
 from dataclasses import replace
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -36,9 +34,9 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
-from benchmarks.common import in_turn, load_average, medians, parser, ratio, rounded, write
+from benchmarks.common import RESULTS, Runs, Ways, in_turn, medians, parser, ratio, summary, write
+from benchmarks.data.media import voice, write_faces, write_voice
 from voiceface.cli import main as voiceface
-from voiceface.data.builtin import builtin_corpus
 from voiceface.data.corpus.clips import cut_face, cut_voice
 from voiceface.data.corpus.shards import Corpus
 from voiceface.data.module import VoxVGGDataModule
@@ -50,62 +48,45 @@ CROP = 40_000
 Samples = Generator[int, None, None]
 
 
-class MapStyle(Dataset[tuple[torch.Tensor, torch.Tensor, int]]):
+class MapStyle(Dataset[tuple[torch.Tensor, torch.Tensor]]):
     """One picture and one whole recording per item, of a folder of `PERSON/voice/*.wav` and `PERSON/face/*.jpg`."""
 
     def __init__(self, root: Path, face_size: int) -> None:
         self.face_size = face_size
-        self.items = [
-            (wav, jpg, number)
-            for number, person in enumerate(sorted(path for path in root.iterdir() if path.is_dir()))
-            for wav, jpg in zip(sorted(person.glob("voice/*")), sorted(person.glob("face/*")), strict=True)
-        ]
+        self.items = list(zip(sorted(root.glob("*/voice/*")), sorted(root.glob("*/face/*")), strict=True))
 
     def __len__(self) -> int:
         return len(self.items)
 
-    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor, int]:
-        wav, jpg, number = self.items[index]
-        voice, _ = soundfile.read(wav, dtype="int16")
-        start = int(torch.randint(len(voice) - CROP + 1, ()))
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        wav, jpg = self.items[index]
+        waveform, _ = soundfile.read(wav, dtype="int16")
+        start = int(torch.randint(len(waveform) - CROP + 1, ()))
         face = torch.from_numpy(np.array(resized(jpg, self.face_size))).permute(2, 0, 1)
-        return torch.from_numpy(voice[start : start + CROP]), face, number
+        return torch.from_numpy(waveform[start : start + CROP]), face
 
 
-def resized(file: Any, size: int) -> Image.Image:
-    with Image.open(file) as image:
+def resized(path: Path, size: int) -> Image.Image:
+    with Image.open(path) as image:
         return image.convert("RGB").resize((size, size), Image.Resampling.BICUBIC)
 
 
 def write_folder(root: Path) -> None:
-    """Recordings and pictures of the built-in synthetic people, joined to 8 to 10 s and enlarged to 224 px."""
-    clips: dict[str, tuple[list[Any], list[Any]]] = {}
-    for bundle, member, data in Corpus(builtin_corpus()).clips("train"):
-        own = clips.setdefault(bundle.identity, ([], []))
-        own[member.name.endswith("jpg")].append(data)
-        if len(clips) > 2 * PEOPLE:
-            break
+    """Recordings and pictures of synthetic people."""
     rng = np.random.default_rng(0)
-    names = [name for name, (voices, faces) in clips.items() if voices and faces][:PEOPLE]
-    for name in names:
-        voices, faces = clips[name]
+    for person in range(PEOPLE):
         for kind in ("voice", "face"):
-            (root / name / kind).mkdir(parents=True)
-        speech = np.concatenate([soundfile.read(io.BytesIO(data), dtype="int16")[0] for data in voices])
+            (root / f"p{person:02d}" / kind).mkdir(parents=True)
+        write_faces(root / f"p{person:02d}/face", CLIPS, 224)
         for number in range(CLIPS):
-            seconds = rng.uniform(8, 10)
-            voice = np.resize(np.roll(speech, int(rng.integers(len(speech)))), round(16_000 * seconds))
-            soundfile.write(root / name / "voice" / f"{number}.wav", voice, 16_000, subtype="PCM_16")
-            picture = np.asarray(resized(io.BytesIO(faces[number % len(faces)]), 224), np.int16)
-            grain = rng.normal(0, 4, picture.shape)  # as of a camera; an enlarged picture would decode too fast
-            grainy = Image.fromarray(np.clip(picture + grain, 0, 255).astype(np.uint8))
-            grainy.save(root / name / "face" / f"{number}.jpg", quality=90)
-    (root / "identities.csv").write_text("identity,split\n" + "".join(f"{name},train\n" for name in sorted(names)))
+            waveform = np.roll(voice(person, rng.uniform(8, 10)), int(rng.integers(30_000)))
+            write_voice(root / f"p{person:02d}/voice/{number}.wav", waveform)
+    (root / "identities.csv").write_text("identity,split\n" + "".join(f"p{p:02d},train\n" for p in range(PEOPLE)))
 
 
-def rates(ways: dict[str, Callable[[], Samples]], seconds: float, first: int) -> dict[str, list[float]]:
-    """Samples per second of each way, in turns of about `seconds`, after the first batches (workers start then)."""
-    found: dict[str, list[float]] = {name: [] for name in ways}
+def samples_per_second(ways: dict[str, Callable[[], Samples]], seconds: float, first: int) -> Runs:
+    """Each way in turns of about `seconds`, after its first batches (workers start then)."""
+    found: Runs = {name: [] for name in ways}
     for _ in range(RUNS):
         for name, way in ways.items():
             batches, samples = way(), 0
@@ -140,13 +121,12 @@ def stream(root: str | None, workers: int, **sampled: Any) -> Samples:
         made.teardown("fit")
 
 
-def against_decoding(options: argparse.Namespace) -> None:
+def against_decoding(options: argparse.Namespace) -> dict[str, Any]:
     sampled = {"face_size": options.face_size, "face_margin": 1.0}
     own = module(options.data, **sampled)
     corpus, voice_seconds = own.corpus, own.sampling().voice_seconds
     clips = [(member.name, data) for _, member, data in corpus.clips("train")][:2000]
-    heard = [data for name, data in clips if name.endswith("flac")]
-    seen = [data for name, data in clips if name.endswith("jpg")]
+    heard, seen = ([data for name, data in clips if name.endswith(kind)] for kind in ("flac", "jpg"))
 
     def raw_tar() -> Samples:
         while True:
@@ -158,86 +138,74 @@ def against_decoding(options: argparse.Namespace) -> None:
 
     def decode_alone() -> Samples:
         rng = np.random.default_rng(0)
-        samples = round(voice_seconds * 16_000)
         while True:
-            for voice, face in zip(heard, seen, strict=False):
-                cut_voice(voice, samples, rng)
-                cut_face(face, corpus.face_size, corpus.face_margin, options.face_size, 1.0)
+            for flac, jpg in zip(heard, seen, strict=False):
+                cut_voice(flac, round(voice_seconds * 16_000), rng)
+                cut_face(jpg, corpus.face_size, corpus.face_margin, options.face_size, 1.0)
                 yield 1
 
     ways: dict[str, Callable[[], Samples]] = {"raw tar": raw_tar, "decode alone, 1 process": decode_alone}
     for workers in (0, 1, 2):
         ways[f"stream, {workers} workers"] = lambda workers=workers: stream(options.data, workers, **sampled)
-    found = rates(ways, options.seconds or 4.0, 1)
-    content = {
-        "question": "samples per second of the stream against raw tar reading and decoding alone",
+    found = samples_per_second(ways, options.seconds or 4.0, 1)
+    alone = found["decode alone, 1 process"]
+    return {
         "sample": f"one voice crop of {voice_seconds} s and one face of {options.face_size} px",
         "corpus": corpus.name,
-        "samples_per_second_median": medians(found),
-        "samples_per_second": rounded(found),
-        "ratios_median": {
-            f"{name} / decode alone": ratio(values, found["decode alone, 1 process"]) for name, values in found.items()
-        },
+        **summary("samples_per_second", found),
+        "ratios_median": {f"{name} / decode alone": ratio(values, alone) for name, values in found.items()},
     }
-    write("stream", content)
 
 
-def against_map_style(options: argparse.Namespace) -> None:
-    with tempfile.TemporaryDirectory() as place:
-        folder, prepared = Path(place, "folder"), Path(place, "corpus")
-        write_folder(folder)
-        voiceface(["prepare", "folder", str(folder), str(prepared), "--faces", "asis"])
+def against_map_style(options: argparse.Namespace, place: Path) -> dict[str, Any]:
+    folder, prepared, size = place / "folder", place / "corpus", options.face_size
+    write_folder(folder)
+    voiceface(["prepare", "folder", str(folder), str(prepared), "--faces", "asis"])
 
-        def usual(workers: int) -> Samples:
-            items = MapStyle(folder, options.face_size)
-            loader = DataLoader(items, BATCH, shuffle=True, num_workers=workers, persistent_workers=workers > 0)
-            while True:
-                for voices, _, _ in loader:
-                    yield len(voices)
+    def usual(workers: int) -> Samples:
+        items = MapStyle(folder, size)
+        loader = DataLoader(items, BATCH, shuffle=True, num_workers=workers, persistent_workers=workers > 0)
+        while True:
+            for voices, _ in loader:
+                yield len(voices)
 
-        ways: dict[str, Callable[[], Samples]] = {}
-        for n in (0, 2):
-            ways[f"map-style, {n} workers"] = lambda n=n: usual(n)
-            ways[f"stream, {n} workers"] = lambda n=n: stream(str(prepared), n, face_size=options.face_size)
-        found = rates(ways, options.seconds or 3.0, 4)
-        decoding = parts(folder, Corpus(prepared), options.face_size)
-    content = {
-        "question": "samples per second of the stream against a map-style dataset over a folder",
-        "sample": f"one voice crop of 2.5 s and one face of {options.face_size} px",
-        "samples_per_second_median": medians(found),
-        "ratios_median": {
-            f"{n} workers": ratio(found[f"stream, {n} workers"], found[f"map-style, {n} workers"], 2) for n in (0, 2)
-        },
-        "decoding_microseconds": decoding,
-        "load_average": load_average(),
+    ways: dict[str, Callable[[], Samples]] = {}
+    for n in (0, 2):
+        ways[f"map-style, {n} workers"] = lambda n=n: usual(n)
+        ways[f"stream, {n} workers"] = lambda n=n: stream(str(prepared), n, face_size=size)
+    found = samples_per_second(ways, options.seconds or 3.0, 4)
+    turns = {f"{n} workers": (found[f"stream, {n} workers"], found[f"map-style, {n} workers"]) for n in (0, 2)}
+    return {
+        "sample": f"one voice crop of 2.5 s and one face of {size} px",
+        **summary("samples_per_second", found),
+        "ratios_median": {name: ratio(*pair, 2) for name, pair in turns.items()},
+        "decoding_microseconds": decoding(folder, Corpus(prepared), size),
     }
-    write("map_style", content)
 
 
-def parts(folder: Path, corpus: Corpus, face_size: int) -> dict[str, float]:
+def decoding(folder: Path, corpus: Corpus, face_size: int) -> dict[str, float]:
     """Microseconds of processor time that each way takes to decode one voice and one face, in one process."""
     usual, rng = MapStyle(folder, face_size).items[:100], np.random.default_rng(0)
     clips = [(member.name[0], data) for _, member, data in corpus.clips("train")]
     heard, seen = ([data for kind, data in clips if kind == wanted][:100] for wanted in "vf")
     size, margin = corpus.face_size, corpus.face_margin
-    ways: dict[str, Callable[[], object]] = {
-        "wav, whole": lambda: [soundfile.read(wav, dtype="int16") for wav, _, _ in usual],
+    ways: Ways = {
+        "wav, whole": lambda: [soundfile.read(wav, dtype="int16") for wav, _ in usual],
         "flac, crop": lambda: [cut_voice(data, CROP, rng) for data in heard],
-        "jpeg, whole, resized": lambda: [resized(jpg, face_size) for _, jpg, _ in usual],
+        "jpeg, whole, resized": lambda: [resized(jpg, face_size) for _, jpg in usual],
         "jpeg, scaled by its decoder": lambda: [cut_face(data, size, margin, face_size, margin) for data in seen],
     }
-    return {name: round(1e6 * median(taken) / 100) for name, taken in in_turn(ways, 3, time.process_time).items()}
+    return medians({name: [1e4 * t for t in taken] for name, taken in in_turn(ways, 3, time.process_time).items()}, 0)
 
 
 def main() -> None:
-    made = parser(__doc__)
-    made.add_argument("--folder", action="store_true", help="compare with a map-style dataset over a folder")
-    made.add_argument("--data", help="corpus; default: the built-in one")
-    made.add_argument("--face-size", type=int, default=112)
-    made.add_argument("--seconds", type=float, help="of each measurement; default: 4, with --folder 3")
-    options = made.parse_args()
+    options = parser(__doc__, data=str, folder=False, face_size=112, seconds=float, out=RESULTS).parse_args()
     keep_memory()  # as `fit` does
-    (against_map_style if options.folder else against_decoding)(options)
+    if options.folder:
+        with tempfile.TemporaryDirectory() as place:
+            write("map_style", against_map_style(options, Path(place)), options.out)
+    else:
+        write("stream", against_decoding(options), options.out)
 
 
 if __name__ == "__main__":

@@ -9,22 +9,23 @@ people who are not in VoxCeleb. The tables of people are made up too, in the off
     python -m benchmarks.data.voxceleb_tree OUT --listings --full     # every file of Vox-VGG-1 and Vox-VGG-2 as a line
 """
 
-import argparse
 import base64
 import csv
 import hashlib
-import io
 import os
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import av
 import numpy as np
-import soundfile
 from PIL import Image
 
+from benchmarks.common import parser
+from benchmarks.data.media import write_voice
+from voiceface.data.prepare.voxceleb.metadata import META, read_metadata
+
+DATA = Path(os.environ["VOICEFACE_TEST_DATA"]) if os.environ.get("VOICEFACE_TEST_DATA") else None
 TREES = ("voxceleb1", "voxceleb2", "unzippedFaces", "vggface1", "vggface2")
 PEOPLE = {1: 1251, 2: 6114}
 FULL = {
@@ -35,6 +36,7 @@ FULL = {
     "vggface2": 1_905_016,
 }
 STRANGERS = 3_017  # VGGFace2's other people
+SILENT = ("id04170", "id05348")  # of VoxCeleb2
 QUIRKS = ("A.B._Example{}", "Bo_O'Sample{}", 'Cy_"Q"_Case{}', "Di_Sample{}_Jr.", "Ed-Case{}", "Fay_Example{}")
 
 
@@ -47,70 +49,48 @@ class Row:
     gender: str
     nationality: str
     official_set: str
-    pins: str
+    pins: str = ""
     heard: bool = True
     seen: bool = True
 
 
-def people_1(data: Path | None, count: int) -> list[Row]:
-    """VoxCeleb1's people; of few, the ones with odd names and without faces first."""
-    if data is None:
-        rows = []
-        for i in range(count):
-            name = QUIRKS[i % len(QUIRKS)].format(i)
-            if i >= len(QUIRKS):  # the splits go by the first letter
-                name = chr(ord("A") + i % 26) + name[1:]
-            label = "142"[i % 3] if i < 6 else "1" if i % 10 < 7 else "2" if i % 10 < 8 else "4"
-            unseen = i % 48 == 7
-            official = "test" if i % 30 == 4 else "dev"
-            rows.append(
-                Row(f"id1{i + 1:04d}", name, "mf"[i % 2], ("USA", "India")[i % 2], official, label, seen=not unseen)
-            )
-        return rows
+def made_up_1(count: int) -> list[Row]:
+    """People of VoxCeleb1."""
+    rows = []
+    for i in range(count):
+        name = QUIRKS[i % len(QUIRKS)].format(i)
+        if i >= len(QUIRKS):  # the splits go by the first letter
+            name = chr(ord("A") + i % 26) + name[1:]
+        label = "142"[i % 3] if i < 6 else "1" if i % 10 < 7 else "2" if i % 10 < 8 else "4"
+        traits = "mf"[i % 2], ("USA", "India")[i % 2], "test" if i % 30 == 4 else "dev"
+        rows.append(Row(f"id1{i + 1:04d}", name, *traits, label, seen=i % 48 != 7))
+    return rows
+
+
+def made_up_2(count: int) -> list[Row]:
+    """People of VoxCeleb2: the first two are silent, and of five people one has the digits of his id."""
+    rows = []
+    for i in range(count):
+        face = f"n{i + 12 + (0, 1, 1, 1, -3)[i % 5]:06d}"
+        official = "test" if i % 50 < 2 or i % 7 == 5 else "dev"
+        rows.append(Row(f"id{i + 12:05d}", face, "mf"[i % 2], "", official, heard=i > 1))
+    return rows
+
+
+def official(data: Path, dataset: int) -> list[Row]:
+    """The people of the official tables."""
     folder = data / "voxceleb"
     pins = dict(line.split() for line in (folder / "splits/pins_identity_splits.txt").read_text("utf-8").splitlines())
-    unseen = {
-        row["VoxCeleb1_ID"]
-        for split in ("train", "val", "test")
-        for row in csv.DictReader((folder / f"splits/vox1_{split}.csv").open(encoding="utf-8-sig"))
-        if row["Set"] == "none"
-    }
+    lacking = {*SILENT}
+    for split in ("train", "val", "test"):
+        with (folder / f"splits/vox1_{split}.csv").open(encoding="utf-8-sig") as file:
+            lacking |= {row["VoxCeleb1_ID"] for row in csv.DictReader(file) if row["Set"] == "none"}
     rows = []
-    for row in csv.DictReader((folder / "vox1_meta.csv").open(encoding="utf-8-sig"), delimiter="\t"):
-        identity, name = row["VoxCeleb1 ID"], row["VGGFace1 ID"]
-        rows.append(
-            Row(identity, name, row["Gender"], row["Nationality"], row["Set"], pins[name], seen=identity not in unseen)
-        )
-    odd = sorted(rows, key=lambda r: (not r.face.endswith("."), r.seen, "." not in r.face, zlib.crc32(r.face.encode())))
-    return sorted(odd[:count], key=lambda r: r.identity)
-
-
-def people_2(data: Path | None, count: int) -> list[Row]:
-    """VoxCeleb2's people; of few, the silent ones and those with other digits first."""
-    if data is None:
-        return [
-            Row(
-                f"id{i + 12:05d}",
-                f"n{i + 12 + (0, 1, 1, 1, -3)[i % 5]:06d}",  # of five people one has the digits of his id
-                "mf"[i % 2],
-                "",
-                "test" if i % 50 < 2 or i % 7 == 5 else "dev",
-                "",
-                heard=i not in (0, 1),
-            )
-            for i in range(count)
-        ]
-    silent = ("id04170", "id05348")
-    rows = []
-    for line in (data / "voxceleb/vox2_meta.csv").read_text("utf-8-sig").splitlines()[1:]:
-        identity, face, gender, official = (value.strip() for value in line.split(","))
-        rows.append(Row(identity, face, gender, "", official, "", heard=identity not in silent))
-    odd = sorted(
-        rows,
-        key=lambda r: (r.heard, r.identity[2:] == r.face[2:], r.official_set == "dev", zlib.crc32(r.face.encode())),
-    )
-    few = odd[: count // 2] + sorted(odd[count // 2 :], key=lambda r: (r.official_set != "dev", r.identity))
-    return sorted(few[:count], key=lambda r: r.identity)
+    for p in read_metadata(folder / META[dataset], dataset):
+        traits, there = p.attributes, p.identity not in lacking
+        named = p.identity, p.face, traits["gender"], traits.get("nationality", ""), p.official_set
+        rows.append(Row(*named, pins.get(p.face, ""), **{"seen" if dataset == 1 else "heard": there}))
+    return rows
 
 
 def files(tree: str, rows: list[Row], total: int) -> Iterator[str]:
@@ -173,7 +153,8 @@ def lay_out(
         data: Folder with the real tables; None: made-up people.
         media: False: instead of media one listing `files.txt` in each tree.
     """
-    ones, twos = people_1(data, people1), people_2(data, people2)
+    ones = (official(data, 1) if data else made_up_1(people1))[:people1]
+    twos = (official(data, 2) if data else made_up_2(people2))[:people2]
     write_tables(out, ones, twos)
     for tree in TREES:
         rows = twos if tree.endswith("2") else ones
@@ -183,55 +164,32 @@ def lay_out(
             for path in paths:
                 target = out / tree / path
                 target.parent.mkdir(parents=True, exist_ok=True)
-                target.write_bytes(_media(path))
+                write_media(target, zlib.crc32(path.encode()))
         else:
             (out / tree).mkdir(parents=True, exist_ok=True)
             with (out / tree / "files.txt").open("w", encoding="utf-8") as listing:
                 listing.writelines(f"./{path}\n" for path in paths)
 
 
-def _media(path: str) -> bytes:
-    """A second of a harmonic tone, or a picture of 48 px; another one for each path."""
-    rng = np.random.default_rng(zlib.crc32(path.encode()))
-    stream = io.BytesIO()
-    if path.endswith(".jpg"):
-        image = Image.fromarray(rng.integers(0, 256, (6, 6, 3), dtype=np.uint8)).resize((48, 48))
-        image.save(stream, "JPEG")
-        return stream.getvalue()
+def write_media(target: Path, seed: int) -> None:
+    """A second of a harmonic tone, or a picture of 48 px."""
+    rng = np.random.default_rng(seed)
+    if target.suffix == ".jpg":
+        Image.fromarray(rng.integers(0, 256, (6, 6, 3), dtype=np.uint8)).resize((48, 48)).save(target)
+        return
     time = np.arange(16_000) / 16_000
     wave = sum(np.sin(2 * np.pi * rng.uniform(90, 250) * k * time) / k for k in (1, 2, 3)) / 4
-    if path.endswith(".wav"):
-        soundfile.write(stream, wave, 16_000, format="WAV", subtype="PCM_16")
-        return stream.getvalue()
-    with av.open(stream, "w", format="mp4") as container:
-        sound = container.add_stream("aac", rate=16_000, layout="mono")
-        frame = av.AudioFrame.from_ndarray(wave.astype(np.float32)[None], format="fltp", layout="mono")
-        frame.sample_rate = 16_000
-        container.mux([*sound.encode(frame), *sound.encode(None)])
-    return stream.getvalue()
+    write_voice(target, 32767 * wave)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Lay out the official folders with made-up media.")
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--people1", type=int, default=20)
-    parser.add_argument("--people2", type=int, default=20)
-    parser.add_argument("--voices", type=int, default=3, help="per person")
-    parser.add_argument("--faces", type=int, default=3, help="per person")
-    parser.add_argument("--listings", action="store_true", help="one files.txt per tree instead of media")
-    parser.add_argument("--full", action="store_true", help="all people, and as many files as the official data have")
-    options = parser.parse_args()
-    data = os.environ.get("VOICEFACE_TEST_DATA")
-    lay_out(
-        options.out,
-        PEOPLE[1] if options.full else options.people1,
-        PEOPLE[2] if options.full else options.people2,
-        None if options.full else options.voices,
-        None if options.full else options.faces,
-        Path(data) if data else None,
-        media=not options.listings,
-    )
-    print(options.out)
+    defaults = {"people1": 20, "people2": 20, "voices": 3, "faces": 3, "listings": False, "full": False}
+    made = parser(__doc__, **defaults)
+    made.add_argument("out", type=Path, help="folder")
+    options = made.parse_args()
+    people = (PEOPLE[1], PEOPLE[2]) if options.full else (options.people1, options.people2)
+    clips = () if options.full else (options.voices, options.faces)
+    lay_out(options.out, *people, *clips, data=DATA, media=not options.listings)
 
 
 if __name__ == "__main__":

@@ -21,19 +21,15 @@ Result = dict[str, Any]
 def main() -> None:
     parts = {name: part["results"] for name, part in json.loads(PATH.read_text())["parts"].items()}
     tables: dict[str, dict[str, Callable[[dict[str, list[Result]]], str]]] = {
-        "scores.md": {
-            "coverage": of_scores,
-            "coverage of good models": of_levels,
-            "coverage of others": of_others,
-            "coverage of draws": of_draws,
-        },
-        "trial-lists.md": {"coverage": of_lists},
-        "why-not-binomial.md": {"coverage": of_binomial},
+        "docs/reference/scores.md": {"coverage": of_scores, "coverage of good models": of_levels},
+        "docs/protocols.md": {"coverage": of_lists},
+        "docs/scores.md": {"coverage": of_binomial},
+        "benchmarks/README.md": {"coverage of others": of_others, "coverage of draws": of_draws},
     }
     for name, sections in tables.items():
         for section, made in sections.items():
             marks = f"<!-- {section}: {WRITTEN} -->", f"<!-- /{section} -->"
-            replace_section(ROOT / "docs" / name, *marks, made(parts))
+            replace_section(ROOT / name, *marks, made(parts))
 
 
 def of_scores(parts: dict[str, list[Result]]) -> str:

@@ -1,19 +1,17 @@
-"""Every recipe on the built-in corpus, side by side: the results that the package carries, and the page in docs.
+"""Every recipe on the built-in corpus, side by side: the results that the package carries.
 
 python zoo/build.py --runs runs/zoo          trains and tests all (about two hours on two cores; stopped, it goes on)
-python -m benchmarks.docs.leaderboard             from the zoo: voiceface/compare/reference, and the page
-voiceface compare --tasks 1:2,1:2/G,AUC,mAP --out docs/images/leaderboard.svg      draws the README's picture
+python -m benchmarks.docs.leaderboard             from the zoo: voiceface/compare/reference
+python -m docs.images.methods                      draws docs/images/leaderboard.svg of them
 """
 
 import gzip
 import shutil
 
-from benchmarks.common import ROOT, replace_section
-from voiceface.compare.grouping import compare_results
+from benchmarks.common import ROOT
 from voiceface.compare.reading import REFERENCE, find_results
-from voiceface.compare.render.documents import to_markdown
 
-PAGE, ZOO = ROOT / "docs/leaderboard.md", ROOT / "zoo"
+ZOO = ROOT / "zoo"
 
 
 def main() -> None:
@@ -25,9 +23,7 @@ def main() -> None:
         (folder := REFERENCE / str(one.results["model"]["recipe"])).mkdir(parents=True)
         (folder / "results.json.gz").write_bytes(gzip.compress(one.path.read_bytes(), mtime=0))
         shutil.copy(one.path.with_name("results.effects.npz"), folder)
-    table = to_markdown(compare_results(found))
-    replace_section(PAGE, "<!-- leaderboard -->", "<!-- /leaderboard -->", f"\n{table}")
-    print(f"{len(found)} results; {PAGE.name}")
+    print(f"{len(found)} results")
 
 
 if __name__ == "__main__":

@@ -26,25 +26,39 @@ BLUE, ORANGE = "#1f5fa8", "#d1600a"
 
 def bars(axes: Any, values: Mapping[str, float], title: str, unit: str, marked: str = "") -> None:
     """Horizontal bars from the top down, each with its number; those whose name begins with `marked` in orange."""
+    from matplotlib.patheffects import withStroke
+
     colors = [ORANGE if marked and name.startswith(marked) else BLUE for name in values]
-    drawn = axes.barh(list(values), list(values.values()), color=colors)
-    axes.bar_label(drawn, [f"{value:,.4g}" for value in values.values()], padding=3)
+    drawn = axes.barh(list(values), list(values.values()), color=colors, zorder=2)
+    over = [withStroke(linewidth=4, foreground="white")]  # no line runs through a number
+    axes.bar_label(drawn, [f"{value:,.4g}" for value in values.values()], padding=5, path_effects=over, zorder=4)
     axes.invert_yaxis()
     axes.margins(x=0.15)
-    axes.set(title=title, xlabel=unit)
+    axes.figure.suptitle(title, x=0.01, ha="left", fontsize=10, fontweight="bold")
+    axes.set_xlabel(unit)
+
+
+def line(axes: Any, value: float, words: str) -> None:
+    """A dashed line with its name above the axes."""
+    axes.axvline(value, color="#333333", linewidth=1, linestyle="--", zorder=3)
+    place = {"xytext": (0, 3), "textcoords": "offset points", "ha": "center"}
+    axes.annotate(words, (value, 1), xycoords=("data", "axes fraction"), fontsize=8, color="#333333", **place)
 
 
 def stream(axes: Any, found: Mapping[str, Any]) -> None:
     """Shares of decoding alone."""
     shares = {name.removesuffix(" / decode alone"): value for name, value in found["ratios_median"].items()}
     shares.pop("raw tar", None)
-    bars(axes, shares, "The stream", "samples per second, decoding alone in one process = 1", "decode")
-    axes.axvline(0.9, color="#333333", linewidth=1, linestyle="--")
+    inside, two = shares["stream, 0 workers"], shares["stream, 2 workers"]
+    title = f"The stream gives {inside:.2f} of what decoding alone would; {two:.1f} with two workers"
+    bars(axes, shares, title, "samples per second, decoding alone in one process = 1", "decode")
+    line(axes, 0.9, "target in one process: 0.9")
 
 
 def map_style(axes: Any, found: Mapping[str, Any]) -> None:
     """Rates of both ways."""
-    title = "The stream and a map-style dataset"
+    none, two = (found["ratios_median"][f"{n} workers"] for n in (0, 2))
+    title = f"The stream reads {none:.2f} of what a map-style dataset does, {two:.2f} with two workers"
     bars(axes, found["samples_per_second_median"], title, "samples per second", "map-style")
 
 
@@ -52,13 +66,27 @@ def lightning(axes: Any, found: Mapping[str, Any]) -> None:
     """Time of a step of the demo TriNet."""
     times = found["milliseconds_per_step_median"]
     own = {name.partition(", ")[2]: value for name, value in times.items() if name.startswith("trinet demo")}
-    bars(axes, own, "A step of the demo TriNet", "ms", "plain")
+    more = {name: value - own["plain"] for name, value in own.items()}
+    memory, from_shards = more["fit on memory"], more["fit on its stream"]
+    title = (
+        f"Lightning adds {memory:.0f} ms to a step of the demo TriNet, the data stream {from_shards - memory:.0f} more"
+    )
+    bars(axes, own, title, "ms", "plain")
 
 
 def cached(axes: Any, found: Mapping[str, Any]) -> None:
     """How many times as fast training is with cached features."""
-    bars(axes, found["ratios_median"], "TriNet with cached voice features", "steps per second, uncached = 1")
-    axes.axvline(1, color="#333333", linewidth=1, linestyle="--")
+    ratios = found["ratios_median"]
+    small, paper = ratios["face_small"], ratios["face_lresnet50_ir"]
+    title = f"Cached voice features: {small:.0f} times as fast with a small face network, {paper:.1f} with the paper's"
+    bars(axes, ratios, title, "steps per second, uncached = 1 (logarithmic)")
+    axes.set_xscale("log")
+    axes.set_xlim(0.8, 2 * max(ratios.values()))
+    ticks = [tick for tick in (1, 2, 5, 10, 20, 50, 100) if tick < axes.get_xlim()[1]]
+    axes.set_xticks(ticks, [f"{tick}" for tick in ticks])
+    axes.minorticks_off()
+    line(axes, 1, "uncached")
+    line(axes, found["target"], f"target: {found['target']}")
 
 
 def cluster(axes: Any, found: Mapping[str, Any]) -> None:
@@ -68,9 +96,10 @@ def cluster(axes: Any, found: Mapping[str, Any]) -> None:
         for corpus in found["corpora"].values()
         for role in ("rank", "worker")
     }
-    title = f"Start of an epoch: {found['ranks']} ranks x {found['workers_per_rank']} workers, 10,000 shards"
-    bars(axes, seconds, title, "seconds")
-    axes.axvline(1, color="#333333", linewidth=1, linestyle="--")
+    processes = f"{found['ranks']} ranks with {found['workers_per_rank']} workers each"
+    title = f"{processes} start an epoch in {max(seconds.values()):.2g} s at most"
+    bars(axes, seconds, title, "seconds before the first batch, corpora of 10,000 shards")
+    line(axes, 1, "target: 1 s")
 
 
 PICTURES = {
@@ -120,7 +149,10 @@ def why_not_binomial() -> None:
     with drawing(IMAGES / "why-not-binomial.svg", 2, **how) as (left, right):
         trials = panel(left, of_trials, truth, f"Binomial, {TRIALS:,} sampled triplets")
         people = panel(right, of_people, truth, "Over people, all triplets")
-        left.set(ylabel=f"draw of {PEOPLE} people", ylim=(0, DRAWS + 4))
+        left.set(ylabel=f"number of the draw ({PEOPLE} people each)", ylim=(0, DRAWS + 4))
+        for color, marker, words in ((BLUE, "o", "holds the true value"), (ORANGE, "x", "misses it")):
+            right.plot([], [], marker, color=color, linestyle="-", label=f"95 % interval that {words}")
+        left.figure.legend(loc="outside lower center", ncols=2, frameon=False)
         place = {"xytext": (6, 0), "textcoords": "offset points", "va": "top"}
         left.annotate(f"true value\n{truth:.2f}", (truth, DRAWS + 3.8), color="#333333", **place)
     print(f"true value {truth:.2f}; held by {trials} binomial and {people} identity intervals of {DRAWS}")

@@ -1,12 +1,14 @@
-"""docs/recipes.md: each setting of each recipe beside what its paper says; and the recipes' lines of parameters.
+"""Each setting of each recipe beside what its paper says, for the site; and the recipes' lines of parameters.
 
-`python -m benchmarks.docs.recipes_docs` says what is out of date; with `--write` it writes it.
+`python -m benchmarks.docs.recipes_docs` says which lines are out of date; with `--write` it writes them. With a METHOD,
+or `all`, it prints the settings.
 """
 
 import argparse
 import ast
 import importlib
 import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -21,24 +23,8 @@ from voiceface.utils.errors import UserError
 from voiceface.utils.source import constructor
 
 ROOT = Path(__file__).parents[2]
-PAGE = ROOT / "docs" / "recipes.md"
 GROUPS = ("model", "data", "trainer")
 PREFIXES = tuple(f"{group}." for group in GROUPS)
-INTRO = """# Recipes: every setting beside its paper
-
-Made by `python -m benchmarks.docs.recipes_docs --write`; a test compares it with the code. Values are those of
-`--preset paper`. [Methods](methods.md) says what each method does and how to run it.
-
-| mark | the setting was |
-|---|---|
-| paper | read in the paper, or in another paper of the field that quotes it |
-| code | read in the code or the data of the authors, or of the authors of the network in question |
-| port, **unverified** | read in somebody else's implementation |
-| inferred, **unverified** | concluded from what stands beside it |
-| recalled, **unverified** | recalled from the paper, whose text was not at hand |
-| not stated | chosen here: the paper does not say it, or it is not known |
-"""
-
 Settings = dict[str, Any]
 
 
@@ -82,7 +68,7 @@ def main_recipe(method: str) -> str:
 
     recipes = recipes_of(method)
     if not recipes:
-        raise UserError(f"{method}.py: no recipe trains it; add {method}.yaml as docs/add-a-method.md says")
+        raise UserError(f"{method}.py: no recipe trains it; add {method}.yaml as CONTRIBUTING.md says")
     return min(recipes, key=apart)
 
 
@@ -134,7 +120,7 @@ def table(head: list[str], rows: list[list[str]]) -> str:
 
 
 def of_method(method: str) -> str:
-    """The part of the page on a method.
+    """The settings of a method's main recipe, and how its other recipes differ.
 
     Raises:
         UserError: No recipe trains it, or its docstring names no paper.
@@ -142,14 +128,13 @@ def of_method(method: str) -> str:
     main = main_recipe(method)
     known, paper = settings(main), paper_of(method)
     if paper is None:
-        raise UserError(f"{method}.py: its docstring names no paper; write it as docs/add-a-method.md says")
+        raise UserError(f"{method}.py: its docstring names no paper; write it as CONTRIBUTING.md says")
     rows = []
     for fact in read_facts(method):
         option = f"`{fact.option}`" if fact.option in known or fact.option.startswith(PREFIXES) else fact.option
         mark = f"{fact.mark}, **unverified**" if fact.mark in UNVERIFIED else fact.mark
         rows.append([option, here(fact, known), fact.paper, fact.source, mark])
     parts = [
-        f"## {paper.name}",
         f'"[{paper.title}]({paper.link})" ({paper.year}). The table is of `{main}`.',
         table(["setting", f"`{main}`", "the paper", "source", "mark"], rows),
     ]
@@ -165,26 +150,36 @@ def differs(recipe: str, known: Settings) -> list[str]:
     return [f"`{recipe}`", title(recipe), "; ".join(changes) or "weights or corpus alone"]
 
 
-def page() -> str:
-    """The whole of docs/recipes.md."""
-    return INTRO + "\n" + "\n\n".join(of_method(method) for method in list_methods()) + "\n"
+def folded() -> str:
+    """The settings of all methods, a folded block each, for docs/methods.md."""
+    blocks = []
+    for method in list_methods():
+        paper = paper_of(method)
+        blocks.append(f'??? note "{paper.name if paper else method}"\n{textwrap.indent(of_method(method), "    ")}')
+    return "\n\n".join(blocks)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
-    parser.add_argument("--write", action="store_true", help="write what is out of date")
-    write = parser.parse_args().write
+    parser.add_argument("method", nargs="?", choices=[*list_methods(), "all"], help="print the settings of a method")
+    parser.add_argument("--write", action="store_true", help="write the lines that are out of date")
+    options = parser.parse_args()
+    methods = list_methods() if options.method in (None, "all") else [options.method]
     try:
-        wanted = {PAGE: page()} | {FOLDER / f"{recipe}.yaml": with_parameters(recipe) for recipe in list_recipes()}
+        settings = "\n\n".join(map(of_method, methods))
+        wanted = {FOLDER / f"{recipe}.yaml": with_parameters(recipe) for recipe in list_recipes()}
     except UserError as error:
         print(error, file=sys.stderr)
         return 1
-    stale = {file: text for file, text in wanted.items() if not file.exists() or file.read_text() != text}
+    if options.method:
+        print(settings)
+        return 0
+    stale = {file: text for file, text in wanted.items() if file.read_text() != text}
     for file, text in stale.items():
-        if write:
+        if options.write:
             file.write_text(text)
-        print(f"{file.relative_to(ROOT)}: {'written' if write else 'out of date'}")
-    return 1 if stale and not write else 0
+        print(f"{file.relative_to(ROOT)}: {'written' if options.write else 'out of date'}")
+    return 1 if stale and not options.write else 0
 
 
 if __name__ == "__main__":

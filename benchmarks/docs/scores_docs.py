@@ -1,4 +1,4 @@
-"""Write the section on the scores of docs/speed.md, and its plot, from benchmarks/results/scores_*.json.
+"""Write the section on the scores of benchmarks/README.md, and its plot, from benchmarks/results/scores_*.json.
 
 Run `python -m benchmarks.scores.scores --table`.
 """
@@ -95,7 +95,7 @@ def of_growth(found: Result) -> str:
             "each query in each stratum, and the pairs of one person, which verification keeps:",
             f"{growth['verification_bytes_per_positive_pair']:.0f} bytes for each of them at its peak.",
         )
-        + "\n\n![Time and memory of the full report](images/scores_cost.svg)"
+        + "\n\n![Time and memory of the full report](../docs/images/scores_cost.svg)"
     )
 
 
@@ -153,7 +153,7 @@ def plot(found: Result, path: Path) -> None:
 
 
 def main() -> None:
-    replace_section(ROOT / "docs" / "speed.md", START, END, section())
+    replace_section(ROOT / "benchmarks" / "README.md", START, END, section())
     found = read("growth")
     if found:
         plot(found, ROOT / "docs" / "images" / "scores_cost.svg")

@@ -9,10 +9,9 @@ match: `match` of one voice and two faces after `load`, on one core, from files:
 and two JPEG pictures with one rendered face each, crops of 224 px or frames of 640 x 480.
 
 embed_throughput: what embedding costs beyond the bare encoders, on the same clips in memory, one thread. `bare` runs
-the networks alone on batches that are made already; `method` adds the heads; `model` is `voiceface.load(...)`: voices
-given as int16 arrays of many lengths, which it sorts and batches, faces as crops of the network's size. `pictures` are
-crops of 224 px, which `model` resizes, encodes and decodes as a corpus does, so that one embeds the same from a file
-and from a corpus: the work of reading them, not of embedding.
+the networks alone on batches that are made already; `model` is `voiceface.load(...)`: voices given as int16 arrays of
+many lengths, which it sorts and batches, faces as crops of the network's size. `pictures` are crops of 224 px, which
+`model` resizes, encodes and decodes as a corpus does, so that one embeds the same from a file and from a corpus.
 
 start: a short command from the shell, in processor seconds of the whole process: `match` of the README's example, also
 without `voiceface.inference.light_start`, and the commands that need no torch.
@@ -22,13 +21,11 @@ Writes benchmarks/results/QUESTION.json.
 """
 
 import argparse
+import json
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import numpy as np
@@ -36,30 +33,24 @@ import torch
 from PIL import Image
 
 import voiceface
-from benchmarks.common import ROOT, answer, in_turn, load_average, medians, parser, ratio, rounded, timed
-from benchmarks.data.prepare import write_pictures
+from benchmarks.common import ROOT, Runs, Ways, answer, in_turn, python, rates, ratio, summary
+from benchmarks.data.media import face, voice, write_faces
 from voiceface.data.corpus.bundles import encode_flac
-from voiceface.data.synthetic import SyntheticOptions, person
-from voiceface.data.synthetic.face import face_clip
-from voiceface.data.synthetic.voice import voice_clip
-from voiceface.inference.media import by_length
-from voiceface.inference.model import PASS
+from voiceface.encoders.passes import by_length, samples_per_pass
 
 TIMED = """
-import sys, time
-start = time.perf_counter()
-import torch
-torch.set_num_threads(1)
-seconds = [time.perf_counter() - start]
-start = time.perf_counter()
-import pytorch_lightning
-seconds.append(time.perf_counter() - start)
-import voiceface
-for _ in range(4):
-    start = time.perf_counter()
+import json, sys
+from benchmarks.common import seconds
+def torch_alone():
+    import torch
+    torch.set_num_threads(1)
+def lightning():
+    import pytorch_lightning
+def load():
+    import voiceface
     voiceface.load(sys.argv[1])
-    seconds.append(time.perf_counter() - start)
-print(*seconds)
+ways = {"import torch": torch_alone, "import pytorch_lightning": lightning, "load, first": load, "load, again": load}
+print(json.dumps({name: seconds(way) for name, way in ways.items()}))
 """
 VOICES, FACES, BATCH = 128, 256, 32
 CHECKPOINT = "zoo/trinet-synthetic/src/voiceface_trinet_synthetic"
@@ -92,129 +83,82 @@ def checkpoint(given: str | None, folder: Path) -> str | Path:
 
 
 def load(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    words = [sys.executable, "-c", TIMED, str(checkpoint(options.checkpoint, folder))]
-    printed = [subprocess.run(words, capture_output=True, text=True, check=True).stdout for _ in range(options.repeats)]
-    runs = [[float(word) for word in line.split()] for line in printed]
-    seconds = {
-        "import torch": [run[0] for run in runs],
-        "import pytorch_lightning": [run[1] for run in runs],
-        "load, first": [run[2] for run in runs],
-        "load, again": [median(run[3:]) for run in runs],
-        "first load after torch": [run[1] + run[2] for run in runs],
-    }
-    return {
-        "question": "seconds of voiceface.load after torch is imported, one thread; target: below 1",
-        "seconds_median": medians(seconds, 4),
-        "runs": [[round(value, 4) for value in run] for run in runs],
-        "load_average": load_average(),
-    }
+    words = ["-c", TIMED, checkpoint(options.checkpoint, folder)]
+    runs = [json.loads(python(*words)) for _ in range(options.repeats)]
+    return {"target": 1, **summary("seconds", {name: [run[name] for run in runs] for name in runs[0]}, 4)}
 
 
 def match(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     model = voiceface.load(checkpoint(options.checkpoint, folder))
-    samples = voice_clip(person(SyntheticOptions(), 0), 0)[0]
-    voice = folder / "voice.flac"
-    voice.write_bytes(encode_flac(samples))
-    crops = write_pictures(folder / "crops", 2, 224, 224, 224)
-    frames = write_pictures(folder / "frames", 2, 640, 480, 300)
-    ways: dict[str, Callable[[], object]] = {
-        "two crops, no detection": lambda: model.match(voice, crops, detect=False),
-        "two crops, detection": lambda: model.match(voice, crops),
-        "two frames, detection": lambda: model.match(voice, frames),
-        "of these, the voice": lambda: model.embed_voice(voice),
+    heard = folder / "voice.flac"
+    heard.write_bytes(encode_flac(voice(0, 3.0)))
+    crops, frames = write_faces(folder, 2, 224), write_faces(folder, 2, 300, 640, 480)
+    ways: Ways = {
+        "two crops, no detection": lambda: model.match(heard, crops, detect=False),
+        "two crops, detection": lambda: model.match(heard, crops),
+        "two frames, detection": lambda: model.match(heard, frames),
     }
-    milliseconds = {name: [1000 * s for s in timed(way, options.repeats)] for name, way in ways.items()}
-    return {
-        "question": "milliseconds of match of one voice and two faces from files, one thread; target: below 300",
-        "voice_seconds": round(len(samples) / 16_000, 2),
-        "ms_median": medians(milliseconds),
-        "ms_runs": rounded(milliseconds),
-        "load_average": load_average(),
-    }
+    runs = in_turn(ways, options.repeats)
+    return {"target": 300, **summary("ms", {name: [1000 * s for s in taken] for name, taken in runs.items()})}
 
 
+@torch.inference_mode()
 def embed_throughput(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     rng = np.random.default_rng(0)
     lengths = rng.integers(32_000, 160_000, VOICES)
     voices = [rng.integers(-3000, 3000, n).astype(np.int16) for n in lengths]
-    people = [person(SyntheticOptions(), number) for number in range(32)]
-    drawn = [Image.fromarray(face_clip(one, 0)[0]) for one in people] * (FACES // 32)
-    pictures = [np.asarray(picture.resize((224, 224))) for picture in drawn]
+    pictures = [face(number, 224) for number in range(32)] * (FACES // 32)
     model = voiceface.load(checkpoint(options.checkpoint, folder))
     method = model.method
     size = method.face_encoder.size
     heard = []
-    for places in by_length(lengths.tolist(), BATCH, PASS):
+    most = samples_per_pass(method.voice_encoder, model.device)
+    assert most is not None
+    for places in by_length(lengths.tolist(), BATCH, most):
         waves = torch.zeros(len(places), int(lengths[places].max()), dtype=torch.int16)
         for wave, place in zip(waves, places, strict=True):
             wave[: lengths[place]] = torch.from_numpy(voices[place])
         heard.append((waves, torch.from_numpy(lengths[places])))
-    crops = [np.asarray(picture.resize((size, size))) for picture in drawn]
+    crops = [np.asarray(Image.fromarray(picture).resize((size, size))) for picture in pictures]
     seen = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).split(64)
-    ways: dict[str, Callable[[], object]] = {
+    voice_ways: Ways = {
         "voices, bare": lambda: [method.voice_encoder(*batch) for batch in heard],
-        "voices, method": lambda: [method.embed_voice(*batch) for batch in heard],
         "voices, model": lambda: model.embed_voice(voices, batch=BATCH),
+    }
+    face_ways: Ways = {
         "faces, bare": lambda: [method.face_encoder(batch) for batch in seen],
-        "faces, method": lambda: [method.embed_face(batch) for batch in seen],
         "faces, model": lambda: model.embed_face(crops, detect=False),
         "faces, model, pictures": lambda: model.embed_face(pictures, detect=False),
     }
-    with torch.inference_mode():
-        in_turn(ways, 1)  # warms up
-        rounds = in_turn(ways, options.repeats)
-    clips = {name: VOICES if name.startswith("voices") else FACES for name in ways}
-    return {
-        "question": "clips per second of embedding against the bare encoders, one thread; target: 0.9 of the rate",
-        "clips": {"voices": VOICES, "seconds": "2 to 10", "faces": FACES, "batch": BATCH},
-        "rates_median": {name: round(clips[name] / median(took), 1) for name, took in rounds.items()},
-        "ratios_median": {name: ratio(rounds[f"{name.split(',')[0]}, bare"], took) for name, took in rounds.items()},
-        "runs_seconds": rounded(rounds, 4),
-        "load_average": load_average(),
-    }
+    found: Runs = {}
+    ratios = {}
+    for ways, clips in ((voice_ways, VOICES), (face_ways, FACES)):
+        own = rates(in_turn(ways, options.repeats), clips)
+        found |= own
+        ratios |= {name: ratio(values, own[next(iter(own))]) for name, values in own.items()}
+    return {"target": 0.9, **summary("clips_per_second", found), "ratios_median": ratios}
 
 
 def start(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
-    for words in COMMANDS.values():
-        of_process(words)
-    runs: dict[str, list[tuple[float, float]]] = {name: [] for name in COMMANDS}
-    for _ in range(options.repeats):
+    runs: Runs = {name: [] for name in COMMANDS}
+    for _ in range(options.repeats + 1):
         for name, words in COMMANDS.items():
-            runs[name].append(of_process(words))
-    processor = medians({name: [used for used, _ in found] for name, found in runs.items()}, 2)
-    return {
-        "question": "processor seconds of a command from the shell; targets: match 4.5, those without torch 0.5",
-        "processor_seconds_median": processor,
-        "clock_seconds_median": medians({name: [s for _, s in found] for name, found in runs.items()}, 2),
-        "match_ratio": round(processor["match, all of torchmetrics"] / processor["match"], 2),
-        "runs": {name: [[round(value, 3) for value in one] for one in found] for name, found in runs.items()},
-        "load_average": load_average(),
-    }
+            runs[name].append(processor_seconds(words))
+    counted = {name: values[1:] for name, values in runs.items()}  # the first round reads the files from the disk
+    return {"targets": {"match": 4.5, "--help": 0.5, "list": 0.5}, **summary("processor_seconds", counted, 2)}
 
 
-def of_process(words: list[str]) -> tuple[float, float]:
-    """Processor and clock seconds of a process."""
-    before, begin = os.times(), time.perf_counter()
+def processor_seconds(words: list[str]) -> float:
+    """Of a whole process."""
+    before = os.times()
     done = subprocess.run([sys.executable, *words], cwd=ROOT, capture_output=True, text=True, check=False)
     after = os.times()
     if done.returncode != (2 if "--to" in words else 0):
         raise SystemExit(f"{words}: {done.stderr}")
-    used = after.children_user + after.children_system - before.children_user - before.children_system
-    return used, time.perf_counter() - begin
-
-
-QUESTIONS = {"load": load, "match": match, "embed_throughput": embed_throughput, "start": start}
-
-
-def main() -> None:
-    made = parser(__doc__, QUESTIONS)
-    made.add_argument("--checkpoint")
-    made.add_argument("--repeats", type=int, help="default: 9 of match, 5 of the others")
-    options = made.parse_args()
-    options.repeats = options.repeats or (9 if options.question == "match" else 5)
-    torch.set_num_threads(1)
-    answer(options, QUESTIONS)
+    return after.children_user + after.children_system - before.children_user - before.children_system
 
 
 if __name__ == "__main__":
-    main()
+    torch.set_num_threads(1)
+    questions = {"load": load, "match": match, "embed_throughput": embed_throughput, "start": start}
+    answer(__doc__, questions, checkpoint=str, repeats=5)

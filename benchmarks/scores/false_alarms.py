@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.common import answer, parser
+from benchmarks.common import answer
 from benchmarks.scores.interval_population import SEED, SEES, WIDE, draw, genders
 from voiceface.compare.scored import column_of
 from voiceface.compare.significance import pair_p_values
@@ -57,16 +57,10 @@ def of_people(people: int, draws: int) -> list[dict[str, Any]]:
             if len(same) == len(models):
                 p = pair_p_values(np.array([r["value"] for r in same]), np.stack([r.effects for r in same]))
                 tests.append((bool(p[0, 1] < 0.05), bool(p[0, 2] < 0.05)))
+    shares = {name: np.round(np.mean(tests, axis=0), 4).tolist() for name, tests in found.items() if tests}
     return [
-        {
-            "people": people,
-            "draws": len(tests),
-            "score": name,
-            "alike": round(float(np.mean([a for a, _ in tests])), 4),
-            "better": round(float(np.mean([b for _, b in tests])), 4),
-        }
-        for name, tests in found.items()
-        if tests
+        {"people": people, "draws": len(found[name]), "score": name, "alike": alike, "better": better}
+        for name, (alike, better) in shares.items()
     ]
 
 
@@ -77,42 +71,29 @@ def probe_chance(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
 def of_dealt(people: int, having: int, repeats: int) -> dict[str, Any]:
     """Probe random attributes of `people` people, `having` of whom have the value."""
     identity = [f"p{i:03}" for i in range(people) for _ in range(CLIPS)]
-    escaped = fixed = held = 0
-    values, chances = [], []
+    rows = []
     for seed in range(repeats):
         rng = np.random.default_rng(seed)
         clips = np.repeat(rng.standard_normal((people, DIMENSIONS)), CLIPS, axis=0)
         clips += SPREAD * rng.standard_normal(clips.shape)
-        table = {
-            f"p{i:03}": {"dealt": "yes" if place < having else "no"} for place, i in enumerate(rng.permutation(people))
-        }
+        dealt = enumerate(rng.permutation(people))
+        table = {f"p{i:03}": {"dealt": "yes" if place < having else "no"} for place, i in dealt}
         planned = next(p for p in plan_probes(identity, table)[0] if p.value == "yes")
         found = probe(clips, identity, planned, "voice", seed=seed)
-        escaped += not is_chance(found)
-        fixed += not is_chance({**found, "chance": 0.5})
-        held += found["ci_low"] <= found["chance"] <= found["ci_high"]
-        values.append(found["value"])
-        chances.append(found["chance"])
-    return {
-        "people": people,
-        "having": having,
-        "repeats": repeats,
-        "mean_value": round(float(np.mean(values)), 4),
-        "mean_chance": round(float(np.mean(chances)), 4),
-        "spread_of_value": round(float(np.std(values, ddof=1)), 4),
-        "escapes_the_mark": escaped / repeats,
-        "escapes_a_mark_at_50": fixed / repeats,
-        "interval_holds_chance": held / repeats,
-    }
-
-
-def main() -> None:
-    made = parser(__doc__, QUESTIONS)
-    made.add_argument("--scale", type=float, default=1.0, help="share of the draws")
-    answer(made.parse_args(), QUESTIONS)
+        rows.append(
+            {
+                "mean_value": found["value"],
+                "mean_chance": found["chance"],
+                "escapes_the_mark": not is_chance(found),
+                "escapes_a_mark_at_50": not is_chance({**found, "chance": 0.5}),
+                "interval_holds_chance": found["ci_low"] <= found["chance"] <= found["ci_high"],
+            }
+        )
+    means = {name: round(float(np.mean([row[name] for row in rows])), 4) for name in rows[0]}
+    return {"people": people, "having": having, "repeats": repeats, **means}
 
 
 QUESTIONS = {"paired": paired, "probe_chance": probe_chance}
 
 if __name__ == "__main__":
-    main()
+    answer(__doc__, QUESTIONS, scale=1.0)

@@ -15,13 +15,13 @@ this is repeated and the intervals that hold the truth are counted. The parts:
     lists    trial lists; what they should hold is the mean over all draws of people, clips and lists
     draws    sampled trials, subsets, repeated galleries: of the clips that they are drawn from, and of the population
 
-Writes benchmarks/results/interval_coverage.json and the tables of docs/scores.md, docs/trial-lists.md and
-docs/why-not-binomial.md.
+Writes benchmarks/results/interval_coverage.json and the tables of docs/scores.md, docs/reference/scores.md,
+docs/protocols.md and benchmarks/README.md.
 """
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -80,11 +80,15 @@ Scored = Iterator[tuple[Result, tuple[Any, ...]]]
 
 
 def of_scores(drawn: People, rng: np.random.Generator, number: int) -> Scored:
-    for r in drawn.score(("U", "G", "male"), (2, 3, 5, 10, 20, 50, 100), genders(drawn.people)):
-        only_pairs = r["stratum"] == "male" and (r["task"], r["n"]) != ("matching", 2)
-        if r["value"] is not None and r["metric"] != "median_rank" and not only_pairs:
+    records = drawn.score(("U", "G", "male"), (2, 3, 5, 10, 20, 50, 100), genders(drawn.people))
+    yield from tagged(r for r in records if r["stratum"] != "male" or (r["task"], r["n"]) == ("matching", 2))
+
+
+def tagged(records: Iterable[Result], **tags: Any) -> Scored:
+    for r in records:
+        if r["value"] is not None and r["metric"] != "median_rank":
             # A gallery's size differs from draw to draw.
-            yield {**named(r), "n": r["n"] if r["task"] == "matching" else 1}, ends(r)
+            yield {**tags, **{key: r[key] for key in WHAT}, "n": r["n"] if r["task"] == "matching" else 1}, ends(r)
 
 
 def of_levels(dimensions: int, drawn: People, rng: np.random.Generator, number: int) -> Scored:
@@ -95,17 +99,15 @@ def of_levels(dimensions: int, drawn: People, rng: np.random.Generator, number: 
 
 def of_joint(drawn: People, rng: np.random.Generator, number: int) -> Scored:
     clips = drawn.voices, drawn.voice_names, drawn.faces, drawn.face_names
-    for r in joint_records(*clips, grid=(JOINT_MEAN,), level=LEVEL, seed=number):
-        yield {"kind": "joint", **named(r), "n": 2}, ends(r)
+    yield from tagged(joint_records(*clips, grid=(JOINT_MEAN,), level=LEVEL, seed=number), kind="joint")
 
 
 def of_protocols(drawn: People, rng: np.random.Generator, number: int) -> Scored:
     """The exact values that stand beside sampled ones; of the latter only two trials are drawn."""
     clips, attributes = (None, drawn.voice_names, None, drawn.face_names), genders(drawn.people)
     for name in ("trinet", "kim", "drl"):
-        for r in protocol_records(name, *clips, attributes, drawn.similarity(), LEVEL, trials=2):
-            if r["protocol"] == f"{name}_exact":
-                yield {"kind": "protocols", **named(r), "n": r["n"]}, ends(r)
+        records = protocol_records(name, *clips, attributes, drawn.similarity(), LEVEL, trials=2)
+        yield from tagged((r for r in records if r["protocol"] == f"{name}_exact"), kind="protocols")
 
 
 def relative(drawn: People, n: int, trials: int, seed: int) -> list[Any]:
@@ -122,16 +124,14 @@ def relative(drawn: People, n: int, trials: int, seed: int) -> list[Any]:
 
 def of_relative(drawn: People, rng: np.random.Generator, number: int) -> Scored:
     for n in (2, 10):
-        for r in relative(drawn, n, RELATIVE_TRIALS, number):
-            yield {"kind": "relative", **named(r), "n": n}, ends(r)
+        yield from tagged(relative(drawn, n, RELATIVE_TRIALS, number), kind="relative")
 
 
 def of_videos(drawn: People, rng: np.random.Generator, number: int) -> Scored:
     """Each person has two videos, from which the clips come at random."""
     videos = [[f"{name}/{rng.integers(2)}" for name in side] for side in (drawn.voice_names, drawn.face_names)]
-    for r in drawn.score(("U",), (2,), None, *videos):
-        if r["protocol"] in ("same_video", "cross_video") and r["metric"] != "median_rank":
-            yield {"kind": "videos", **named(r), "n": r["n"] if r["task"] == "matching" else 1}, ends(r)
+    records = drawn.score(("U",), (2,), None, *videos)
+    yield from tagged((r for r in records if r["protocol"] in ("same_video", "cross_video")), kind="videos")
 
 
 def of_models(drawn: People, rng: np.random.Generator, number: int) -> Scored:
@@ -186,29 +186,19 @@ def of_repeats(data: int) -> list[Result]:
         drawn = draw(GALLERY_PEOPLE, rng, (2, 7))
         clips = Clips.of(None, drawn.voice_names, None, drawn.face_names, drawn.similarity())
         values = np.array([gallery_map(clips, rng) for _ in range(GALLERY_INTERVALS * GALLERY.repeats)])
-        own = values.reshape(GALLERY_INTERVALS, GALLERY.repeats)
-        for line in own:
+        for line in values.reshape(GALLERY_INTERVALS, GALLERY.repeats):
             others = float((values.sum() - line.sum()) / (values.size - line.size))
             low, high = repeats_interval(line.tolist(), LEVEL)
             around_clips.add(float(line.mean()) - others, low - others, high - others)
             around_people.add(float(line.mean()), low, high)
     what = {"people": GALLERY_PEOPLE, "interval": "repeats", "of": f"{GALLERY.repeats} galleries", "metric": "mAP"}
-    clips_result = around_clips.result({**what, "about": "clips"}, 0.0, OF_CLIPS)
-    people_result = around_people.result({**what, "about": "people"})
-    # The intervals of one data set stand and fall together as to people: the data sets are the sample.
-    held = np.array(around_people.ends).reshape(data, GALLERY_INTERVALS, 2)
-    shares = ((held[:, :, 0] <= people_result["truth"]) & (people_result["truth"] <= held[:, :, 1])).mean(axis=1)
-    people_result["standard_error"] = round(float(shares.std(ddof=1)) / data**0.5, 6)
-    return [clips_result, people_result]
+    of_clips = around_clips.result({**what, "about": "clips"}, 0.0, OF_CLIPS)
+    return [of_clips, around_people.result({**what, "about": "people"})]
 
 
 def gallery_map(clips: Clips, rng: np.random.Generator) -> float:
     rows = clips.rows("v2f", *draw_gallery(clips, "v2f", GALLERY, rng))
     return mean_average_precision(balanced_ranks(rows, GALLERY.people, GALLERY.queries, GALLERY.items))[0]
-
-
-def named(r: Result) -> Result:
-    return {key: r[key] for key in WHAT}
 
 
 def ends(r: Result) -> tuple[Any, ...]:
@@ -282,34 +272,21 @@ def measure(part: str, scale: float) -> list[Result]:
 
 
 def main() -> None:
-    options = parser(__doc__)
-    options.add_argument("--only", choices=list(CASES), action="append", help="a part; may be given several times")
-    options.add_argument("--scale", type=float, default=1.0, help="a factor for the numbers of draws, to try a change")
-    options.add_argument("--table", action="store_true", help="only write the tables")
-    args = options.parse_args()
+    made = parser(__doc__, scale=1.0, table=False)
+    made.add_argument("--only", choices=list(CASES), action="append", help="a part; may be given several times")
+    options = made.parse_args()
     parts = json.loads(PATH.read_text())["parts"] if PATH.exists() else {}
-    for part in () if args.table else args.only or CASES:
+    for part in () if options.table else options.only or CASES:
         started = time.process_time()
-        results = measure(part, args.scale)
+        results = measure(part, options.scale)
         seconds = round(time.process_time() - started)
-        print(f"\n{part}, {seconds} s of processor time", flush=True)
-        for result in results:
-            print(line(result), flush=True)
+        print(part, f"{seconds} s of processor time", json.dumps(results, indent=1), sep="\n", flush=True)
         parts[part] = {"machine": describe(), "processor_seconds": seconds, "results": results}
-        if args.scale == 1.0:
+        if options.scale == 1.0:
             report = {"level": LEVEL, "seed": SEED, "parts": {name: parts[name] for name in CASES if name in parts}}
-            PATH.parent.mkdir(exist_ok=True)
             PATH.write_text(json.dumps(report, indent=1) + "\n")
-    if args.scale == 1.0:
+    if options.scale == 1.0:
         interval_docs.main()
-
-
-def line(result: Result) -> str:
-    """What an interval is of, how many there were, and how many of them hold the truth."""
-    names = list(result)
-    what = " ".join(f"{result[key]}" for key in names[: names.index("draws")])
-    coverage = f"{result['coverage']:7.1%} +- {result['standard_error']:.1%}" if "coverage" in result else "   none"
-    return f"{what:70} {result['draws']:6} draws {result['intervals']:6} intervals {coverage}"
 
 
 if __name__ == "__main__":

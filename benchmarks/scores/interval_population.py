@@ -164,8 +164,8 @@ class Tally:
         """Count the intervals of the score that `what` names which hold the truth; None: the mean over all draws.
 
         Returns:
-            `what` with draws, the intervals there were, the share of those that hold the truth, the standard error of
-            that share, and the spread of the values beside the intervals' mean half width.
+            `what` with draws, the intervals there were, the share of those that hold the truth, and their mean half
+            width.
         """
         values, (low, high) = np.array(self.values), np.array(self.ends).T
         held = float(values.mean()) if truth is None else truth
@@ -177,14 +177,11 @@ class Tally:
             "intervals": number,
             "truth": round(held, 6),
             "truth_is": "mean over the draws" if truth is None else known_as,
-            "mean_value": round(float(values.mean()), 6),
-            "spread_of_value": round(float(values.std(ddof=1)), 6),
         }
         if number:
             share = float(((low <= held) & (held <= high))[there].mean())
             result |= {
                 "coverage": round(share, 6),
-                "standard_error": round(math.sqrt(share * (1 - share) / number), 6),
                 "mean_half_width": round(float((high - low)[there].mean()) / 2, 6),
             }
         if self.p_values:

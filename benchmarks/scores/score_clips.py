@@ -1,20 +1,16 @@
 """What the benchmarks of the scores share: embeddings, sampled trials, memory, and a process for each measurement."""
 
 import os
-import resource
-import sys
-import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from multiprocessing import get_context
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.common import seconds
+from benchmarks.common import memory_mib, seconds
 
 DIMENSIONS = 128
 BATCH = 1024  # sampled trials at a time
@@ -27,6 +23,7 @@ VALUES = {
     "first_language": tuple("abcde"),
 }
 
+Side = tuple[NDArray[Any], NDArray[np.int64]]
 Trials = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
 
 
@@ -49,6 +46,9 @@ class Clips:
     def named(self) -> tuple[NDArray[Any], list[str], NDArray[Any], list[str]]:
         """The first four arguments of the public scores."""
         return self.voices, self.voice_owner.astype(str).tolist(), self.faces, self.face_owner.astype(str).tolist()
+
+    def sides(self) -> tuple[Side, Side]:
+        return (self.voices, self.voice_owner), (self.faces, self.face_owner)
 
 
 def draw_clips(voices: int, faces: int, people: int, seed: int = 0) -> Clips:
@@ -76,32 +76,10 @@ def draw_attributes(people: int, seed: int = 0) -> dict[str, dict[str, str]]:
 
 
 def cost(work: Callable[[], Any]) -> dict[str, float]:
-    """Time of one call and the memory it adds to what this process holds; for a fresh process.
-
-    The processor time, of all threads, suffers less than the wall time from other work on the machine.
-    """
-    before, start = _memory_mib("VmRSS"), time.process_time()
-    taken = seconds(work)
-    processor, peak = time.process_time() - start, _memory_mib("VmHWM")
-    return {
-        "seconds": round(taken, 3),
-        "processor_seconds": round(processor, 3),
-        "mib_before": round(before, 1),
-        "mib_peak": round(peak, 1),
-        "mib": round(peak - before, 1),
-    }
-
-
-def _memory_mib(field: str) -> float:
-    """Resident memory of this process: now (VmRSS) or at its peak (VmHWM).
-
-    The peak of `getrusage`, all there is outside Linux, starts from the peak of the process that started this one.
-    """
-    status = Path("/proc/self/status")
-    if status.exists():
-        line = next(line for line in status.read_text().splitlines() if line.startswith(field))
-        return int(line.split()[1]) / 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 1024)
+    """Time of one call and the memory it adds to what this process holds; for a fresh process."""
+    before = memory_mib("VmRSS")
+    taken, peak = seconds(work), memory_mib("VmHWM")
+    return {"seconds": round(taken, 3), "mib_peak": round(peak, 1), "mib": round(peak - before, 1)}
 
 
 def in_fresh_process(function: Callable[..., Any], *arguments: Any) -> Any:

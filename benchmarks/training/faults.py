@@ -13,13 +13,12 @@ import os
 import random
 import sys
 import tempfile
-import time
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import ROOT, parser, write
+from benchmarks.common import RESULTS, ROOT, parser, write
 
 sys.path.insert(0, str(ROOT / "tests/support"))
 
@@ -57,8 +56,8 @@ class Cell:
 
     def words(self, out: Path, corpus: Path) -> list[object]:
         several = TWO if self.processes == 2 else []
-        words = [*SMALL, *SCHEDULES[self.schedule], *several, "--data", corpus, "--out", out]
-        return [*words, "--data.workers", self.workers]
+        own = ["--data", corpus, "--data.workers", self.workers, "--out", out]
+        return [*SMALL, *SCHEDULES[self.schedule], *several, *own]
 
 
 def matrix() -> Iterator[Cell]:
@@ -85,8 +84,7 @@ def try_cell(cell: Cell, runs: Runs, corpus: Path, folder: Path, whole: dict[str
     """Bring a run down from a step on, go on with it, and say how it differs from `whole`; empty: in nothing."""
     folder.mkdir()
     out, how = folder / "run", {"processes": cell.processes, "fresh": cell.launcher == "own"}
-    words = cell.words(out, corpus)
-    fault = ["--trainer.callbacks", "killer.Fault"]
+    words, fault = cell.words(out, corpus), ["--trainer.callbacks", "killer.Fault"]
     for name, value in (("kind", cell.kind), ("moment", cell.moment), ("step", step), ("rank", cell.rank)):
         fault += [f"--trainer.callbacks.{name}", value]
     status, said = runs(*words, *fault, log=folder / "fault.txt", **how)
@@ -96,39 +94,30 @@ def try_cell(cell: Cell, runs: Runs, corpus: Path, folder: Path, whole: dict[str
         return f"exit status {status}, not {STATUS[cell.kind]}: {said[-1500:]}"
     if cell.kind != "KILL" and (WORDS[cell.kind] not in said.rpartition("voiceface: ")[2] or "Traceback" in said):
         return f"said {said[-1500:]}"
-    resume = ["--ckpt_path", "last"]
-    status, said = runs(*words, *resume, log=folder / "resumed.txt", **how)
+    status, said = runs(*words, "--ckpt_path", "last", log=folder / "resumed.txt", **how)
     if status:
         return f"resumed, exit status {status}: {said[-1500:]}"
-    wrong = differences(whole, state_of(out)) + left_over(out)
-    return f"differs in {', '.join(wrong[:5])}" if wrong else ""
+    return ", ".join((differences(whole, state_of(out)) + left_over(out))[:5])
 
 
 def run_cells(cells: Iterable[Cell], folder: Path, runs: Runs) -> list[dict[str, Any]]:
-    """Try cells in an empty folder, and give each with its `step`, `seconds` and what is `wrong`."""
+    """Try cells in an empty folder, and give each with its `step` and what is `wrong`."""
     people = [("train", 3, 4)] * 24 + [("val", 2, 3)] * 4 + [("test", 3, 4)] * 6
     corpus = tone_corpus(folder / "corpus", people)
-    whole: dict[tuple[str, int], dict[str, Any]] = {}
+    whole: dict[str, dict[str, Any]] = {}
     rows: list[dict[str, Any]] = []
     for number, cell in enumerate(cells):
-        start = time.perf_counter()
-        kind = (cell.schedule, cell.processes)
+        kind = f"{cell.schedule}-{cell.processes}"
         if kind not in whole:
-            out = folder / "-".join(map(str, kind))
-            out.mkdir()
-            words = cell.words(out / "run", corpus)
-            status, said = runs(*words, log=out / "log.txt", processes=cell.processes)
+            out = folder / kind
+            status, said = runs(*cell.words(out, corpus), log=folder / f"{kind}.txt", processes=cell.processes)
             assert status == 0, said
-            whole[kind] = state_of(out / "run")
+            whole[kind] = state_of(out)
         # Two processes see half as many identities in a batch, and as many steps.
         step = random.Random(str(cell)).randrange(4, 10 if cell.moment in ("validation", "writing") else STEPS)
         wrong = try_cell(cell, runs, corpus, folder / str(number), whole[kind], step)
-        rows.append({**asdict(cell), "step": step, "seconds": time.perf_counter() - start, "wrong": wrong})
-        print(
-            f"{cell.kind:5}{cell.moment:11}workers {cell.workers}  processes {cell.processes}  rank {cell.rank}  "
-            f"{cell.launcher:5}{cell.schedule:11}step {step:2}  {rows[-1]['seconds']:5.1f} s  {wrong or 'equal'}",
-            flush=True,
-        )
+        rows.append({**asdict(cell), "step": step, "wrong": wrong})
+        print(*rows[-1].values(), flush=True)
     return rows
 
 
@@ -141,22 +130,20 @@ SHORT = (
 
 
 def main() -> int:
-    """Print the table, write results/faults.json."""
-    options = parser(__doc__)
-    options.add_argument("--short", action="store_true", help="a few cells only, and no result file")
-    short = options.parse_args().short
+    """Print each cell, write results/faults.json."""
+    options = parser(__doc__, short=False, out=RESULTS).parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"
-    with tempfile.TemporaryDirectory() as folder:
-        runs = Runs()
-        try:
-            rows = run_cells(SHORT if short else matrix(), Path(folder), runs)
-        finally:
-            runs.close()
-    failed = sum(bool(row["wrong"]) for row in rows)
-    print(f"{len(rows) - failed} of {len(rows)} cells are bit-equal after resuming")
-    if not short:
-        write("faults", {"failed": failed, "cells": rows})
-    return int(failed > 0)
+    runs = Runs()
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            rows = run_cells(SHORT if options.short else matrix(), Path(folder), runs)
+    finally:
+        runs.close()
+    failed = [row for row in rows if row["wrong"]]
+    if not options.short:
+        write("faults", {"failed": len(failed), "cells": rows}, options.out)
+    print(f"{len(rows) - len(failed)} of {len(rows)} cells are bit-equal after resuming")
+    return int(bool(failed))
 
 
 if __name__ == "__main__":

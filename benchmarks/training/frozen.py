@@ -20,15 +20,15 @@ import argparse
 import contextlib
 import io
 import os
-import time
 from pathlib import Path
 from typing import Any
 
-import pytorch_lightning as pl
+import numpy as np
 import torch
 from safetensors.torch import save_file
 
-from benchmarks.common import answer, load_average, medians, parser, ratio, rounded, seconds
+from benchmarks.common import Runs, answer, ratio, seconds, summary
+from benchmarks.training.steps import Ends, bare_trainer, quiet
 from voiceface.data.builtin import builtin_corpus
 from voiceface.data.corpus.clips import cut_face, cut_voice
 from voiceface.data.corpus.shards import SPLITS, Corpus
@@ -40,47 +40,26 @@ from voiceface.encoders import face_encoder, voice_encoder
 from voiceface.encoders.pretrained.frozen import Frozen, of_weights
 from voiceface.methods.recipes import load_recipe
 from voiceface.methods.trinet import TriNet
-from voiceface.training.fit import keep_memory, quiet
+from voiceface.training.fit import keep_memory
 
 VOICE = "voice_thin_resnet34"
 SMALL, PAPER = "face_small", "face_lresnet50_ir"
 
 
-class Clock(pl.Callback):
-    """When each step ends."""
-
-    def __init__(self) -> None:
-        self.ends: list[float] = []
-
-    def on_train_batch_end(self, *_: Any) -> None:
-        self.ends.append(time.perf_counter())
-
-
 def steps_per_second(method: TriNet, data: VoxVGGDataModule, first: int, steps: int) -> float:
     """Train for some steps after the first ones, in which workers start."""
-    clock = Clock()
-    trainer = pl.Trainer(
-        max_steps=first + steps,
-        callbacks=[clock],
-        accelerator="cpu",
-        logger=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        limit_val_batches=0,
-    )
-    trainer.fit(method, datamodule=data)
-    return steps / (clock.ends[-1] - clock.ends[first - 1])
+    ends = Ends()
+    bare_trainer(ends, max_steps=first + steps).fit(method, datamodule=data)
+    return 1 / ends.per_step(first)[0]
 
 
 def demo(root: str, encoders: str, steps: int, workers: int) -> float:
     """Steps per second of TriNet's demo preset."""
     settings = load_recipe("trinet", "demo", encoders)
     arguments = {name: value for name, value in settings["model"].items() if name != "class_path"}
-    about = Corpus(root).description.get("features")
-    for kind in ("face", "voice"):
-        if about is not None:
-            arguments[f"{kind}_options"] = {n: about[f"{kind}s"][n] for n in ("dim", "encoder", "weights")}
+    about = Corpus(root).description.get("features") or {}
+    for kind in ("face", "voice") if about else ():
+        arguments[f"{kind}_options"] = {n: about[f"{kind}s"][n] for n in ("dim", "encoder", "weights")}
     data = VoxVGGDataModule(root, **{**settings["data"], "workers": workers})
     return steps_per_second(TriNet(**arguments), data, 10, steps)
 
@@ -88,19 +67,14 @@ def demo(root: str, encoders: str, steps: int, workers: int) -> float:
 @torch.inference_mode()
 def bare(corpus: Corpus, frozen: Frozen) -> None:
     """Decoding and the networks alone."""
-    for split in SPLITS:
-        faces: list[torch.Tensor] = []
-        for _, member, data in corpus.clips(split):
-            if member.name.startswith("v"):
-                frozen.voice(torch.from_numpy(cut_voice(data, None, None))[None])
-                continue
-            picture = cut_face(data, corpus.face_size, corpus.face_margin, frozen.face.size, frozen.face.margin)
-            faces.append(torch.from_numpy(picture.copy()).permute(2, 0, 1))
-            if len(faces) == 64:
-                frozen.face(torch.stack(faces))
-                faces = []
-        if faces:
-            frozen.face(torch.stack(faces))
+    clips = [(member.name[0], data) for split in SPLITS for _, member, data in corpus.clips(split)]
+    for data in (data for kind, data in clips if kind == "v"):
+        frozen.voice(torch.from_numpy(cut_voice(data, None, None))[None])
+    pictures = [data for kind, data in clips if kind == "f"]
+    box = corpus.face_size, corpus.face_margin, frozen.face.size, frozen.face.margin
+    for first in range(0, len(pictures), 64):
+        faces = np.stack([cut_face(data, *box) for data in pictures[first : first + 64]])
+        frozen.face(torch.from_numpy(faces).permute(0, 3, 1, 2).contiguous())
 
 
 def extract(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
@@ -112,38 +86,26 @@ def extract(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
     save_file(voice_encoder("voice_small").state_dict(), files["voice"])
     save_file(face_encoder("face_small").state_dict(), files["face"])
     frozen = of_weights("voice_small", "face_small", files["voice"], files["face"])
-    rates: dict[str, list[float]] = {}
+    names = ("bare, clips/s", "extract, clips/s", "full demo training, steps/s", "heads on features, steps/s")
+    found: Runs = {name: [] for name in names}
     for repeat in range(options.repeats):
-        out = [folder / f"features{repeat}-{workers}" for workers in (0, 2)]
-        measured = {
-            "bare, clips/s": clips / seconds(lambda: bare(corpus, frozen)),
-            "extract, 0 workers, clips/s": clips
-            / seconds(lambda out=out: extract_features(out[0], corpus, frozen, workers=0)),
-            "extract, 2 workers, clips/s": clips
-            / seconds(lambda out=out: extract_features(out[1], corpus, frozen, workers=2)),
-            "full demo training, steps/s": demo(root, "paper", 40, 1),
-            "heads on features, 0 workers, steps/s": demo(str(out[0]), "features", 300, 0),
-            "heads on features, 1 worker, steps/s": demo(str(out[0]), "features", 300, 1),
-        }
-        for name, value in measured.items():
-            rates.setdefault(name, []).append(value)
-    stored = sum(path.stat().st_size for path in out[0].rglob("*") if path.is_file())
+        out = folder / f"features{repeat}"
+        measured = (
+            clips / seconds(lambda: bare(corpus, frozen)),
+            clips / seconds(lambda out=out: extract_features(out, corpus, frozen, workers=0)),
+            demo(root, "paper", 40, 1),
+            demo(str(out), "features", 300, 1),
+        )
+        for name, value in zip(names, measured, strict=True):
+            found[name].append(value)
+    plain, extracted, full, heads = found.values()
+    stored = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
     whole = sum(shard["bytes"] for split in SPLITS for shard in splits[split]["shards"])
-    plain, alone, helped, full, heads, heads_helped = rates.values()
     return {
-        "question": "clips per second of extract against decoding and the networks alone; steps per second of heads on "
-        "features against training with the networks",
         "corpus": f"{corpus.name}, {clips} clips; voice_small and face_small, one thread",
-        "median": medians(rates),
-        "runs": rounded(rates),
-        "ratios_median": {
-            "extract, 0 workers / bare": ratio(alone, plain, 2),
-            "extract, 2 workers / bare": ratio(helped, plain, 2),
-            "heads, 0 workers / full demo training": ratio(heads, full, 2),
-            "heads, 1 worker / full demo training": ratio(heads_helped, full, 2),
-        },
+        **summary("rates", found),
+        "ratios_median": {"extract / bare": ratio(extracted, plain, 2), "heads / full training": ratio(heads, full, 2)},
         "bytes_of_features_over_corpus": round(stored / whole, 4),
-        "load_average": load_average(),
     }
 
 
@@ -161,40 +123,22 @@ def cached(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
     with contextlib.redirect_stderr(io.StringIO()) as said:
         train(SMALL, "cached", 1)
-    made = [line for line in said.getvalue().splitlines() if line.endswith("per second)")]
-    rates: dict[str, list[float]] = {}
+    found: Runs = {}
     turns = [(SMALL, "uncached", options.steps), (SMALL, "cached", 10 * options.steps)] * options.repeats
-    if options.paper_steps:
-        turns += [(PAPER, side, options.paper_steps) for side in ("uncached", "cached")]
+    turns += [(PAPER, side, options.paper_steps) for side in ("uncached", "cached") if options.paper_steps]
     for face, side, steps in turns:
-        rates.setdefault(f"{face}, {side}", []).append(train(face, side, steps))
-    faces = [face for face in (SMALL, PAPER) if f"{face}, cached" in rates]
+        found.setdefault(f"{face}, {side}", []).append(train(face, side, steps))
+    faces = dict.fromkeys(face for face, _, _ in turns)
     return {
-        "question": "steps per second of TriNet with cached outputs of its frozen voice network against uncached",
         "setting": f"{VOICE} frozen; 4 people x 4 voices x 8 faces, 2.5 s; one thread, one worker",
         "target": 2,
-        "ratios_median": {face: ratio(rates[f"{face}, cached"], rates[f"{face}, uncached"], 2) for face in faces},
-        "median_steps_per_second": medians(rates, 4),
-        "runs_steps_per_second": rounded(rates, 4),
-        "making_the_cache": made,
-        "load_average": load_average(),
+        "ratios_median": {face: ratio(found[f"{face}, cached"], found[f"{face}, uncached"], 2) for face in faces},
+        **summary("steps_per_second", found, 4),
+        "making_the_cache": [line for line in said.getvalue().splitlines() if line.endswith("per second)")],
     }
 
 
-QUESTIONS = {"extract": extract, "cached": cached}
-
-
-def main() -> None:
-    made = parser(__doc__, QUESTIONS)
-    made.add_argument("--data", help="corpus of extract; default: the built-in one")
-    made.add_argument("--repeats", type=int, default=3)
-    made.add_argument("--steps", type=int, default=2, help="measured steps without the cache; ten times as many with")
-    made.add_argument("--paper-steps", type=int, default=1, help="the same with the paper's face network; 0: none")
-    options = made.parse_args()
+if __name__ == "__main__":
     quiet()
     torch.set_num_threads(1)
-    answer(options, QUESTIONS)
-
-
-if __name__ == "__main__":
-    main()
+    answer(__doc__, {"extract": extract, "cached": cached}, data=str, repeats=3, steps=2, paper_steps=1)

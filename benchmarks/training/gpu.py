@@ -19,7 +19,8 @@ which takes longest, then their variants. A measurement that fails is a row with
 
 Needed beside torch, torchaudio, torchvision, timm and pytorch-lightning: webdataset, braceexpand, soundfile, rich
 (markdown-it-py, mdurl, pygments), scipy for the recipes that change the speed of voices (svhf), and a C++ compiler for
-compiled encoders. `--device cpu --small --recipes trinet,kim --minutes 2` tries it on any machine.
+compiled encoders, which `--no-compile` leaves out. `--seconds` is the time of one measurement, `--workers` the number
+of processes that decode. `--device cpu --small --recipes trinet,kim --minutes 2` tries it on any machine.
 """
 
 import argparse
@@ -31,14 +32,15 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from benchmarks.common import describe, parser
-from benchmarks.training.gpu_data import make_corpus
-from benchmarks.training.gpu_step import MODES, Mode, Recipe, quiet
+from benchmarks.common import RESULTS, describe, parser
+from benchmarks.data.media import make_corpus
+from benchmarks.training.steps import MODES, Mode, Recipe, free, quiet
 from voiceface.methods.recipes import list_recipes, load_recipe
 from voiceface.utils.files import write_atomic
 
@@ -125,12 +127,10 @@ def complete(row: dict[str, Any], mode: Mode, device: str) -> None:
     """Add what follows from the time of a step."""
     timed, step = row[mode.name], row["step"]
     if "milliseconds_per_step" in timed and "pairs_per_step" in step:
-        seconds = timed["milliseconds_per_step"] / 1000
-        best = peak(device, mode.precision)
-        timed["pairs_per_second"] = step["pairs_per_step"] / seconds
-        timed["teraflop_per_second"] = step["teraflop_per_step"] / seconds
-        timed["share_of_peak"] = None if best is None else timed["teraflop_per_second"] / best
-        timed["hours"] = row["max_steps"] * seconds / 3600
+        seconds, best = timed["milliseconds_per_step"] / 1000, peak(device, mode.precision)
+        rate = step["teraflop_per_step"] / seconds
+        timed |= {"pairs_per_second": step["pairs_per_step"] / seconds, "teraflop_per_second": rate}
+        timed |= {"share_of_peak": best and rate / best, "hours": row["max_steps"] * seconds / 3600}
 
 
 def table(rows: dict[str, dict[str, Any]]) -> str:
@@ -138,31 +138,41 @@ def table(rows: dict[str, dict[str, Any]]) -> str:
     lines = [f"{'recipe':20s}" + "".join(f"{m.name.replace('channels-last', 'cl'):>20s}" for m in MODES)]
     lines[0] += f"{'GiB':>8s}{'of peak':>9s}{'data wait':>11s}{'hours':>8s}"
     for name, row in rows.items():
-        cells, best = [], None
-        for mode in MODES:
-            timed = row.get(mode.name, {"not_run": ""})
-            rate = timed.get("pairs_per_second")
-            cells.append(f"{rate:20.1f}" if rate else f"{'error' if 'error' in timed else 'not run':>20s}")
-            if rate and mode.check and (best is None or rate > best["pairs_per_second"]):
-                best = timed
-        waits = row.get("data", {}).get("data_wait_share")
-        values = [best and best["peak_memory_gib"], best and best["share_of_peak"], waits, best and best["hours"]]
-        tail = [f"{v:.{d}f}" if v is not None else "" for v, d in zip(values, (1, 3, 3, 1), strict=True)]
-        lines.append(f"{name:20s}{''.join(cells)}{tail[0]:>8s}{tail[1]:>9s}{tail[2]:>11s}{tail[3]:>8s}")
+        timed = {mode: row.get(mode.name, {"not_run": ""}) for mode in MODES}
+        failed = {mode: "error" if "error" in found else "not run" for mode, found in timed.items()}
+        done = {mode: found for mode, found in timed.items() if "pairs_per_second" in found}
+        cells = [f"{done[m]['pairs_per_second']:.1f}" if m in done else failed[m] for m in MODES]
+        checked = [found for mode, found in done.items() if mode.check]
+        best = max(checked, key=lambda found: found["pairs_per_second"], default={})
+        wait = row.get("data", {}).get("data_wait_share")
+        values = [best.get("peak_memory_gib"), best.get("share_of_peak"), wait, best.get("hours")]
+        rest = [f"{v:.{d}f}" if v is not None else "" for v, d in zip(values, (1, 3, 3, 1), strict=True)]
+        columns = zip([*cells, *rest], (*[20] * len(MODES), 8, 9, 11, 8), strict=True)
+        lines.append(f"{name:20s}" + "".join(f"{text:>{width}s}" for text, width in columns))
     return "\n".join(lines)
 
 
+def run(
+    name: str, row: dict[str, Any], modes: Sequence[Mode], corpus: Path, options: argparse.Namespace, report: Report
+) -> None:
+    """Measure one recipe in some modes, and, where it is not there yet, what a step is and how long it waits."""
+    prepared = cache(lambda: Recipe(name, corpus, options.device, options.small, options.workers))
+    report.measure(row, "step", lambda: prepared().count())
+    for mode in modes:
+        report.measure(row, mode.name, lambda mode=mode: prepared().time(mode, options.seconds))
+        complete(row, mode, report.result["device"])
+    if MODES[1] in modes:
+        report.measure(row, "data", lambda: prepared().wait(MODES[1], options.seconds))
+    report.write()
+    prepared.cache_clear()
+    free(options.device)
+    print(f"{name}: {', '.join(m.name for m in modes)}; {report.left():.0f} s left", flush=True)
+
+
 def main() -> None:
-    made = parser(__doc__)
+    made = parser(__doc__, minutes=7.5, recipes=str, seconds=1.5, small=False, add=False, no_compile=False, out=RESULTS)
     made.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
-    made.add_argument("--recipes", help="recipes, separated by commas; default: all that differ")
-    made.add_argument("--minutes", type=float, default=7.5, help="time for everything")
-    made.add_argument("--seconds", type=float, default=1.5, help="time of one measurement without its warming up")
-    made.add_argument("--workers", type=int, help="worker processes of the stream; default: cores less two, 16 at most")
-    made.add_argument("--small", action="store_true", help="networks of the demo preset, batches of 8 people")
-    made.add_argument("--add", action="store_true", help="go on with the result file: run what it lacks")
-    made.add_argument("--no-compile", action="store_true", help="leave the compiled encoders out")
-    made.add_argument("--out", type=Path, default=Path(__file__).parents[1] / "results", help="folder of the result")
+    made.add_argument("--workers", type=int, default=min(16, max(1, len(os.sched_getaffinity(0)) - 2)))
     options = made.parse_args()
     began = time.monotonic()
     quiet()
@@ -170,27 +180,21 @@ def main() -> None:
         raise SystemExit("this machine has no GPU; try it with --device cpu --small --recipes trinet,kim --minutes 2")
     machine = describe()
     device = torch.cuda.get_device_name(0) if options.device == "cuda" else machine["cpu"]
-    workers = options.workers if options.workers is not None else min(16, max(1, len(os.sched_getaffinity(0)) - 2))
-    chosen = distinct(options.recipes.split(",") if options.recipes else list_recipes())
-    result: dict[str, Any] = {
-        "question": "training steps at paper size on this device",
-        "device": device,
-        "size": "demo preset" if options.small else "paper",
-        "tf32": {
-            "convolutions": torch.backends.cudnn.allow_tf32,
-            "matrix_products": torch.backends.cuda.matmul.allow_tf32,
-        },
-        "peak_teraflop_per_second": {p: peak(device, p) for p in ("32-true", "bf16-mixed")},
-        "recipes": {},
-        "machine": machine,
-    }
     out = options.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
     path = out / f"gpu_{re.sub(r'[^a-z0-9]+', '_', device.lower()).strip('_')}.json"
-    rows: dict[str, Any] = result["recipes"]
-    if options.add and path.exists():
-        rows |= json.loads(path.read_text())["recipes"]
+    backends = torch.backends
+    rows: dict[str, Any] = json.loads(path.read_text())["recipes"] if options.add and path.exists() else {}
+    result: dict[str, Any] = {
+        "device": device,
+        "size": "demo preset" if options.small else "paper",
+        "tf32": {"convolutions": backends.cudnn.allow_tf32, "matrix_products": backends.cuda.matmul.allow_tf32},
+        "peak_teraflop_per_second": {p: peak(device, p) for p in ("32-true", "bf16-mixed")},
+        "recipes": rows,
+        "machine": machine,
+    }
     report = Report(path, 60 * options.minutes - (time.monotonic() - began), result)
+    chosen = distinct(options.recipes.split(",") if options.recipes else list_recipes())
     for name, same in chosen.items():
         rows.setdefault(name, {"same": same, "max_steps": int(load_recipe(name, "paper")["trainer"]["max_steps"])})
     eager = [m for m in MODES if not m.compile]
@@ -199,46 +203,16 @@ def main() -> None:
     variants = [name for name in chosen if "_" in name and not name.startswith("dimnet")]
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
-        corpus = make_corpus(Path(folder) / "corpus", 32 if options.small else 512, workers)
+        corpus = make_corpus(Path(folder) / "corpus", 32 if options.small else 512, options.workers)
         for names in ([name for name in chosen if name not in variants], variants):
             for modes in (eager, compiled):
                 for name in names:
-                    run(name, rows[name], modes, corpus, workers, options, report, device)
+                    run(name, rows[name], modes, corpus, options, report)
         os.chdir(out)
     result["minutes"] = (time.monotonic() - began) / 60
     report.write()
     print(table(rows))
     print(path)
-
-
-def run(
-    name: str,
-    row: dict[str, Any],
-    modes: Sequence[Mode],
-    corpus: Path,
-    workers: int,
-    options: argparse.Namespace,
-    report: Report,
-    device: str,
-) -> None:
-    """Measure one recipe in some modes, and, where it is not there yet, what a step is and how long it waits."""
-    recipe: list[Recipe] = []
-
-    def prepared() -> Recipe:
-        if not recipe:
-            recipe.append(Recipe(name, corpus, options.device, options.small, workers))
-        return recipe[0]
-
-    report.measure(row, "step", lambda: prepared().count())
-    for mode in modes:
-        report.measure(row, mode.name, lambda mode=mode: prepared().time(mode, options.seconds))
-        complete(row, mode, device)
-    if not any(mode.compile for mode in modes):
-        report.measure(row, "data", lambda: prepared().wait(MODES[1], options.seconds))
-    report.write()
-    if recipe:
-        recipe[0].close()
-        print(f"{name}: {', '.join(m.name for m in modes)}; {report.left():.0f} s left", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """How long should the papers' trainings take on a GPU? Computed from the operations of a step; nothing is timed on one.
 
     python -m benchmarks.training.paper_hours            counts; writes results/paper_hours.json and the page
-    python -m benchmarks.training.paper_hours --table    hours and docs/paper-checkpoints.md from that file
+    python -m benchmarks.training.paper_hours --table    hours and docs/paper-weights.md from that file
+    python -m benchmarks.training.paper_hours --recipes trinet,kim    tries some; writes nothing
 
 For every recipe at paper size: the floating-point operations and the operators of one training step, forward and
 backward, and the operations of embedding its validation and test people. An hour is one of a GPU that does `SHARE` of
@@ -19,7 +20,6 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,24 +28,26 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.common import describe, parser
+from benchmarks.common import RESULTS, ROOT, describe, parser, table
+from benchmarks.data.media import SECONDS, make_corpus
 from benchmarks.training.gpu import PEAKS, distinct
-from benchmarks.training.gpu_data import SECONDS, make_corpus
-from benchmarks.training.gpu_step import Flops, Mode, Recipe, quiet
+from benchmarks.training.steps import Flops, Mode, Recipe, quiet
 from voiceface.data.prepare.voxceleb.report import BYTES
 from voiceface.data.prepare.voxceleb.report import SECONDS as OF_ONE
 from voiceface.methods.recipes import list_recipes, load_recipe
 from voiceface.training.fit import keep_memory
 from voiceface.utils.files import write_atomic
 
-RESULT = Path(__file__).parents[1] / "results" / "paper_hours.json"
-PAGE = Path(__file__).parents[2] / "docs" / "paper-checkpoints.md"
+RESULT = RESULTS / "paper_hours.json"
+PAGE = ROOT / "docs" / "paper-weights.md"
 SHARE = 0.3  # of the peak; assumed
 CORES = 16  # that decode for one GPU; assumed
 LAUNCH = 20e-6  # seconds of the processor to give one operator to the GPU; assumed
 GPUS = {"H100": "H100 80GB HBM3", "A100": "A100"}
 PRECISIONS = ("TF32", "bf16")  # in the order of PEAKS
+RATES = {f"{g} {p}": SHARE * PEAKS[full][i] for g, full in GPUS.items() for i, p in enumerate(PRECISIONS)}
 COUNT = Mode("count", "32-true", check=False)
+BASELINES = {"infonce"}  # of no paper
 CLIPS = 4  # embedded to count the operations of one
 _aten = torch.ops.aten
 PRODUCTS = {
@@ -68,29 +70,9 @@ class Split(NamedTuple):
     faces: int
 
 
-@dataclass(frozen=True)
-class Corpus:
-    """Clips of a corpus; what is not published is computed from what is. `vad` is the speech detector of its recipe."""
-
-    train: Split
-    val: Split
-    test: Split
-    vad: str = ""
-
-    def clips(self) -> Split:
-        voices, faces = (sum(kind) for kind in zip(self.train, self.val, self.test, strict=True))
-        return Split(voices, faces)
-
-    def gigabytes(self) -> float:
-        """Size, as `voiceface prepare voxceleb --dry-run` estimates it; 1e9 bytes."""
-        voices, faces = self.clips()
-        return (voices * BYTES["voice"] + faces * BYTES["face"]) / 1e9
-
-    def core_hours(self) -> float:
-        """Hours of one core to prepare it, likewise."""
-        voices, faces = self.clips()
-        voice = OF_ONE["voice"] + (OF_ONE[self.vad] if self.vad else 0.0)
-        return (voices * voice + faces * OF_ONE["detect"]) / 3600
+def paper_recipes() -> list[str]:
+    """Recipes of papers."""
+    return [name for name in list_recipes() if name not in BASELINES]
 
 
 def crops(voices: int) -> Split:
@@ -103,22 +85,16 @@ def people(number: int, crops: bool, pictures: bool) -> Split:
     return Split(round(voices), round(voices * CROPS * crops + number * PICTURES * pictures))
 
 
+# Train, validation and test; what is not published is computed from what is.
 CORPORA = {
-    "pins, drl": Corpus(crops(105_600), crops(12_734), crops(30_496)),  # the published numbers of face tracks
-    "svhf": Corpus(people(924, True, True), people(112, True, True), people(189, True, True)),
-    "dimnet": Corpus(people(924, False, True), people(112, False, True), people(189, False, True), "webrtc"),
-    "kim": Corpus(people(951, True, False), people(50, True, False), people(250, True, False)),
+    "pins, drl": (crops(105_600), crops(12_734), crops(30_496)),  # the published numbers of face tracks
+    "svhf": tuple(people(number, True, True) for number in (924, 112, 189)),
+    "dimnet": tuple(people(number, False, True) for number in (924, 112, 189)),
+    "kim": tuple(people(number, True, False) for number in (951, 50, 250)),
     # 118 people of VoxCeleb2's test with as many pictures as its training people have on average.
-    "trinet": Corpus(
-        Split(1_092_009, 1_905_016), Split(36_237, round(118 * 1_905_016 / 5994)), Split(153_516, 573_283)
-    ),
+    "trinet": (Split(1_092_009, 1_905_016), Split(36_237, round(118 * 1_905_016 / 5994)), Split(153_516, 573_283)),
 }
-
-
-def corpus_of(recipe: str) -> str:
-    """The corpus in CORPORA that a recipe's paper has; another word where its size is not known."""
-    method = recipe.split("_")[0]
-    return "pins, drl" if method in ("pins", "drl") else method
+DETECTORS = {"dimnet": "webrtc"}  # of speech
 
 
 class Uncalculated(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -161,7 +137,7 @@ def count_step(recipe: Recipe, steps: int) -> dict[str, Any]:
     """Operations of one step of so many."""
     with Uncalculated() as mode:
         step = Step(mode)
-        recipe._fit(COUNT, recipe.memory, step, 1)
+        recipe.fit(COUNT, recipe.memory, step, 1)
     return {"steps": steps, **step.clips, "teraflop": step.flops / 1e12, "operators": step.operators}
 
 
@@ -172,27 +148,20 @@ def count_phases(recipe: Recipe) -> list[dict[str, Any]]:
         return [count_step(recipe, recipe.max_steps)]
     first = count_step(recipe, hard)
     recipe.built.hard_after = 0  # type: ignore[assignment]
-    second = count_step(recipe, recipe.max_steps - hard)
-    recipe.built.hard_after = hard
-    return [first, second]
+    return [first, count_step(recipe, recipe.max_steps - hard)]
 
 
+@torch.no_grad()
 def count_clip(recipe: Recipe) -> dict[str, float]:
     """1e12 operations of embedding one whole voice and one face in evaluation."""
     method, size = recipe.built.eval(), int(recipe.built.face_encoder.size)
     samples = round(SECONDS * 16_000)
     voices = torch.randint(-9000, 9000, (CLIPS, samples), dtype=torch.int16)
-    faces = torch.randint(0, 256, (CLIPS, 3, size, size), dtype=torch.uint8)
-    found = {}
-    with torch.no_grad():
-        with counted() as counter:
-            method.embed_voice(voices, torch.full((CLIPS,), samples))
-        found["voice"] = counter.get_total_flops() / CLIPS / 1e12
-        with counted() as counter:
-            method.embed_face(faces)
-        found["face"] = counter.get_total_flops() / CLIPS / 1e12
-    method.train()
-    return found
+    with counted() as voice:
+        method.embed_voice(voices, torch.full((CLIPS,), samples))
+    with counted() as face:
+        method.embed_face(torch.randint(0, 256, (CLIPS, 3, size, size), dtype=torch.uint8))
+    return {"voice": voice.get_total_flops() / CLIPS / 1e12, "face": face.get_total_flops() / CLIPS / 1e12}
 
 
 def decoding(recipe: Recipe, seconds: float) -> float:
@@ -207,55 +176,61 @@ def decoding(recipe: Recipe, seconds: float) -> float:
 
 def expected(name: str, row: dict[str, Any]) -> None:
     """Add what follows from a recipe's counts under the assumptions."""
-    row["evaluation"] = evaluation(name, row["teraflop_of"])
-    steps = sum(phase["steps"] for phase in row["phases"])
-    row["launch_hours"] = sum(p["steps"] * p["operators"] for p in row["phases"]) * LAUNCH / 3600
-    row["hours"], row["evaluation_hours"] = {}, {}
-    for gpu, full in GPUS.items():
-        for precision, peak in zip(PRECISIONS, PEAKS[full], strict=True):
-            rate = SHARE * peak
-            hours = sum(p["steps"] * max(p["teraflop"] / rate, p["operators"] * LAUNCH) for p in row["phases"]) / 3600
-            row["hours"][f"{gpu} {precision}"] = hours
-            if row["evaluation"]:
-                row["evaluation_hours"][f"{gpu} {precision}"] = row["evaluation"]["teraflop"] / rate / 3600
+    phases, work = row["phases"], evaluation(name, row["teraflop_of"])
+    steps = sum(phase["steps"] for phase in phases)
+
+    def hours(rate: float) -> float:
+        return sum(p["steps"] * max(p["teraflop"] / rate, p["operators"] * LAUNCH) for p in phases) / 3600
+
+    row["evaluation"] = work
+    row["launch_hours"] = sum(p["steps"] * p["operators"] for p in phases) * LAUNCH / 3600
+    row["hours"] = {on: hours(rate) for on, rate in RATES.items()}
+    row["evaluation_hours"] = {on: work["teraflop"] / rate / 3600 for on, rate in RATES.items() if work}
     row["decoding_hours"] = steps * row["decoding_milliseconds"] / 1000 / CORES / 3600
     row["cores"] = row["decoding_milliseconds"] / 1000 / (3600 * row["hours"]["H100 bf16"] / steps)
 
 
 def evaluation(recipe: str, each: dict[str, float]) -> dict[str, Any]:
     """Clips that validation and the test at the end embed; nothing where the corpus's size is not known."""
-    corpus = CORPORA.get(corpus_of(recipe))
+    method = recipe.split("_")[0]
+    corpus = CORPORA.get("pins, drl" if method in ("pins", "drl") else method)
     if corpus is None:
         return {}
     trainer = load_recipe(recipe, "paper")["trainer"]
     times = int(trainer["max_steps"]) // int(trainer["val_check_interval"])
-    voices = times * corpus.val.voices + corpus.test.voices
-    faces = times * corpus.val.faces + corpus.test.faces
+    voices, faces = (times * val + test for val, test in zip(corpus[1], corpus[2], strict=True))
     work = voices * each["voice"] + faces * each["face"]
     return {"validations": times, "voices": voices, "faces": faces, "teraflop": work}
 
 
 def tables(result: dict[str, Any]) -> str:
     """The page's tables, between its markers."""
-    lines = [
+    header = (
         "| recipe, and those that take as long | steps | TFLOP, operators a step | H100 bf16 | H100 TF32 | A100 bf16 | "
-        f"A100 TF32 | decoding on {CORES} cores | validation and test, H100 bf16 | cores per H100, bf16 |",
-        "|---|---|---|---|---|---|---|---|---|---|",
-    ]
+        f"A100 TF32 | decoding on {CORES} cores | validation and test, H100 bf16 | cores per H100, bf16 |"
+    )
+    rows = []
     for name, row in result["recipes"].items():
-        names = ", ".join(f"`{n}`" for n in (name, *row["same"]))
-        steps = " + ".join(f"{p['steps']:,}" for p in row["phases"])
-        work = "; ".join(f"{p['teraflop']:.2f}, {p['operators']:,}" for p in row["phases"])
-        hours = " | ".join(f"{row['hours'][f'{g} {p}']:.2f}" for g in GPUS for p in reversed(PRECISIONS))
         tested = row["evaluation_hours"].get("H100 bf16")
-        shown = "-" if tested is None else f"{tested:.2f}"
-        decoded = f"{row['decoding_hours']:.2f} | {shown} | {row['cores']:.0f}"
-        lines.append(f"| {names} | {steps} | {work} | {hours} | {decoded} |")
-    lines += ["", "| corpus | voices | faces | GB | prepare, hours of one core |", "|---|---|---|---|---|"]
-    for name, corpus in CORPORA.items():
-        clips = f"{corpus.clips().voices:,} | {corpus.clips().faces:,}"
-        lines.append(f"| {name} | {clips} | {corpus.gigabytes():.0f} | {corpus.core_hours():.1f} |")
-    return "\n".join(lines)
+        cells = [
+            ", ".join(f"`{n}`" for n in (name, *row["same"])),
+            " + ".join(f"{p['steps']:,}" for p in row["phases"]),
+            "; ".join(f"{p['teraflop']:.2f}, {p['operators']:,}" for p in row["phases"]),
+            *(f"{row['hours'][f'{g} {p}']:.2f}" for g in GPUS for p in reversed(PRECISIONS)),
+            f"{row['decoding_hours']:.2f}",
+            "-" if tested is None else f"{tested:.2f}",
+            f"{row['cores']:.0f}",
+        ]
+        rows.append(f"| {' | '.join(cells)} |")
+    corpora = []
+    for name, splits in CORPORA.items():
+        voices, faces = sum(split.voices for split in splits), sum(split.faces for split in splits)
+        size = (voices * BYTES["voice"] + faces * BYTES["face"]) / 1e9
+        heard = OF_ONE["voice"] + (OF_ONE[DETECTORS[name]] if name in DETECTORS else 0.0)
+        hours = (voices * heard + faces * OF_ONE["detect"]) / 3600
+        corpora.append(f"| {name} | {voices:,} | {faces:,} | {size:.0f} | {hours:.1f} |")
+    sizes = table("| corpus | voices | faces | GB | prepare, hours of one core |", corpora)
+    return f"{table(header, rows)}\n\n{sizes}"
 
 
 def with_tables(page: str, result: dict[str, Any]) -> str:
@@ -265,21 +240,7 @@ def with_tables(page: str, result: dict[str, Any]) -> str:
     return f"{first}<!-- hours: {mark}\n{tables(result)}\n<!-- /hours -->{rest.split('<!-- /hours -->', 1)[1]}"
 
 
-def main() -> None:
-    made = parser(__doc__)
-    made.add_argument("--table", action="store_true", help="count nothing: take the counts of the result file")
-    made.add_argument("--seconds", type=float, default=4.0, help="processor time of measuring a recipe's decoding")
-    options = made.parse_args()
-    result = json.loads(RESULT.read_text()) if options.table else measure(options.seconds)
-    for name, row in result["recipes"].items():
-        expected(name, row)
-    write_atomic(RESULT, json.dumps(result, indent=1).encode() + b"\n")
-    print(tables(result))
-    if PAGE.exists():
-        write_atomic(PAGE, with_tables(PAGE.read_text(), result).encode())
-
-
-def measure(seconds: float) -> dict[str, Any]:
+def measure(seconds: float, recipes: list[str]) -> dict[str, Any]:
     """Everything that the result file holds."""
     quiet()
     keep_memory()
@@ -287,22 +248,27 @@ def measure(seconds: float) -> dict[str, Any]:
     rows: dict[str, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory() as folder:
         corpus = make_corpus(Path(folder) / "corpus", 512, 1)
-        for name, same in distinct(list_recipes()).items():
+        for name, same in distinct(recipes).items():
             recipe = Recipe(name, corpus, "cpu", False, 0)
-            row: dict[str, Any] = {"same": same, "phases": count_phases(recipe), "teraflop_of": count_clip(recipe)}
-            row["decoding_milliseconds"] = 1000 * decoding(recipe, seconds)
-            rows[name] = row
-            recipe.close()
-            print(f"{name}: {row}", flush=True)
-    return {
-        "question": "hours of the papers' trainings, computed from operations and assumptions; not measured on a GPU",
-        "assumed": {"share_of_peak": SHARE, "seconds_per_operator": LAUNCH, "decoding_cores": CORES},
-        "peak_teraflop_per_second": {
-            f"{gpu} {precision}": PEAKS[name][i] for gpu, name in GPUS.items() for i, precision in enumerate(PRECISIONS)
-        },
-        "recipes": rows,
-        "machine": describe(),
-    }
+            rows[name] = {"same": same, "phases": count_phases(recipe), "teraflop_of": count_clip(recipe)}
+            rows[name]["decoding_milliseconds"] = 1000 * decoding(recipe, seconds)
+            print(f"{name}: {rows[name]}", flush=True)
+    assumed = {"share_of_peak": SHARE, "seconds_per_operator": LAUNCH, "decoding_cores": CORES}
+    peaks = {on: rate / SHARE for on, rate in RATES.items()}
+    return {"assumed": assumed, "peak_teraflop_per_second": peaks, "recipes": rows, "machine": describe()}
+
+
+def main() -> None:
+    made = parser(__doc__, table=False, seconds=4.0, recipes=str)
+    options = made.parse_args()
+    recipes = options.recipes.split(",") if options.recipes else paper_recipes()
+    result = json.loads(RESULT.read_text()) if options.table else measure(options.seconds, recipes)
+    for name, row in result["recipes"].items():
+        expected(name, row)
+    print(tables(result))
+    if not options.recipes:
+        write_atomic(RESULT, json.dumps(result, indent=1).encode() + b"\n")
+        write_atomic(PAGE, with_tables(PAGE.read_text(), result).encode())
 
 
 if __name__ == "__main__":

@@ -19,6 +19,8 @@ from voiceface.checkpoints.wheel import pack
 from voiceface.cli.listing import print_list
 from voiceface.utils.errors import UserError
 
+ZOO = Path(__file__).parents[2] / "zoo"
+
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -91,7 +93,7 @@ def test_a_folder_goes_first_and_only_if_it_is_a_checkpoint(
     assert find_checkpoint(str(checkpoint)) == checkpoint
 
 
-def test_what_is_none_is_told(site: Path, wheels: dict[str, Path], checkpoint: Path):
+def test_what_is_none_is_told(site: Path, wheels: dict[str, Path], checkpoint: Path, monkeypatch: pytest.MonkeyPatch):
     install(wheels["find-me"], site)
     text = refused("find-mi")
     assert "no checkpoint of this name is installed, did you mean find-me?; installed: " in text
@@ -104,6 +106,14 @@ def test_what_is_none_is_told(site: Path, wheels: dict[str, Path], checkpoint: P
     assert "no such folder" in refused("a\0b")
     assert "no config.json" in refused(".")
     assert refused("")
+    for name, clone, said in (
+        ("drl-synthetic", True, "of the zoo is not installed; `pip install ./zoo/drl-synthetic`"),
+        ("kim-f2v-synthetic", True, "`pip install ./zoo/kim_f2v-synthetic`"),
+        ("drl-synthetic", False, f"`pip install {ZOO}/drl-synthetic`"),
+        ("drl-synthtic", True, "did you mean drl-synthetic?"),
+    ):
+        monkeypatch.chdir(ZOO.parent if clone else checkpoint)
+        assert said in refused(name)
 
 
 def test_a_name_that_two_claim_is_nobodys(site: Path, wheels: dict[str, Path]):

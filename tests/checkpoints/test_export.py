@@ -25,7 +25,7 @@ from voiceface.methods.trinet import TriNet
 from voiceface.utils.errors import UserError
 
 exports_voice_small = pytest.mark.skipif(
-    Version(torch.__version__) < Version("2.9"), reason="torch 2.8 refuses voice_small's lengths (docs/export.md)"
+    Version(torch.__version__) < Version("2.9"), reason="torch 2.8 refuses voice_small's lengths (docs/inference.md)"
 )
 
 SMALL = {"face_encoder": "face_small", "voice_encoder": "voice_small"}

@@ -136,14 +136,20 @@ CONFIGS = {
         f"made for voiceface >=7.1,<7.2, this is {__version__}",
     ),
     "wrong hash": (lambda c: c.update(sha256="0" * 64), "damaged"),
-    "foreign module": (lambda c: c.update(method="os"), "method 'os' is not in this version"),
+    "foreign module": (
+        lambda c: c.update(method="os"),
+        r"needs the class os\.TriNet, and no checkpoint chooses what is imported",
+    ),
     "path": (lambda c: c.update(method="../x"), r"its method '\.\./x' is none"),
     "a function": (lambda c: c.update({"class": "rows"}), "the class 'rows' is no method of voiceface.methods.trinet"),
     "another class": (lambda c: c.update({"class": "Method"}), "the class 'Method' is no method of"),
     "argument": (lambda c: c["arguments"].update(margins=1), "no argument 'margins', did you mean margin?"),
     "argument's type": (lambda c: c["arguments"].update(dim="16"), 'the argument dim of TriNet cannot be "16"'),
     "object": (lambda c: c["arguments"].update(margin={"class_path": "os.system"}), "margin of TriNet cannot be"),
-    "encoder": (lambda c: c["arguments"].update(face_encoder="os.path"), "no face encoder 'os.path'"),
+    "encoder": (
+        lambda c: c["arguments"].update(face_encoder="os.path"),
+        r"face encoder os\.path: a class of your own is imported only where you name it",
+    ),
     "size": (lambda c: c["arguments"].update(dim=-1), "cannot be built from its arguments"),
     "contract": (lambda c: c["encoders"]["face"].update(size=7), "config.json says encoders"),
     "space": (lambda c: c.update(space="euclidean"), 'says space "euclidean", but its arguments make "cosine"'),
@@ -239,7 +245,9 @@ def test_a_users_own_method_has_a_checkpoint_and_a_card_but_is_not_built(folder:
     change(folder, lambda c: c.update(method="mine.models.own"))
     assert read_config(folder)["method"] == "mine.models.own"
     assert "| paper | none named |" in card_of(folder)
-    with pytest.raises(UserError, match=r"method 'mine\.models\.own' is not in this version"):
+    with pytest.raises(
+        UserError, match=r"needs the class mine\.models\.own\.TriNet, .* give --model mine\.models\.own"
+    ):
         load_checkpoint(folder)
 
 

@@ -101,10 +101,10 @@ def test_the_same_checkpoint_gives_the_same_bytes(checkpoint: Path, tmp_path: Pa
 def test_nothing_is_overwritten(checkpoint: Path, tmp_path: Path):
     wheel = pack(checkpoint, tmp_path)
     before = wheel.read_bytes()
-    with pytest.raises(UserError, match=r"py3-none-any\.whl: is there already; give another --version"):
+    with pytest.raises(UserError, match=r"py3-none-any\.whl: already exists; give another --version"):
         pack(checkpoint, tmp_path)
     project = write_source(checkpoint, tmp_path)
-    with pytest.raises(UserError, match="is there already; remove it first"):
+    with pytest.raises(UserError, match="already exists; remove it first"):
         write_source(checkpoint, tmp_path)
     assert wheel.read_bytes() == before
     assert {path.name for path in tmp_path.iterdir()} == {wheel.name, project.name}

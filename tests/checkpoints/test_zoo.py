@@ -13,7 +13,7 @@ import pytorch_lightning as pl
 
 from voiceface.checkpoints.card import card_of
 from voiceface.checkpoints.config import canonical
-from voiceface.checkpoints.find import matching_scores
+from voiceface.checkpoints.find import matching_scores, zoo_names
 from voiceface.checkpoints.weights import load_checkpoint, read_config
 from voiceface.data.module import VoxVGGDataModule
 from voiceface.data.prepare.engine.build import Summary, build
@@ -35,6 +35,7 @@ def name_of(package: Path) -> str:
 
 
 def test_every_recipe_has_one():
+    assert zoo_names() == sorted(map(name_of, PACKAGES))
     assert sorted(read_config(package)["recipe"] for package in PACKAGES) == sorted(DISTINCT)
     needed = (ZOO / "voiceface-zoo/pyproject.toml").read_text()
     assert all(f'"voiceface-{canonical(name)}-synthetic==' in needed for name in DISTINCT)

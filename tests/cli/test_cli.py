@@ -1,6 +1,7 @@
 """The front door: help without torch, and one line with exit status 2 for every mistake."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 from safetensors.numpy import save_file
 from tests_support import voiceface
 
-from voiceface.methods.recipes import list_recipes
+from voiceface.methods.recipes import list_recipes, load_recipe
 from voiceface.training.arguments import RunChoice, expand
 from voiceface.utils.errors import UserError
 
@@ -18,7 +19,10 @@ LIGHT = [
     ["--help"],
     ["list"],
     ["--version"],
-    *([c, "--help"] for c in ("fit", "test", "embed", "score", "analyze", "prepare", "check", "import-weights")),
+    *(
+        [c, "--help"]
+        for c in ("fit", "test", "embed", "score", "analyze", "clips", "prepare", "check", "import-weights")
+    ),
     ["fit", "--modle", "x"],
     ["fit", "--model", "trinet", "--pretrained", "nowhere"],
     ["--print_completion", "bash"],
@@ -75,8 +79,14 @@ def test_mistakes_are_answered_without_importing_torch(tmp_path: Path):
     assert len(done.stderr.splitlines()) == len(mistakes)
 
 
+def test_no_word_at_all_prints_the_help():
+    done = voiceface(status=0)
+    assert done.stdout == voiceface("--help").stdout
+    assert done.stderr == ""
+
+
 def test_every_help_has_an_example():
-    for command in ("fit", "test", "embed", "score", "analyze", "prepare", "check", "list", "import-weights"):
+    for command in ("fit", "test", "embed", "score", "analyze", "clips", "prepare", "check", "list", "import-weights"):
         done = voiceface(command, "--help")
         assert done.returncode == 0
         assert f"voiceface {command}" in done.stdout.split("example")[1]
@@ -87,8 +97,16 @@ def test_help_with_a_model_explains_every_option_of_it():
     for words in (
         "--model.margin  Margin of the triplet loss. [1.0]",
         "--data.people  Identities per batch and rank. [32]",
+        "values of trinet with --preset demo:",
     ):
         assert words in shown
+    paper = voiceface("fit", "--model", "trinet", "--data", "CORPUS", "--help").stdout
+    for option in ("model.scale", "model.face_rate", "data.people", "model.freeze_voice", "model.face_encoder"):
+        group, _, name = option.partition(".")
+        for preset, text in (("demo", shown), ("paper", paper)):
+            (default,) = re.findall(rf"--{option}  [^\[]*\[([^\]]*)\]", text)
+            wanted = load_recipe("trinet", preset)[group].get(name)
+            assert default == str(wanted) or (wanted is None and preset == "paper"), (option, preset)
     from voiceface.training.arguments import source_of
     from voiceface.utils.source import constructor
 
@@ -113,8 +131,11 @@ def test_list_names_recipes_and_encoders():
         (["fit", "--model", "trinet", "--trainer.max_step", "3"], "did you mean max_steps?"),
         (["fit", "--model", "trinet", "--preset", "papre"], "did you mean paper?"),
         (["fit", "--model", "trinet", "--gpus", "two"], "--gpus two: give a number"),
+        (["fit", "--model", "trinet", "--evaluation-seconds", "0"], "--evaluation_seconds 0.0: give a number above 0"),
+        (["match", ".", "v.wav", "a.jpg", "--evaluation-seconds", "-1"], "--evaluation-seconds"),
         (["fit", "--model", "trinet", "--encoders", "comon"], "--encoders comon: not a choice, did you mean common?"),
-        (["fit", "--model", "my.Own", "--encoders", "common"], "--encoders common: only for recipes"),
+        (["fit", "--config", "x.yaml", "--encoders", "common"], "--encoders common: needs --model"),
+        (["fit", "--model", "nowhere.Own"], "--model nowhere.Own: there is no module nowhere"),
         (["fit", "--model", "trinet", "--pretrained", "nowhere"], "--pretrained nowhere: no such file; check its name"),
         (["fit", "--model", "trinet", "--pretrained", "."], "--pretrained .: is a folder; name a file"),
         (["import-weights", "face_vggm", ".", "out"], ".: is a folder; name a file"),

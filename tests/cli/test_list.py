@@ -9,7 +9,9 @@ import pytest
 from rich.console import Console
 
 import voiceface.cli.listing as listing
-from voiceface.cli.listing import print_list, short, shortened
+from voiceface.checkpoints.find import zoo_names
+from voiceface.cli.listing import DEMO, print_list, short, shortened
+from voiceface.compare.reading import reference_results
 from voiceface.encoders import list_encoders
 from voiceface.methods.papers import Paper, Parameters, paper_of, read_paper, read_parameters, recipes_of
 from voiceface.methods.recipes import FOLDER, METHODS, list_methods, list_recipes
@@ -54,7 +56,7 @@ def test_each_recipe_stands_once_below_its_paper(width: int):
     starts = [line.split()[0] if line.strip() else "" for line in lines]
     for method in list_methods():
         paper = paper_of(method)
-        assert paper is not None, f"{method}.py: write its paper as docs/add-a-method.md says"
+        assert paper is not None, f"{method}.py: write its paper as CONTRIBUTING.md says"
         assert f'{paper.name}: "{paper.title}" ({paper.year}) {paper.link}' in flat
         heading = next(i for i, line in enumerate(lines) if line.startswith(f"{paper.name}: "))
         below = starts[heading:]
@@ -74,6 +76,22 @@ def test_each_recipe_stands_once_below_its_paper(width: int):
         assert line.endswith(f"  {text}") or width < 160
     assert sorted(r for method in list_methods() for r in recipes_of(method)) == list_recipes()
     assert all(starts.count(name) == 1 for names in list_encoders().values() for name in names)
+
+
+def test_checkpoints_come_first_then_those_of_the_zoo(no_installed_checkpoints: None):
+    lines = printed(160)
+    assert lines[0] == "Checkpoints: none is installed"
+    assert lines[2] == "Checkpoints of the zoo that are not installed: `pip install ./zoo/NAME`"
+    below = " ".join(lines[3 : lines.index("", 3)]).replace(",", "").split()
+    assert below == zoo_names()
+    assert lines[lines.index("", 3) + 1].startswith("Recipes, by method. ")
+    assert not any("recalled" in line or "not stated" in line for line in lines)
+
+
+def test_the_sizes_of_the_demo_preset():
+    sizes = {short(one.results["model"]["parameters"]) for one in reference_results()}
+    assert sizes == {"0.8 M", "0.9 M"}
+    assert "0.8 to 0.9 M" in DEMO
 
 
 def test_a_recipe_or_method_that_says_less_is_still_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -22,6 +22,7 @@ pytestmark = pytest.mark.skipif(not DATA, reason="VOICEFACE_TEST_DATA names no f
 def test_a_folder_of_people_becomes_a_trained_model_and_its_table(tmp_path: Path):
     prepared = voiceface("prepare", "folder", Path(DATA) / "people", tmp_path / "corpus", "--faces", "asis", status=0)
     assert "prepared" in prepared.stdout
+    assert prepared.stdout.endswith(f"next: voiceface fit --model trinet --data {tmp_path}/corpus --preset demo\n")
     assert "whole, every clip decodes" in voiceface("check", tmp_path / "corpus", "--deep", status=0).stdout
     words = ["fit", "--model", "trinet", "--data", tmp_path / "corpus", "--preset", "demo", "--data.people", 12]
     fitted = voiceface(*words, "--out", tmp_path / "run", "--trainer.max_steps", 6, status=0)

@@ -94,6 +94,19 @@ def test_the_real_command_prints_the_table_and_writes_all_scores(here: Path):
     )
 
 
+def test_no_result_is_overwritten(here: Path, capsys: pytest.CaptureFixture[str]):
+    for name in ("results", "results-2", "results-3"):
+        assert main(["score", "emb.npz", "--name", name]) == 0
+        assert f"scores: {name}.json " in capsys.readouterr().out
+    for name in ("results", "results-2", "results-3"):
+        results = read_results(here / f"{name}.json")
+        assert results["model"]["recipe"] == name
+        assert results["effects"]["file"] == f"{name}.effects.npz"
+    before = (here / "results-2.json").read_bytes()
+    assert main(["score", "emb.npz", "--out", "results-2.json"]) == 2
+    assert (here / "results-2.json").read_bytes() == before
+
+
 def test_scoring_needs_no_torch(here: Path):
     program = "import sys; from voiceface.cli import main; main(['score', 'emb.npz']); print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], cwd=here, capture_output=True, text=True, check=True)
@@ -173,8 +186,8 @@ def test_videos_give_same_and_cross_video_scores(here: Path, capsys: pytest.Capt
     assert main(["score", "video.npz"]) == 0
     printed = capsys.readouterr()
     assert printed.err == ""
-    assert "same video" in printed.out
-    assert "cross video" in printed.out
+    assert "voice and face of one video, or of two" in printed.out
+    assert {"same", "cross"} <= set(printed.out.split())
     assert {"same_video", "cross_video"} <= {r["protocol"] for r in read_results(here / "results.json")["scores"]}
 
 
@@ -235,12 +248,16 @@ MISTAKES: list[tuple[list[str], str]] = [
     (["score", "emb.npz", "--trials", "exact.txt"], "--trials: a list called exact would be taken for other scores"),
     (["score", "emb.npz", "--out", "people.csv/r.json"], "people.csv/r.json: cannot be written"),
     (["score", "emb.npz", "--out", "deep"], "deep: cannot be written"),
+    (
+        ["score", "emb.npz", "--out", "people.csv"],
+        "people.csv: already exists; name another file, or",
+    ),
     (["score", "bytes.npz"], "bytes.npz: voice_key is not UTF-8 text"),
     (["score", "about.npz"], "about.npz: about is not what `voiceface embed` writes there"),
     (["score", "emb.npz", "--trails", "x"], "--trails: not known here, did you mean --trials?"),
     (["score", "one.npz"], "1 people have both a voice and a face, a score needs 2"),
     (["score", "bad.npz"], "bad.npz: 1 voices are NaN or infinite: p0/voice0.wav"),
-    (["score", "twice.npz"], "twice.npz: 1 face keys stand there twice, such as p0/face0.jpg"),
+    (["score", "twice.npz"], "twice.npz: 1 face keys appear twice, such as p0/face0.jpg"),
     (["score", "short.npz"], "short.npz: no faces, face_identity (there are: "),
     (["score", "voices"], "voices: has neither voices.csv nor voices.parquet"),
     (["analyze", "emb.npz", "--out", "a"], "--identities is missing: emb.npz does not say"),
@@ -368,6 +385,9 @@ def test_embed_writes_what_score_and_test_agree_on(make_corpus, tmp_path: Path, 
     scored, tested = (read_results(tmp_path / f"{name}.json") for name in ("scored", "tested"))
     assert scored["model"] == tested["model"]
     assert {k: scored["data"][k] for k in tested["data"]} == tested["data"]
+    assert main(["clips", str(corpus), "--out", "clips.csv"]) == 0
+    listed = [line.split(",")[1] for line in Path("clips.csv").read_text().splitlines()[1:]]
+    assert data_hash(listed) == scored["data"]["clips_sha256"]
     by = ("task", "direction", "stratum", "n", "metric", "protocol")
     ours, theirs = records_by(scored, *by), records_by(tested, *by)
     shared = {name for name in theirs if "video" not in name[-1]}

@@ -30,7 +30,7 @@ def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]
     return status, *capsys.readouterr()
 
 
-def test_without_arguments_every_recipe_and_the_literature_are_there_without_torch():
+def test_without_arguments_every_recipe_is_in_a_short_table_without_torch():
     program = (
         "import sys; from voiceface.cli import main\nprint('STATUS', main(['compare']))\n"
         "print('HEAVY', {'torch', 'pytorch_lightning', 'timm', 'matplotlib', 'sklearn'} & set(sys.modules))"
@@ -43,8 +43,19 @@ def test_without_arguments_every_recipe_and_the_literature_are_there_without_tor
     assert len(shown) >= 23
     assert shown <= set(list_recipes())
     first = done.stdout.index("synthetic, test split: 150 people")
-    assert all(name in done.stdout for name in [*list_recipes(), "ideal observer", "chance"])
-    assert first < done.stdout.index("SIGIR 2020")
+    assert first < done.stdout.index("ideal observer") < done.stdout.index("--published")
+    assert all(re.search(rf"^{name} ", done.stdout, re.M) for name in [*shown, "chance"])
+    assert "SIGIR 2020" not in done.stdout
+    assert len(done.stdout.splitlines()) < 60
+
+
+def test_the_literature_and_all_columns_are_asked_for(capsys: pytest.CaptureFixture[str]):
+    _, said, _ = run(capsys, "--published")
+    assert "SIGIR 2020" in said
+    assert "150 people, 600 voices" not in said
+    _, said, _ = run(capsys, "--format", "table")
+    assert all(name in said for name in [*list_recipes(), "±", "R@10", "parameters"])
+    assert "SIGIR 2020" not in said
 
 
 def test_the_references_are_whole_and_of_the_built_in_corpus():

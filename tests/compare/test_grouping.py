@@ -1,7 +1,11 @@
 """Result files to tables: what is ranked together, what is the best, what is merged and what is said."""
 
+import re
 import statistics
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -132,6 +136,7 @@ def test_seeds_become_one_row_their_mean(tmp_path: Path):
     assert {row.name for row in group.rows} == {"m (seed-0)", "m (again)", "chance"} or {
         row.name for row in group.rows
     } == {f"m ({tmp_path.name})", "m (again)", "chance"}
+    assert any(note.startswith("In brackets after a name: the folder or file") for note in group.notes)
 
 
 def test_a_model_that_knew_the_people_is_shown_and_not_ranked(three: list[Path], tmp_path: Path):
@@ -238,3 +243,37 @@ def test_clips_that_are_said_to_be_of_fewer_people_make_another_table(three: lis
     comparison = compare_results(found(three[0], tmp_path / "pairs.json"))
     assert [group.data["identities"] for group in comparison.groups] == [12, 6]
     assert "or people" in comparison.notes[0]
+
+
+def renamed_clips(change: Callable[[str], str]) -> dict[str, Any]:
+    """A result of the same clips, the keys of the voices changed."""
+    made = embeddings(2.0)
+    keys = np.array([change(key) for key in made.voice_key.tolist()])
+    return score_embeddings(replace(made, voice_key=keys), "mine", identities(), note=lambda line: None)
+
+
+@pytest.mark.parametrize(
+    ("change", "differ"),
+    [
+        (lambda key: f"{key}.flac", True),
+        (lambda key: f"wav/{key}.m4a", True),
+        (lambda key: key.removeprefix("0/"), True),
+        (lambda key: key.replace("voice", "speech"), False),
+    ],
+)
+def test_keys_that_differ_in_ending_or_folder_are_named(change: Callable[[str], str], differ: bool, tmp_path: Path):
+    write_results(tmp_path / "mine.json", renamed_clips(change))
+    comparison = compare_results(found(write(tmp_path / "a.json", "a", 1.0), tmp_path / "mine.json"))
+    assert len(comparison.groups) == 2
+    assert len(comparison.notes) == 1 + differ
+    if differ:
+        named = {name: key for key, name in re.findall(r"'(\S+)' in (a|mine)", comparison.notes[0])}
+        assert named["mine"] == change(named["a"])
+        assert named["a"] in embeddings(1.0).voice_key
+        assert "voiceface clips CORPUS" in comparison.notes[0]
+
+
+def test_the_title_names_the_corpus_if_one_result_does(tmp_path: Path):
+    named = write(tmp_path / "named.json", "named", 2.0, data={"corpus": "people", "split": "test"})
+    (group,) = compare_results(found(write(tmp_path / "mine.json", "mine", 1.0), named)).groups
+    assert group.title.startswith("people, test split: 12 people")

@@ -200,6 +200,7 @@ def test_the_command_prints_what_it_found(root, tmp_path, capsys):
     assert main(["check", str(root), "--deep"]) == 0
     out = capsys.readouterr().out
     assert f"{root}: whole, every clip decodes" in out
+    assert f"\nnext: voiceface fit --model trinet --data {root} --preset demo\n" in out
     assert [line.split() for line in out.splitlines() if line.startswith("val")] == [["val", "2", "4", "4", "100.0%"]]
     assert main(["check", str(root), "--trials", str(tmp_path / "list.txt")]) == 2
     captured = capsys.readouterr()

@@ -465,7 +465,7 @@ def test_every_importer_is_of_a_network():
     assert set(list_importers()) - encoders == {"kim"}
 
 
-PAGE = Path(__file__).parents[2] / "docs/weights.md"
+PAGE = Path(__file__).parents[2] / "docs/paper-weights.md"
 
 
 @pytest.mark.skipif(not PAGE.exists(), reason="the docs are not beside the tests")

@@ -4,12 +4,14 @@ import csv
 import json
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from voiceface.evaluation.analysis import analyze, print_analysis
+from voiceface.evaluation.analysis_plots import correlations_figure, probes_figure
 from voiceface.evaluation.embeddings import Embeddings
 from voiceface.evaluation.results import RECORD
 from voiceface.scores.probes import is_chance
@@ -54,14 +56,25 @@ def embedded(similarity="cosine", **changes):
 @pytest.fixture(scope="module")
 def analysed(tmp_path_factory):
     out = tmp_path_factory.mktemp("analysis") / "new" / "out"
-    result = analyze(embedded(), TABLE, out)
+    bar: dict[str, int] = {}
+
+    @contextmanager
+    def counted(what, total):
+        bar.update(total=total, done=0)
+        yield lambda: bar.update(done=bar["done"] + 1)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("voiceface.evaluation.analysis.progress", counted)
+        result = analyze(embedded(), TABLE, out)
+    assert bar["done"] == bar["total"], "pictures that cannot be drawn count too"
     assert json.loads((out / "analysis.json").read_text()) == result
     return out, result
 
 
 def test_everything_is_written_and_the_json_is_the_result(analysed):
     out, result = analysed
-    pictures = [f"tsne_{name}.{kind}" for name in ("identity", "gender", "age", "pitch") for kind in ("png", "svg")]
+    figures = ("probes", "correlations", *(f"tsne_{name}" for name in ("identity", "gender", "age", "pitch")))
+    pictures = [f"{name}.{kind}" for name in figures for kind in ("png", "svg")]
     assert sorted(path.name for path in out.iterdir()) == sorted(["analysis.json", "tsne.csv", *pictures])
     assert [path.name for path in out.parent.iterdir()] == ["out"]
     assert (result["people"], result["voices"], result["faces"], result["dimensions"]) == (24, 96, 96, 6)
@@ -95,12 +108,42 @@ def test_gender_is_found_and_the_small_club_left_out(analysed):
 def test_the_table_says_what_is_chance_and_what_is_left_out(analysed, capsys):
     print_analysis(analysed[1])
     lines = capsys.readouterr().out.splitlines()
-    (gender,) = [line for line in lines if " gender " in line and "±" in line]
-    assert "reached" not in gender
+    (gender,) = [line for line in lines if line.startswith("gender ") and "±" in line]
+    assert "female" in gender
+    assert "≈" not in gender
     reached = [is_chance(record) for record in analysed[1]["scores"]]
-    assert 0 < sum(reached) == sum(line.count(", reached") for line in lines) < len(reached)
+    assert 0 < sum(reached) == sum(line.count("≈") for line in lines if "±" in line) < len(reached)
     assert "too few people to probe, see analysis.json: club all values" in lines
     assert any("gender" in line and "(p 0.001)" in line for line in lines)
+
+
+def lines_of(figure):
+    """Where the lines of a figure's panel run, by marker."""
+    found = {}
+    for line in figure.axes[0].get_lines():
+        hollow = line.get_markerfacecolor() == "white"
+        found.setdefault(line.get_marker(), []).append(
+            (*np.ravel(line.get_xdata()), *np.ravel(line.get_ydata()), hollow)
+        )
+    return found
+
+
+def test_the_pictures_show_every_probe_and_every_correlation(analysed):
+    result = analysed[1]
+    strata = list(dict.fromkeys(r["stratum"] for r in result["scores"]))
+    drawn = lines_of(probes_figure(result, "mine"))
+    for record in result["scores"]:
+        row = strata.index(record["stratum"])
+        shape, shift = {"voice": ("o", -0.17), "face": ("^", 0.17)}[record["direction"]]
+        assert (100 * record["value"], row + shift, is_chance(record)) in drawn[shape]
+        assert (100 * record["chance"], row + shift, False) in drawn["|"]
+        assert (100 * record["ci_low"], 100 * record["ci_high"], row + shift, row + shift, False) in drawn["None"]
+    figure = correlations_figure(result, "mine")
+    assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == ["gender", "age", "club"]
+    for record in result["correlations"]:
+        shape = {"voices": "o", "faces": "^", "voices and faces": "D"}[record["between"]]
+        (found,) = [d for d in lines_of(figure)[shape] if d[0] == record["point_biserial"]]
+        assert found[2] == (record["point_biserial_p"] >= 0.01)
 
 
 def test_length_means_nothing_to_cosine_and_something_to_euclidean(tmp_path):

@@ -134,7 +134,7 @@ BROKEN = [
     (with_value("voices", (1, 2), np.nan), "1 voices are NaN or infinite: p1/voice1;"),
     (with_value("faces", (slice(None), 0), np.inf), "4 faces are NaN or infinite: p0/face0, p1/face1, p0/face2 ...;"),
     (with_value("faces", 3, 0), "1 faces are zero vectors, which have no cosine: p1/face3;"),
-    (with_value("voice_key", 2, "p0/voice0"), "1 voice keys stand there twice, such as p0/voice0"),
+    (with_value("voice_key", 2, "p0/voice0"), "1 voice keys appear twice, such as p0/voice0"),
     (with_value("voice_key", 2, ""), "voice_key is empty in 1 rows, the first is row 2"),
     (with_value("face_identity", 1, " "), "face_identity is empty in 1 rows, the first is row 1"),
     (setting(voices=np.ones((5, 2), np.float32)), "voices have 2 dimensions, faces 3"),
@@ -282,8 +282,8 @@ def test_identities_by_name_and_what_is_refused(tmp_path: Path):
     for text, message in (
         ("who,gender\na,f\n", "no column identity or `VoxCeleb1 ID` (there are: who, gender)"),
         ("identity,gender\n,f\n", "line 2: no identity"),
-        ("identity,gender\na,f\na,f\n", "line 3: a stands there twice"),
-        ("VoxCeleb1 ID,VGGFace1 ID\nid1,Ann\nid2,Ann\n", "line 3: Ann stands there twice"),
+        ("identity,gender\na,f\na,f\n", "line 3: a appears twice"),
+        ("VoxCeleb1 ID,VGGFace1 ID\nid1,Ann\nid2,Ann\n", "line 3: Ann appears twice"),
         ("identity,gender\n", "holds no identity"),
         ("", "holds no identity"),
     ):

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from tests_support import examples
 
-from voiceface.compare.render.pictures import embeddings_picture, faces_of
+from voiceface.compare.render.pictures import SPECTROGRAM, clips_of, embeddings_picture, shown_voice
 from voiceface.compare.table import Group
 from voiceface.data.corpus.shards import Corpus
 from voiceface.data.prepare.synthetic import prepare_synthetic
@@ -131,37 +132,53 @@ def group(**data: object) -> Group:
     return Group("clips", "measured", "exact", (), (), data)
 
 
-def test_faces_are_those_of_the_very_corpus_that_was_scored(cache: Path, monkeypatch: pytest.MonkeyPatch):
+def test_clips_are_those_of_the_very_corpus_that_was_scored(cache: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("VOICEFACE_CACHE", str(cache))
     corpus = Corpus(cache / "synthetic-7")
     split = next(s for s, part in corpus.description["splits"].items() if part["shards"])
     scored = {"synthetic": True, "split": split, "version": corpus.version}
-    faces = faces_of(group(**scored))
-    assert faces is not None
+    clips = clips_of(group(**scored))
+    assert clips is not None
     bundle = corpus.index(split)[0]
     voice, face = (members[0] for members in corpus.members(split, bundle))
-    shown = Image.open(io.BytesIO(faces(face.key) or b""))
-    assert (shown.format, shown.size) == ("JPEG", (64, 64))
-    whole = Image.open(io.BytesIO(corpus.read(split, bundle, face.offset, face.bytes))).resize((64, 64))
-    assert np.abs(np.asarray(shown, float) - np.asarray(whole, float)).mean() < 8
-    assert faces(voice.key) is None
-    assert faces_of(group(**{**scored, "version": "0" * 64})) is None
-    assert faces_of(group(**{**scored, "synthetic": False})) is None
-    assert faces_of(group(**{**scored, "synthetic": None})) is None
-    assert faces_of(group(**{**scored, "split": "none"})) is None
+    for member in (voice, face):
+        assert clips(member.key) == corpus.read(split, bundle, member.offset, member.bytes)
+    assert clips("no such key") is None
+    assert clips_of(group(**{**scored, "version": "0" * 64})) is None
+    assert clips_of(group(**{**scored, "synthetic": False})) is None
+    assert clips_of(group(**{**scored, "synthetic": None})) is None
+    assert clips_of(group(**{**scored, "split": "none"})) is None
     monkeypatch.setenv("VOICEFACE_CACHE", str(cache / "empty"))
-    assert faces_of(group(**scored)) is None
+    assert clips_of(group(**scored)) is None
     assert not (cache / "empty").exists()
 
 
-def test_faces_are_found_without_torch(cache: Path):
+def test_a_voice_is_seen_and_heard():
+    time = np.arange(16_000) / 16_000
+    flac, low = io.BytesIO(), 16_000 / 512 * 32  # a quarter of the picture's height
+    soundfile.write(flac, 0.5 * np.sin(2 * np.pi * low * time), 16_000, format="FLAC")
+    picture, sound = shown_voice(flac.getvalue())
+    image = Image.open(io.BytesIO(picture))
+    assert (image.format, image.size) == ("WEBP", SPECTROGRAM)
+    rows = np.asarray(image.convert("L"), float).mean(axis=1)
+    assert rows.argmax() == pytest.approx(SPECTROGRAM[1] * 0.75, abs=2)
+    heard, rate = soundfile.read(io.BytesIO(sound))
+    assert (rate, len(sound) < 4000) == (16_000, True)
+    assert np.abs(np.fft.rfft(heard[:16_000])).argmax() == pytest.approx(low, abs=2)
+    soundfile.write(silent := io.BytesIO(), np.zeros(10), 16_000, format="FLAC")
+    assert shown_voice(silent.getvalue())[0]
+    with pytest.raises(OSError, match="no sound"):
+        shown_voice(b"fLaC and nothing else")
+
+
+def test_clips_are_found_without_torch(cache: Path):
     code = (
-        "import sys; from pathlib import Path; from voiceface.compare.render.pictures import faces_of;"
+        "import sys; from pathlib import Path; from voiceface.compare.render.pictures import clips_of;"
         "from voiceface.compare.table import Group; from voiceface.data.corpus.shards import Corpus;"
         f"c = Corpus(Path({str(cache)!r}) / 'synthetic-7');"
         "s = next(s for s, part in c.description['splits'].items() if part['shards']);"
         "d = {'synthetic': True, 'split': s, 'version': c.version};"
-        "f = faces_of(Group('', 'measured', 'exact', (), (), d));"
+        "f = clips_of(Group('', 'measured', 'exact', (), (), d));"
         "assert f(c.members(s, c.index(s)[0])[1][0].key); assert 'torch' not in sys.modules"
     )
     environment = {"VOICEFACE_CACHE": str(cache), "PATH": ""}

@@ -170,9 +170,9 @@ def test_what_does_not_fit_is_refused():
 
 
 def test_the_example_of_the_documentation_runs(capsys: pytest.CaptureFixture[str]):
-    page = (Path(__file__).parents[2] / "docs" / "metric.md").read_text()
-    example = page.split("```python\n")[1].split("```")[0]
-    exec(compile(example, "metric.md", "exec"), {})
+    page = (Path(__file__).parents[2] / "docs" / "python.md").read_text()
+    (example,) = (part.split("```")[0] for part in page.split("```python\n") if "import CrossModalScores" in part)
+    exec(compile(example, "python.md", "exec"), {})
     assert capsys.readouterr().out.startswith("1:2 0.")
 
 

@@ -342,7 +342,7 @@ def test_a_stop_between_the_two_files_leaves_a_result_that_is_read_without_pairi
         (lambda r: r.update(ideal_observer={}), "its section ideal_observer is no list"),
         (lambda r: r["scores"][0].update(ci_low=None), "no whole interval and level"),
         (lambda r: r["scores"][0].update(ci_level=95), "no whole interval and level"),
-        (lambda r: r["scores"][0].update(ci_method=[]), r"a accuracy has the ci_method \[\]"),
+        (lambda r: r["scores"][0].update(ci_method=[]), r"a accuracy has ci_method \[\]"),
         (lambda r: r["scores"][0].update(value=10**400), "has the value 1000"),
         (lambda r: r.update(training={"curve": [[1]]}), "its training.curve is no list of pairs of numbers"),
         (lambda r: r.update(training={"steps": "3"}), "its training.steps is '3'"),

@@ -4,16 +4,19 @@ import csv
 import io
 import xml.etree.ElementTree as ET
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from matplotlib.markers import MarkerStyle
 from PIL import Image
 from tests_support import examples
 
 from voiceface.evaluation.tsne import (
     CLIPS,
+    SHAPES,
     Map,
     _sample,
     category_figure,
@@ -22,6 +25,7 @@ from voiceface.evaluation.tsne import (
     map_csv,
     number_figure,
     rendered,
+    run_figure,
 )
 
 
@@ -115,18 +119,36 @@ def test_the_table_has_every_point_and_leaves_unknown_numbers_empty():
     assert np.array([[float(r["x"]), float(r["y"])] for r in rows]) == pytest.approx(drawn.xy, abs=1e-4)
 
 
-def test_twenty_people_are_in_colour_the_same_in_both_panels():
+def test_a_dozen_people_are_in_colour_the_same_in_both_panels():
     drawn = made()
     figure = identity_figure(drawn)
     labels = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert labels == [f"p{i:02}" for i in range(20)] + ["others"]
+    assert labels == [f"p{i:02}" for i in range(12)] + ["others"]
     for panel, modality in enumerate(("voice", "face")):
         found = colours(figure, panel)
         own = drawn.modality == modality
-        assert len({found[tuple(xy)] for xy in drawn.xy[own & (drawn.identity < "p10")].tolist()}) == 10
-        assert len({found[tuple(xy)] for xy in drawn.xy[own & (drawn.identity >= "p20")].tolist()}) == 1
+        assert len({found[tuple(xy)] for xy in drawn.xy[own & (drawn.identity < "p12")].tolist()}) == 12
+        assert len({found[tuple(xy)] for xy in drawn.xy[own & (drawn.identity >= "p12")].tolist()}) == 1
         assert len({found[tuple(xy)] for xy in drawn.xy[~own].tolist()}) == 1
     assert colours(figure, 0)[tuple(drawn.xy[0].tolist())] == colours(figure, 1)[tuple(drawn.xy[90].tolist())]
+
+
+def test_voices_are_circles_faces_are_triangles_and_panels_are_full():
+    drawn = made()
+    wide = replace(drawn, xy=drawn.xy * [3.0, 2.0])
+    corners = {name: len(MarkerStyle(shape).get_path().vertices) for name, shape in SHAPES.items()}
+    values = np.arange(180.0).tolist()
+    figures = (identity_figure(wide), category_figure(wide, ["a"] * 180, "x"), number_figure(wide, values, "x", "Hz"))
+    for figure in (*figures, run_figure(wide, "x")):
+        figure.draw_without_rendering()
+        for panel in figure.axes[: 2 if len(figure.axes) == 2 and figure.axes[1].get_title() else 1]:
+            for dots in panel.collections:
+                inside = [wide.xy.tolist().index(place) for place in dots.get_offsets().tolist()]
+                vertices = len(dots.get_paths()[0].vertices)
+                assert all(vertices == corners[wide.modality[i]] for i in inside)
+            (left, right), (low, high) = panel.get_xlim(), panel.get_ylim()
+            used = np.ptp(wide.xy, axis=0) / [right - left, high - low]
+            assert used.min() > 0.85
 
 
 def test_ages_are_in_order_and_unknown_ones_grey():

@@ -16,6 +16,7 @@ from voiceface.evaluation.embeddings import read_embeddings
 from voiceface.inference.model import Model
 from voiceface.utils.errors import UserError
 
+SYNTHETIC = "trinet-synthetic was trained on synthetic people: its answers say nothing about real people"
 RUN = {
     "match": commands.run_match,
     "retrieve": commands.run_retrieve,
@@ -42,6 +43,15 @@ def there(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def test_synthetic_people_and_noise_are_said_once_each(there: Path, capsys: pytest.CaptureFixture[str]):
+    voice, *faces = there / "people/p0/voice/[bold]0.wav", *sorted(there.glob("people/*/face/0.png"))
+    run("match", there / "checkpoint", voice, *faces, "--asis")
+    assert capsys.readouterr().err.splitlines() == [
+        f"voiceface: {voice}: no speech was found in it; its embedding means nothing",
+        f"voiceface: {SYNTHETIC}",
+    ]
+
+
 def test_match(there: Path, capsys: pytest.CaptureFixture[str]):
     model = Model(there / "checkpoint")
     voice, *faces = there / "people/p0/voice/[bold]0.wav", *sorted(there.glob("people/*/face/0.png"))
@@ -54,6 +64,7 @@ def test_match(there: Path, capsys: pytest.CaptureFixture[str]):
     run("match", there / "checkpoint", voice, *faces, "--asis", "--json")
     printed = json.loads(capsys.readouterr().out)
     assert printed["query"] == str(voice)
+    assert printed["trained_on_synthetic"] is True
     assert [one["face"] for one in printed["found"]] == [row[0] for row in expected]
     assert "probability" not in printed["found"][0]
     voices = sorted(there.glob("people/*/voice/*.wav"))
@@ -67,7 +78,10 @@ def test_match_of_a_csv(there: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
     source = there / "people/pairs.csv"
     source.write_text("voice,face,face2\np0/voice/[bold]0.wav,p0/face/0.png,p1/face/0.png\nnone.wav,a.png,b.png\n")
     run("match", there / "checkpoint", "--csv", source, "--out", tmp_path / "scores.csv", "--asis")
-    assert capsys.readouterr().out == f"{tmp_path}/scores.csv: 2 rows, 1 with an error\n"
+    printed = capsys.readouterr()
+    assert printed.out == f"{tmp_path}/scores.csv: 2 rows, 1 with an error\n"
+    assert printed.err.count(SYNTHETIC) == 1
+    assert all(line.endswith(",true") for line in (tmp_path / "scores.csv").read_text().splitlines()[1:])
     source.unlink()
 
 
@@ -78,7 +92,10 @@ def test_retrieve_finds_the_same_with_and_without_an_index(
     run("retrieve", there / "checkpoint", voice, gallery, "--top", 4, "--asis", "--json")
     direct = json.loads(capsys.readouterr().out)
     run("index", there / "checkpoint", gallery, tmp_path / "faces", "--asis")
-    assert capsys.readouterr().out == f"{tmp_path}/faces: 6 faces, 16 dimensions\n"
+    printed = capsys.readouterr()
+    assert printed.out == f"{tmp_path}/faces: 6 faces, 16 dimensions\n"
+    assert printed.err == f"voiceface: {SYNTHETIC}\n"
+    assert json.loads((tmp_path / "faces/index.json").read_text())["trained_on_synthetic"] is True
     run("retrieve", there / "checkpoint", voice, "--index", tmp_path / "faces", "--top", 4, "--json")
     assert json.loads(capsys.readouterr().out) == direct
     matched = Model(there / "checkpoint").match(voice, sorted(gallery.glob("*/face/*.png")), detect=False)
@@ -88,7 +105,7 @@ def test_retrieve_finds_the_same_with_and_without_an_index(
     face = gallery / "p0/face/0.png"
     run("retrieve", there / "checkpoint", face, "--index", tmp_path / "voices", "--asis")
     assert len(capsys.readouterr().out.splitlines()) == 1 + 1 + 3
-    with pytest.raises(UserError, match=r"a face, and .*faces holds faces; give a voice"):
+    with pytest.raises(UserError, match="a face, and the index holds faces; give a voice"):
         run("retrieve", there / "checkpoint", face, "--index", tmp_path / "faces", "--asis")
 
 
@@ -199,7 +216,8 @@ def test_names_do_not_steer_the_terminal(there: Path, tmp_path: Path, capsys: py
     run("retrieve", there / "checkpoint", there / "people/p0/voice/[bold]0.wav", tmp_path / "gallery", "--asis")
     printed = capsys.readouterr()
     assert printed.out.splitlines()[1].startswith("a?[31m?.png ")
-    assert printed.err == "voiceface: left out ?[2J.png: empty file\n"
+    assert "voiceface: left out ?[2J.png: empty file" in printed.err.splitlines()
+    assert "\x1b" not in printed.err
 
 
 def test_a_name_that_no_file_can_have(there: Path, capsys: pytest.CaptureFixture[str]):

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import warnings
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -18,9 +19,14 @@ import voiceface
 from voiceface.cli import build_parser
 from voiceface.cli.prepare import run_prepare
 from voiceface.data.module import VoxVGGDataModule
+from voiceface.data.prepare.media import vad
 from voiceface.data.prepare.media.rejected import Rejected
 from voiceface.data.stream.batches import EvaluationBatches
 from voiceface.data.stream.sampling import Sampling
+from voiceface.data.synthetic import SyntheticOptions, person
+from voiceface.data.synthetic.voice import voice_clip
+from voiceface.inference.gallery import Index
+from voiceface.inference.media import has_speech, read_one_voice
 from voiceface.inference.model import Model
 from voiceface.methods.base import Method
 from voiceface.utils.errors import UserError
@@ -216,6 +222,81 @@ def test_each_goes_on_past_what_cannot_be_used(model: Model, tmp_path: Path):
     rows = list(model.embed_each("voice", [good[0], tmp_path / "none.wav", *good[1:], tmp_path / "no.wav"]))
     assert [isinstance(row, Rejected) for row in rows] == [False, True, False, False, True]
     torch.testing.assert_close(torch.stack([rows[0], rows[2], rows[3]]), model.embed_voice(good), atol=1e-5, rtol=0)
+
+
+def test_a_model_says_what_it_is_and_warns_once(tmp_path: Path):
+    own = make("cosine", tmp_path / "checkpoint")
+    assert repr(own) == (
+        "<Model trinet-synthetic: trinet (TriNet), 16-dimensional embeddings, compared by cosine, "
+        f"{own.method.count_parameters():,} parameters, trained on synthetic>"
+    )
+    voice, faces = np.asarray(wave(0, 1.0)), [picture(0), picture(1)]
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always", UserWarning)
+        for _ in range(2):
+            own.match(voice, faces, detect=False)
+            own.retrieve(voice, faces, detect=False)
+    assert [str(one.message) for one in said] == [
+        "voice 0: no speech was found in it; its embedding means nothing",
+        "trinet-synthetic was trained on synthetic people: its answers say nothing about real people",
+    ]
+    assert {one.filename for one in said} == {__file__}
+    real = make("cosine", tmp_path / "real")
+    real.config["data"] = {"corpus": "people"}
+    lines: list[str] = []
+    real.note = lines.append
+    real.match(rendered_voice(), faces, detect=False)
+    assert lines == []
+
+
+def rendered_voice() -> np.ndarray:
+    return voice_clip(person(SyntheticOptions(), 0), 0)[0]
+
+
+@pytest.mark.parametrize("installed", [True, False])
+def test_speech_is_told_from_noise(installed: bool, monkeypatch: pytest.MonkeyPatch):
+    if installed:
+        pytest.importorskip("silero_vad")
+    else:
+        monkeypatch.setattr(vad, "_silero", vad._silero.__wrapped__)
+        monkeypatch.setitem(sys.modules, "silero_vad", None)
+    rng = np.random.default_rng(0)
+    white = rng.standard_normal(48_000)
+    brown = np.cumsum(white)
+    tone = np.sin(np.arange(48_000) / 10)
+    for sound in (3_000 * white, 20_000 * brown / np.abs(brown).max(), 8_000 * tone, 5 * white, 8_000 * tone + white):
+        assert not has_speech(sound.astype(np.int16))
+    spoken = rendered_voice()
+    assert has_speech(spoken)
+    assert has_speech((spoken // 100).astype(np.int16))
+    if "VOICEFACE_TEST_DATA" in os.environ:
+        assert not has_speech(read_one_voice(MEDIA / "audio/noise_3s.wav"))
+        for name in ("jfk_quiet.wav", "jfk_clipped.wav", "jfk_8k.wav"):
+            assert has_speech(read_one_voice(MEDIA / "audio" / name))
+
+
+def test_retrieve_is_the_search_of_a_folder_a_list_and_an_index(tmp_path: Path):
+    own = make("cosine", tmp_path / "checkpoint")
+    lines: list[str] = []
+    own.note = lines.append
+    files = [write_face(tmp_path / f"faces/p{i}/{i}.png", i) for i in range(4)]
+    (tmp_path / "faces/bad.png").touch()
+    voice = wave(0, 1.0)
+    found = own.retrieve(voice, tmp_path / "faces", 3, detect=False)
+    assert "left out bad.png: empty file" in lines
+    matched = own.match(voice, files, detect=False)
+    assert [hit.name for hit in found] == [f"p{one.place}/{one.place}.png" for one in matched[:3]]
+    assert [hit.similarity for hit in found] == pytest.approx([one.similarity for one in matched[:3]], abs=1e-5)
+    index = Index.build(tmp_path / "faces", tmp_path / "faces.index", own, detect=False)
+    assert own.retrieve(voice, index, 3) == found
+    listed = own.retrieve(voice, [*files, tmp_path / "faces/bad.png"], 3, detect=False)
+    assert [(hit.name, hit.place) for hit in listed] == [(str(files[one.place]), one.place) for one in matched[:3]]
+    with pytest.raises(UserError, match="face 0: a face, and the index holds faces; give a voice"):
+        own.retrieve(picture(0), index, direction="f2v", detect=False)
+    with pytest.raises(UserError, match="2 voices as the query"):
+        own.retrieve([voice, voice], index)
+    with pytest.raises(UserError, match="give 1 or more"):
+        own.retrieve(voice, index, 0)
 
 
 MEDIA = Path(os.environ.get("VOICEFACE_TEST_DATA", ""), "media")

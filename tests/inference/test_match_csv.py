@@ -120,7 +120,8 @@ def test_no_row_of_a_csv_is_lost(model: Model, tmp_path: Path, monkeypatch: pyte
     assert len(read_files) == 4 + 4, "each file of each kind once"
     rows = read(out)
     assert [row["note"] for row in rows] == [row["note"] for row in read(source)]
-    assert list(rows[0])[5:] == ["similarity", "similarity2", "similarity3", "choice", "probability", "error"]
+    added = ["similarity", "similarity2", "similarity3", "choice", "probability", "error", "trained_on_synthetic"]
+    assert list(rows[0])[5:] == added
     similarity = model.similarity(model.embed_voice(voices), model.embed_face(faces, detect=False)).tolist()
     assert [float(rows[0][c]) for c in ("similarity", "similarity2", "similarity3")] == pytest.approx(
         similarity[0], abs=1e-5

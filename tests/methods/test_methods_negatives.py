@@ -10,7 +10,7 @@ from voiceface.methods.base import Method
 
 # Methods whose loss can be 0. DIMNet has no pairs; SVHF's galleries are in test_methods_svhf.py, Kim's classifier of
 # pairs is below.
-ZERO = {"trinet", "kim", "drl", "pins", "horiguchi"}
+ZERO = {"trinet", "kim", "drl", "pins", "horiguchi", "infonce"}
 OTHERWISE = {"dimnet", "svhf"}
 BY_DISTANCE = [r for r in DISTINCT if r.split("_")[0] not in OTHERWISE and r != "kim_classifier"]
 IDENTITY = torch.tensor([0, 0, 0, 1, 1, 1])

@@ -1,6 +1,6 @@
 """The paper preset of every recipe: its networks, and its optimiser as a real trainer has it.
 
-The expected numbers are written out here from the papers (docs/recipes.md names their sources), not read from the code.
+The expected numbers are written out here from the papers (docs/methods.md names their sources), not read from the code.
 """
 
 import math
@@ -27,9 +27,19 @@ NETWORKS = {
     "horiguchi": ("LResNet50IR", 112, "VGGVox"),
     "drl": ("InceptionResNetV1", 224, "DIMNetVoice"),
     "dimnet": ("DIMNetFace", 128, "DIMNetVoice"),
+    "infonce": ("LResNet50IR", 112, "ThinResNet34"),
 }
 MARGINS = {"kim": 1.5, "svhf": 1.36, "pins": 1.36, "trinet_box11": 1.1}
-WIDTHS = {"trinet": 128, "kim": 128, "svhf": 1024, "pins": 256, "horiguchi": 128, "drl": 256, "dimnet": 64}
+WIDTHS = {
+    "trinet": 128,
+    "kim": 128,
+    "svhf": 1024,
+    "pins": 256,
+    "horiguchi": 128,
+    "drl": 256,
+    "dimnet": 64,
+    "infonce": 128,
+}
 
 
 def of(table: dict[str, Any], recipe: str, otherwise: Any = None) -> Any:
@@ -108,6 +118,8 @@ def expected(recipe: str) -> Expected | None:
         return torch.optim.Adam, adam, {"fc": falling(1e-3, 80_000, 160_000), "face": slow, "voice": slow}, 240_000
     if method == "horiguchi":
         return torch.optim.Adam, adam, {"projections": falling(1e-3)}, 50_000
+    if method == "infonce":
+        return torch.optim.Adam, adam, {"fc": falling(1e-3), "face": falling(1e-4), "voice": falling(1e-4)}, 50_000
     sgd = {"momentum": 0.9, "weight_decay": 5e-4, "nesterov": False}
     if method == "dimnet":
         rate = falling(0.1, 16_000, 24_000)

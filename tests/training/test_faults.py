@@ -56,7 +56,7 @@ def test_a_finished_run_is_not_overwritten_and_resuming_it_tests_it_again(finish
     before = state_of(folder / "run")
     status, said = runs(*words, log=folder / "again.txt")
     assert (status, len(said.splitlines())) == (2, 1)
-    assert "holds a finished run; go on with it by --ckpt_path last" in said
+    assert "holds a finished run; resume it by --ckpt_path last" in said
     (folder / "run/results.json").unlink()
     assert runs(*words, "--ckpt_path", "last", log=folder / "again.txt")[0] == 0
     assert differences(before, state_of(folder / "run")) == []
@@ -68,7 +68,7 @@ def test_slurms_signal_before_a_requeue_saves_between_two_steps(finished):
     words = [*words, "--out", folder / "requeued"]
     status, said = runs(*words, *fault, log=folder / "requeued.txt", environment=SLURM)
     assert status == 143, said
-    assert said.splitlines()[-1].startswith("voiceface: preempted at step 2; go on with --out ")
+    assert said.splitlines()[-1].startswith("voiceface: preempted at step 2; resume with --out ")
     assert not list((folder / "requeued").glob("hpc_ckpt*"))
     assert torch.load(folder / "requeued/last.ckpt", weights_only=True)["global_step"] == 2
 

@@ -99,7 +99,7 @@ def test_a_run_leaves_all_its_files_and_prints_its_table(run: Path, corpus: Path
         "ideal",
         "retrieval over the whole split",
         "chance",
-        "no number here is one about people",
+        "these numbers say nothing about real people",
     ):
         assert words in table
     results = read_results(run / "results.json")
@@ -286,7 +286,7 @@ def test_checkpoints_that_do_not_fit_are_refused_in_one_line(run: Path, corpus: 
     for folder, message in (
         (damaged, "damaged (its sha256"),
         (wider, "config.json says parameters"),
-        (foreign, "method 'os' is not in this version"),
+        (foreign, "needs the class os.system, and no checkpoint chooses what is imported"),
         (tmp_path / "none", "none: no such folder; give a checkpoint folder"),
     ):
         done = voiceface("test", folder, "--data", corpus, "--out", tmp_path / "r.json", status=2)

@@ -8,6 +8,7 @@ from voiceface.checkpoints.config import SCHEMA, check_arguments, compatible, de
 from voiceface.methods.recipes import list_methods
 from voiceface.utils.environment import load_problem
 from voiceface.utils.errors import UserError
+from voiceface.utils.own_classes import METHOD_GROUP, distributions_of, find_class, is_own
 from voiceface.utils.version import __version__
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ def config_of(
         name: Name of the checkpoint; empty: recipe and corpus.
     """
     face, voice = method.face_encoder, method.voice_encoder
+    own = [type(part) for part in (method, face, voice) if is_own(type(part))]
     return {
         "schema": SCHEMA,
         "voiceface": __version__,
@@ -66,24 +68,36 @@ def config_of(
         "dtype": dtype,
         "data": dict(data),
         "calibration": None if calibration is None else {way: dict(fitted) for way, fitted in calibration.items()},
+        **({"distributions": distributions_of(own)} if own else {}),
     }
 
 
-def method_class(what: object, method: str, name: str) -> "type[Method]":
-    """Find a class of `voiceface.methods` by its file and its name; nothing else is accepted.
+def method_class(
+    what: object, method: str, name: str, distributions: Mapping[str, str] | None = None
+) -> "type[Method]":
+    """Find a class of `voiceface.methods`, or one of another package that the user trusts; see `find_class`.
 
     Args:
         what: File or folder that names the class, for the message.
-        method: The file's name without `.py`.
+        method: The file's name without `.py`; of another package, the module.
         name: Name of the class.
+        distributions: Distributions that have the class, with their versions; for the message.
 
     Raises:
-        UserError: There is no such class.
+        UserError: There is no such class, or it would have to be imported because of what a file says.
     """
     from voiceface.methods.base import Method
 
     if method not in list_methods():
-        raise UserError(f"{what}: method {method!r} is not in this version of voiceface ({', '.join(list_methods())})")
+        own = find_class(f"{method}.{name}", METHOD_GROUP)
+        if own is not None and issubclass(own, Method):
+            return own
+        said = " of " + ", ".join(f"{each} {v}" for each, v in distributions.items()) if distributions else ""
+        raise UserError(
+            f"{what}: needs the class {method}.{name}{said}, and no checkpoint chooses what is imported; if you trust "
+            f"it, give --model {method}.{name} (in Python: import it), or install a package that offers it in "
+            f"{METHOD_GROUP}"
+        )
     module = importlib.import_module(f"voiceface.methods.{method}")
     owner = getattr(module, name, None)
     if not (isinstance(owner, type) and issubclass(owner, Method) and owner.__module__ == module.__name__):

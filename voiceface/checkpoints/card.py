@@ -59,14 +59,18 @@ def card(config: Mapping[str, Any], results: Mapping[str, Any] | None) -> str:
     parts = [
         f"---\n{yaml.safe_dump(front, sort_keys=False)}---",
         f"# {config['name']}",
-        ("**Trained on synthetic voices and faces: no number here is one about people.**\n\n" if synthetic else "")
+        (
+            "**Trained on synthetic voices and faces: these numbers say nothing about real people.**\n\n"
+            if synthetic
+            else ""
+        )
         + _title(config)
         + "A model of voice-face association: given a voice, which of some faces fits it best, or the reverse."
         + _one_way(config["directions"]),
         _table(
             {
                 "recipe": code(recipe) if recipe else "none",
-                "method": f"`{config['class']}`",
+                "method": _class(config),
                 "paper": f'["{paper.title}"]({paper.link}), {paper.year}' if paper else "none named",
                 "score": SCORES[config["space"]],
                 "face network": f"{code(face['name'])}, {face['parameters']:,} parameters",
@@ -135,6 +139,15 @@ def card_of(folder: Path) -> str:
 def _ours(config: Mapping[str, Any]) -> bool:
     """Return whether the method is one of voiceface's own, whose files say more."""
     return config["method"] in list_methods()
+
+
+def _class(config: Mapping[str, Any]) -> str:
+    """The class; of another package, with its module and the distribution that has it."""
+    if "distributions" not in config:
+        return f"`{config['class']}`"
+    needed = ", ".join(f"{code(name)} {version}" for name, version in config["distributions"].items())
+    module = "" if _ours(config) else f"{config['method']}."
+    return f"`{module}{config['class']}`; needs {needed or 'code of its own that no distribution has'}"
 
 
 def _docstring(config: Mapping[str, Any]) -> str:

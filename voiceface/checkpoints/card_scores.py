@@ -47,7 +47,10 @@ def _words(scores: Sequence[Record], ideal: Sequence[Record]) -> str:
     """Explain the terms in the tables."""
     said = []
     if ideal:
-        said.append("Ideal: the best that anything can reach on these clips, by who knows how they were made.")
+        said.append(
+            "Ideal: the best that anything can reach on these clips, "
+            "for an observer that knows how the clips were generated."
+        )
     if any(set(record["stratum"]) - {"U"} for record in scores):
         said.append(
             "In a row, the people to tell apart agree in what is named: G is gender, N nationality, A age; a male or "

@@ -50,6 +50,8 @@ KEYS: dict[str, Any] = {
     "calibration": dict | None,
 }
 """Keys of schema 2."""
+OWN: dict[str, Any] = {"distributions": dict[str, str]}
+"""Key of schema 2 where a class is of another package: distributions that have such classes, with their versions."""
 ENCODERS: dict[str, dict[str, Any]] = {
     "face": {"name": str, "size": int, "margin": float, "dim": int, "parameters": int},
     "voice": {"name": str, "sample_rate": int, "dim": int, "parameters": int},
@@ -99,7 +101,8 @@ def read_config(folder: Path) -> dict[str, Any]:
     if type(schema) is not int or schema not in (1, SCHEMA):
         advice = "; update voiceface" if type(schema) is int and schema > SCHEMA else ""
         raise UserError(f"{path}: checkpoint schema {schema}, this version reads 1 and {SCHEMA}{advice}")
-    _check_keys(path, "", config, KEYS if schema == SCHEMA else FIRST)
+    own = OWN if "distributions" in config else {}
+    _check_keys(path, "", config, {**KEYS, **own} if schema == SCHEMA else FIRST)
     for key in ("method", "class"):  # they become file and class names
         if not all(part.isidentifier() for part in config[key].split(".")):  # dots: a user's own module
             raise UserError(f"{path}: its {key} {config[key]!r} is none; copy the checkpoint again")
@@ -153,7 +156,7 @@ def check_arguments(what: object, owner: type, arguments: Mapping[str, Any]) -> 
 def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        raise ValueError("a key stands there twice")
+        raise ValueError("a key appears twice")
     return found
 
 
@@ -178,6 +181,14 @@ def _check(path: Path, config: Mapping[str, Any]) -> None:
         raise UserError(f"{path}: its name {config['name']!r} is none; use a-z, 0-9 and single . _ - between them")
     if not re.fullmatch(r"[0-9a-f]{64}", config["sha256"]):
         raise UserError(f"{path}: its sha256 is none; copy the checkpoint again")
+    for name in config.get("distributions", {}):
+        if not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?", name):
+            raise UserError(f"{path}: its distributions hold {name!r}, which is no name")
+    try:
+        for version in config.get("distributions", {}).values():
+            Version(version)
+    except InvalidVersion:
+        raise UserError(f"{path}: its distributions hold {version!r}, which is no version") from None
     try:
         SpecifierSet(config["requires"])
     except InvalidSpecifier:
@@ -207,7 +218,7 @@ def _check_keys(path: Path, where: str, content: Mapping[str, Any], kinds: Mappi
 def _fits(value: Any, kind: Any) -> bool:
     """Return whether a plain value has an annotated type; JSON has lists where Python has tuples."""
     origin, parts = get_origin(kind), get_args(kind)
-    if kind is Any or kind is inspect.Parameter.empty:
+    if kind is Any or kind is inspect.Parameter.empty or isinstance(kind, str):  # an annotation that is not evaluated
         return True
     if origin in (Union, types.UnionType):
         return any(_fits(value, part) for part in parts)

@@ -12,6 +12,7 @@ from torch import Tensor
 from voiceface.checkpoints.build import build_method, method_class
 from voiceface.checkpoints.weights import save_checkpoint
 from voiceface.encoders.weights import misfit
+from voiceface.methods.own import own_method
 from voiceface.methods.recipes import list_recipes, load_recipe, nearest
 from voiceface.utils.errors import UserError
 
@@ -22,13 +23,13 @@ def convert(ckpt: Path, out: Path, model: str | None = None, dtype: str = "float
     """Write a checkpoint folder from a Lightning checkpoint.
 
     Only tensors and plain values are read from it (`torch.load` with `weights_only=True`), and only classes of
-    `voiceface.methods` are built. Information that it lacks stays unknown: the corpus's name, the training identities,
-    the training's cost, a calibration.
+    voiceface and those that the user trusts are built. Information that it lacks stays unknown: the corpus's name, the
+    training identities, the training's cost, a calibration.
 
     Args:
         ckpt: `last.ckpt` or `best.ckpt` of a run.
         out: Checkpoint folder to create.
-        model: Recipe, or class path such as `voiceface.methods.kim.Kim`; None: as in `config.yaml` beside it.
+        model: Recipe, or class path such as `my_package.MyMethod`; None: as in `config.yaml` beside it.
         dtype: float32, or float16 for half the size.
 
     Returns:
@@ -36,18 +37,20 @@ def convert(ckpt: Path, out: Path, model: str | None = None, dtype: str = "float
 
     Raises:
         UserError: `out` exists already; `ckpt` is not a Lightning checkpoint, or contains anything but tensors and
-            plain values; or its method is unknown, is not one of voiceface's, or does not match the weights.
+            plain values; or its method is unknown, is not trusted, or does not match the weights.
     """
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
-        raise UserError(f"{out}: is there already; name another folder, or delete it")
+        raise UserError(f"{out}: already exists; name another folder, or delete it")
     state = _read(ckpt)
     recipe = model if model in list_recipes() else ""
-    path = load_recipe(recipe, "paper")["model"]["class_path"] if recipe else model or _class_path(ckpt)
-    module, _, name = str(path).removeprefix(PACKAGE).rpartition(".")
-    if not str(path).startswith(PACKAGE):
-        near = nearest(str(path), list_recipes())
-        raise UserError(f"{path}: neither a recipe{near} nor a class of voiceface.methods; name the run's with --model")
-    owner = method_class(ckpt, module, name)
+    owner = own_method(model) if model else None
+    if owner is None:
+        path = load_recipe(recipe, "paper")["model"]["class_path"] if recipe else model or _class_path(ckpt)
+        module, _, name = path.removeprefix(PACKAGE).rpartition(".")
+        if not module:
+            near = nearest(path, list_recipes())
+            raise UserError(f"{path}: neither a recipe nor the path of a class{near}; name the run's with --model")
+        owner = method_class(ckpt, module, name)
     method = build_method(ckpt, owner, state["hyper_parameters"])
     weights = {n: t for n, t in state["state_dict"].items() if not n.startswith(method.training_only)}
     problem = misfit(method.state_dict(), weights)

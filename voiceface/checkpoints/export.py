@@ -151,7 +151,7 @@ def to_bytes(method: Method, part: Part, format: Format, metadata: Mapping[str, 
             reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
             raise UserError(
                 f"{encoder.built[0] or type(encoder).__name__}: this network cannot be exported to {format} by torch "
-                f"{torch.__version__} ({reason.strip()[:200]}); docs/export.md names those that can"
+                f"{torch.__version__} ({reason.strip()[:200]}); docs/inference.md names those that can"
             ) from error
 
 

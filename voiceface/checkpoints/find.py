@@ -89,14 +89,48 @@ def find_checkpoint(name: str | Path) -> Path:
     same = equivalent_recipe(recipe, "demo", "paper") if recipe in list_recipes() and corpus == "synthetic" else None
     if same is not None:
         there = f"with the small networks of the zoo {recipe} is {same}: give {same}-synthetic"
-    raise UserError(
-        f"{text}: no such folder, and no checkpoint of this name is installed{nearest(canonical(text), known)}; {there}"
-    )
+    zoo = {canonical(one): one for one in zoo_names()}
+    if canonical(text) in zoo:
+        raise UserError(f"{text}: this checkpoint of the zoo is not installed; {install_command(zoo[canonical(text)])}")
+    near = nearest(canonical(text), [*known, *zoo])
+    raise UserError(f"{text}: no such folder, and no checkpoint of this name is installed{near}; {there}")
 
 
 def list_checkpoints() -> list[Installed]:
     """List the installed checkpoints by name; `problem` explains those that cannot be used."""
     return [_about(entry, claims) for _, claims in sorted(_claims().items()) for entry in claims]
+
+
+def zoo_names() -> list[str]:
+    """List the names of the zoo's checkpoints: of each recipe whose result comes with voiceface."""
+    folders = (Path(__file__).parents[1] / "compare/reference").iterdir()
+    return sorted(f"{folder.name}-synthetic" for folder in folders if folder.is_dir())
+
+
+def install_command(name: str = "NAME") -> str:
+    """Say how a checkpoint of the zoo is installed: from the folder `zoo` of a clone of the repository.
+
+    Args:
+        name: One of `zoo_names`.
+    """
+    clone = Path(__file__).parents[2] / "zoo"  # where voiceface is installed in editable form
+    if not (clone / "build.py").is_file() or Path("zoo/build.py").is_file():
+        clone = Path("./zoo")
+    where = "" if (clone / "build.py").is_file() else " in a clone of the repository"
+    return f"`pip install {f'./zoo/{name}' if clone == Path('zoo') else clone / name}`{where}"
+
+
+def only_checkpoint() -> str:
+    """Return the name of the installed checkpoint, for a command that was given none.
+
+    Raises:
+        UserError: None or more than one is installed.
+    """
+    known = sorted(_claims())
+    if len(known) == 1:
+        return known[0]
+    there = f"{len(known)} are installed ({', '.join(known)})" if known else "none is installed"
+    raise UserError(f"CHECKPOINT: {there}; give a checkpoint folder, an installed name or {HUB}owner/name")
 
 
 def matching_scores(results: dict[str, Any]) -> dict[str, float]:

@@ -148,8 +148,8 @@ def read_training(folder: Path) -> dict[str, Any] | None:
 def load_checkpoint(folder: Path) -> "Method":
     """Build a method from a checkpoint folder, in eval mode and float32.
 
-    Only classes of `voiceface.methods` are built, and only tensors are read; files named in the arguments, such as
-    pretrained weights, are not opened.
+    Only classes of voiceface and those that the user trusts are built (`voiceface.utils.own_classes`), and only tensors
+    are read; files named in the arguments, such as pretrained weights, are not opened.
 
     Args:
         folder: Folder with `model.safetensors` and `config.json`.
@@ -159,7 +159,7 @@ def load_checkpoint(folder: Path) -> "Method":
     """
     config, path = read_config(folder), folder / WEIGHTS
     check_version(folder, config)
-    owner = method_class(folder, config["method"], config["class"])
+    owner = method_class(folder, config["method"], config["class"], config.get("distributions"))
     if path.exists() and not path.is_file():  # reading a device or a pipe might never end
         raise UserError(f"{folder}: {WEIGHTS} is no file; copy the checkpoint again")
     try:

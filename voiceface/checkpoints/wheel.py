@@ -35,6 +35,8 @@ class Package(NamedTuple):
     licence: str
     """SPDX expression."""
     description: str
+    others: str = ""
+    """Further dependencies, each after a comma: what has the checkpoint's own classes."""
 
     @property
     def distribution(self) -> str:
@@ -72,7 +74,7 @@ def pack(folder: Path, out: Path, name: str | None = None, version: str | None =
     what = describe(folder, name, version)
     wheel = out / f"{what.package}-{what.version}-py3-none-any.whl"
     if wheel.exists():
-        raise UserError(f"{wheel}: is there already; give another --version or --out, or remove it")
+        raise UserError(f"{wheel}: already exists; give another --version or --out, or remove it")
     try:
         with tempfile.TemporaryDirectory() as temporary:
             project = Path(temporary, what.name)
@@ -102,7 +104,7 @@ def write_source(folder: Path, zoo: Path, name: str | None = None, version: str 
     what = describe(folder, name, version)
     project = zoo / what.name
     if project.exists():
-        raise UserError(f"{project}: is there already; remove it first, or give another --name")
+        raise UserError(f"{project}: already exists; remove it first, or give another --name")
     try:
         zoo.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=zoo, prefix=".") as temporary:
@@ -144,6 +146,12 @@ def describe(folder: Path, name: str | None = None, version: str | None = None) 
     licence = check_whole(folder)
     config = read_config(folder)
     given = _name(name or config["name"])
+    own = config.get("distributions", {})
+    if "distributions" in config and not own:
+        raise UserError(
+            f"{folder}: needs a class of no installed package ({config['method']}.{config['class']} or an encoder), so "
+            "a wheel could not say what it needs; make a package of it, install it and train again"
+        )
     corpus = re.sub(r"[^\w .,-]", "", str(config["data"].get("corpus") or "unknown"))
     return Package(
         given,
@@ -151,6 +159,7 @@ def describe(folder: Path, name: str | None = None, version: str | None = None) 
         str(SpecifierSet(config["requires"] or compatible(config["voiceface"]))),
         licence,
         f"{given}: a model of voice-face association for voiceface, trained on {corpus} data",
+        "".join(f', "{each}>={version}"' for each, version in own.items()),
     )
 
 

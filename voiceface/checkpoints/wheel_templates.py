@@ -13,7 +13,7 @@ description = "{description}"
 readme = "src/{package}/README.md"
 license = "{licence}"
 requires-python = ">=3.10"
-dependencies = ["voiceface{requires}"]
+dependencies = ["voiceface{requires}"{others}]
 
 [project.entry-points."{group}"]
 "{name}" = "{package}"

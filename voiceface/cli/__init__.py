@@ -21,10 +21,12 @@ COMMANDS = {
     "match": "inference",
     "retrieve": "inference",
     "index": "inference",
+    "demo": "demo",
     "score": "score",
     "analyze": "score",
     "prepare": "prepare",
     "check": "check",
+    "clips": "clips",
     "extract": "extract",
     "import-weights": "import_weights",
     "convert": "checkpoints",
@@ -66,11 +68,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: Words after `voiceface`; default: those of this process.
 
     Returns:
-        Exit status: 0, or 2 after a user's mistake, which is printed in one line to standard error.
+        Exit status: 0, or 2 after a user's mistake, which is printed in one line to standard error. No word at all
+        prints the help.
     """
     args = list(sys.argv[1:] if argv is None else argv)
     try:
-        command = args[0] if args and args[0] in COMMANDS else None
+        if not args:
+            build_parser().print_help()
+            return 0
+        command = args[0] if args[0] in COMMANDS else None
         if command == "fit":
             from voiceface.cli import fit
 
@@ -80,6 +86,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         end = args.index("--") if command == "compare" and "--" in args else len(args)
         options = build_parser(command).parse_args(args[:end])
         options.words = args[end + 1 :]
+        for path in getattr(options, "own", ()):
+            from voiceface.methods.own import import_named
+
+            import_named(path)
         module = importlib.import_module(f"voiceface.cli.{COMMANDS[options.command]}")
         return int(getattr(module, f"run_{options.command.replace('-', '_')}")(options) or 0)
     except UserError as error:

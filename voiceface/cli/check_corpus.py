@@ -7,7 +7,7 @@ from rich.table import Table
 
 from voiceface.checkpoints.find import find_checkpoint
 from voiceface.cli.check_environment import check_environment
-from voiceface.cli.common import console
+from voiceface.cli.common import console, print_next
 from voiceface.data.corpus.check import Findings, attribute_coverage, check_corpus
 from voiceface.data.corpus.leaks import (
     Leak,
@@ -70,6 +70,8 @@ def check(options: Namespace) -> None:
             if len(problems) == 1
             else f"{options.corpus or 'environment'}: {len(problems)} problems, listed above"
         )
+    if options.corpus is not None:
+        print_next(options.corpus, corpus.description["splits"])
 
 
 def _print_splits(corpus: Corpus) -> None:

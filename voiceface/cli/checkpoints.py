@@ -18,7 +18,7 @@ EXPORT_EXAMPLES = """examples:
   voiceface export runs/trinet/checkpoint exported --part face
   voiceface export runs/trinet/checkpoint exported --format torch     exported/voice.pt2, exported/face.pt2
 
-What goes in and comes out: docs/export.md"""
+What goes in and comes out: docs/inference.md"""
 FOLDER_OR_NAME = "checkpoint folder, or the name of an installed one"
 
 
@@ -36,7 +36,7 @@ def add_parsers(commands: "argparse._SubParsersAction[Parser]") -> None:
         "--model",
         metavar="NAME",
         type=non_empty,
-        help="recipe, or class path in voiceface.methods; without it config.yaml beside the file says the class",
+        help="recipe, or package.module.Class; without it config.yaml beside the file says the class",
     )
     convert.add_argument("--half", action="store_true", help="write the weights in half precision")
 

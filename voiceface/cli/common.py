@@ -1,6 +1,9 @@
 """Output and checks that several commands share."""
 
+import shlex
 import sys
+from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from voiceface.utils.errors import UserError
@@ -30,6 +33,12 @@ def print_splits(splits: dict[str, dict[str, int]]) -> None:
     few = [split for split, counts in splits.items() if counts["identities"] < 2]
     if few:
         print(f"`voiceface fit` needs two people or more in each split; {' and '.join(few)} has fewer")
+
+
+def print_next(corpus: str | Path, splits: Mapping[str, Mapping[str, int]]) -> None:
+    """Print the command that trains small networks on a corpus, where each split has people enough."""
+    if all(counts["identities"] >= 2 for counts in splits.values()):
+        print(f"next: voiceface fit --model trinet --data {shlex.quote(str(corpus))} --preset demo")
 
 
 def check_gpus(wanted: int) -> None:

@@ -18,15 +18,17 @@ from voiceface.utils.errors import UserError
 from voiceface.utils.files import check_writable, write_for_user
 
 if TYPE_CHECKING:
-    from voiceface.compare.reading import Found
+    from voiceface.compare.reading import Found, LeftOut
     from voiceface.compare.table import Comparison
 
 TRAINING = ("data", "preset", "encoders", "gpus", "steps", "runs")
 STUDIES = ("trinet-ablation", "trinet-confidence", "kim-strata", "kim-models", "drl-ablation", "joint")
 
 EXAMPLES = """examples:
-  voiceface compare                                          checkpoints at hand, and the literature
+  voiceface compare                                          checkpoints at hand, in a short table
+  voiceface compare --published                              the tables of the literature
   voiceface compare runs/*                                   your runs
+  voiceface compare runs/trinet trinet-synthetic             two results, and their difference
   voiceface compare runs/* --tasks AUC,1:2/G,mAP/v2f         the columns that you want
   voiceface compare runs/* --out page.html                   a page with curves; also .md .tex .csv .json .svg
   voiceface compare runs/trinet --against paper              ours beside the paper's own numbers
@@ -38,15 +40,13 @@ EXAMPLES = """examples:
 
 def add_parsers(commands: "argparse._SubParsersAction[Parser]") -> None:
     """Add the command."""
-    compare = add_command(
-        commands, "compare", "leaderboard: results side by side, with what differs for real", EXAMPLES
-    )
+    compare = add_command(commands, "compare", "compare results, and test which differences are significant", EXAMPLES)
     add_path(
         compare,
         "results",
         "RESULTS",
-        "result files, run folders or folders of them, names of installed checkpoints (default: all that are "
-        "installed, and the published numbers)",
+        "result files, run folders or folders of them, names of installed checkpoints (default: the checkpoints that "
+        "are installed, and of the other recipes the results that come with voiceface, in one short table)",
         nargs="*",
     )
     compare.add_argument(
@@ -64,9 +64,11 @@ def add_parsers(commands: "argparse._SubParsersAction[Parser]") -> None:
         "clip_weighted or the name of a trial list, where the results have it",
     )
     compare.add_argument(
-        "--level", type=float, default=0.95, help="a difference is real where its test says so at this level"
+        "--level", type=float, default=0.95, help="confidence level of the paired tests (default: 0.95)"
     )
-    compare.add_argument("--published", action="store_true", help="the literature's tables as well")
+    compare.add_argument(
+        "--published", action="store_true", help="the tables of the literature: after RESULTS, or alone"
+    )
     compare.add_argument(
         "--against", choices=["paper"], help="beside each method's scores those that its own paper reports"
     )
@@ -84,7 +86,7 @@ def add_parsers(commands: "argparse._SubParsersAction[Parser]") -> None:
     )
     train.add_argument("--study", choices=STUDIES, metavar="NAME", help="experiment of a paper: " + ", ".join(STUDIES))
     add_corpus(train)
-    train.add_argument("--preset", choices=["paper", "demo"], help="as of `voiceface fit`")
+    train.add_argument("--preset", choices=["paper", "demo"], help="networks and settings, as in `voiceface fit`")
     train.add_argument("--encoders", choices=ENCODERS, help="paper: each method's own; common: one pair for all")
     train.add_argument("--gpus", metavar="N", help="GPUs to train on")
     train.add_argument("--seeds", type=int, default=1, metavar="N", help="train each N times; the table has the mean")
@@ -95,17 +97,26 @@ def add_parsers(commands: "argparse._SubParsersAction[Parser]") -> None:
 def run_compare(options: Namespace) -> int:
     """Train what is to be trained, read the results, and show the leaderboard; 1 where a run failed."""
     form = _check(options)
+    chosen = (options.results, options.models, options.study, options.against, options.tasks, options.protocol)
+    short = not any((*chosen, options.published, options.format, options.out))
+    if short:
+        from voiceface.compare.render.compact import TASKS
+
+        options.tasks = ",".join(TASKS)
     comparison, failed = _study(options) if options.study else _of_results(options)
     if options.against:
         from voiceface.compare.against import against_paper
 
         comparison = against_paper(comparison)
-    chosen = (options.results, options.models, options.study, options.against, options.tasks, options.protocol)
-    if options.published or not any(chosen):
+    if options.published:
         from voiceface.compare.published import published
 
         comparison = replace(comparison, groups=(*comparison.groups, *published()))
-    _show(comparison, form, options.out)
+    if short:
+        from voiceface.compare.render.compact import compact
+
+        comparison = compact(comparison)
+    _show(comparison, form, options.out, short)
     if options.wandb or options.tensorboard:
         from voiceface.compare.render.log import log_comparison
 
@@ -202,26 +213,12 @@ def _same_training(found: "Sequence[Found]") -> list[str]:
     ]
 
 
-def _compare(found: "Sequence[Found]", left_out: Sequence[tuple[str, str]], options: Namespace) -> "Comparison":
-    from voiceface.compare.grouping import compare_results
-    from voiceface.compare.scored import EXACT, SAMPLED
+def _compare(found: "Sequence[Found]", left_out: "LeftOut", options: Namespace) -> "Comparison":
+    from voiceface.compare.leaderboard import PROTOCOLS, compare_found
 
     tasks = options.tasks.split(",") if options.tasks else None
-    if options.against and tasks is None:
-        from voiceface.compare.against import paper_tasks
-
-        tasks = paper_tasks(str(one.results["model"]["recipe"]) for one in found) or None
-    protocols = [word.strip() for word in options.protocol.split(",")] if options.protocol else [EXACT, SAMPLED]
-    comparison = compare_results(found, tasks, protocols, options.level)
-    names = sorted({r["protocol"] for one in found for r in one.results["scores"] if r["value"] is not None})
-    if not names:
-        raise UserError(f"{found[0].path}: holds no score; test the model on more people")
-    if not comparison.groups:
-        raise UserError(f"--protocol {','.join(protocols)}: in no result; there are: {', '.join(names)}")
-    shown = {path for group in comparison.groups for runs in group.results.values() for path, _ in runs}
-    unscored = [(str(one.path), f"no score of protocol {' or '.join(protocols)}") for one in found]
-    unscored = [pair for pair in unscored if pair[0] not in shown]
-    return replace(comparison, left_out=(*comparison.left_out, *left_out, *unscored))
+    protocols = [word.strip() for word in options.protocol.split(",")] if options.protocol else PROTOCOLS
+    return compare_found(found, left_out, tasks, protocols, options.level, options.against)
 
 
 def _study(options: Namespace) -> "tuple[Comparison, tuple[str, ...]]":
@@ -242,13 +239,13 @@ def _training(options: Namespace) -> dict[str, Any]:
     return {**given, "out": Path(options.runs) if options.runs else None, "words": options.words}
 
 
-def _show(comparison: "Comparison", form: str, out: str | None) -> None:
+def _show(comparison: "Comparison", form: str, out: str | None, short: bool) -> None:
     if isinstance(sys.stdout, io.TextIOWrapper) and codecs.lookup(sys.stdout.encoding).name != "utf-8":
         sys.stdout.reconfigure(encoding="utf-8")  # an ASCII locale has no sign of the tables, and `?` is one of them
     if form == "table" and out is None:
         from voiceface.compare.render.terminal import print_leaderboard
 
-        print_leaderboard(comparison)
+        print_leaderboard(comparison, short)
         return
     from voiceface.compare.render.formats import render
 

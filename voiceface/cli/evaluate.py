@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any
 from voiceface.checkpoints.find import find_checkpoint
 from voiceface.cli.common import check_gpus, note
 from voiceface.cli.inference import Refusals, add_faces, are_there, check_margin, load
-from voiceface.cli.parser import Parser, add_checkpoint, add_command, add_corpus, add_gpus, add_path
+from voiceface.cli.parser import (
+    Parser,
+    add_checkpoint,
+    add_command,
+    add_corpus,
+    add_gpus,
+    add_passes,
+    add_path,
+)
 from voiceface.utils.errors import UserError
 from voiceface.utils.files import check_writable, write_for_user
 
@@ -43,6 +51,7 @@ def add_parsers(commands: "argparse._SubParsersAction[Parser]") -> None:
         add_corpus(command)
         command.add_argument("--split", default="test", choices=["train", "val", "test"])
         add_gpus(command)
+        add_passes(command)
         command.add_argument("--workers", type=int, default=2, help="processes that read the corpus")
         command.add_argument(
             "--on-error", default="stop", choices=["stop", "skip"], help="what to do about a damaged clip"
@@ -109,6 +118,7 @@ def _evaluate(options: Namespace) -> "tuple[Method, VoxVGGDataModule, pl.Trainer
 
     check_gpus(options.gpus)
     method = load_checkpoint(folder)
+    method.evaluation_seconds = options.evaluation_seconds
     data = VoxVGGDataModule(options.data, workers=options.workers, evaluation_on_error=options.on_error)
     data.test_split = data.predict_split = options.split
     metrics = CrossModalMetrics(options.out if options.command == "test" else None, read_config(folder)["recipe"])
@@ -147,7 +157,6 @@ def _embed_files(options: Namespace) -> int:
     if files["face"] and not options.asis:
         check_detector()
     from voiceface.evaluation.network_scores import similarity_matrix
-    from voiceface.inference.gallery import embed_gallery
 
     options.device = "cuda" if options.gpus else "cpu"
     model, refused = load(options), Refusals()
@@ -160,8 +169,8 @@ def _embed_files(options: Namespace) -> int:
         if found:
             listed = [(key, path) for key, (_, path) in found.items()]
             with progress(f"embedding {kind}s", len(listed)) as done:
-                keys, arrays[f"{kind}s"] = embed_gallery(
-                    model, kind, listed, refused, not options.asis, options.margin, done
+                keys, arrays[f"{kind}s"] = model.embed_usable(
+                    kind, listed, refused, not options.asis, options.margin, done
                 )
             arrays[f"{kind}_key"] = np.array(keys)
             arrays[f"{kind}_identity"] = np.array([found[key][0] for key in keys])

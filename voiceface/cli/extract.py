@@ -6,7 +6,16 @@ from pathlib import Path
 
 from voiceface.checkpoints.find import find_checkpoint
 from voiceface.cli.common import check_gpus, print_splits
-from voiceface.cli.parser import Parser, add_command, add_corpus, add_gpus, add_path, non_empty
+from voiceface.cli.parser import (
+    Parser,
+    add_command,
+    add_corpus,
+    add_gpus,
+    add_own,
+    add_passes,
+    add_path,
+    non_empty,
+)
 from voiceface.encoders import list_encoders
 from voiceface.utils.errors import UserError
 
@@ -15,7 +24,7 @@ EXAMPLES = """examples:
   voiceface extract FEATURES --checkpoint runs/trinet/checkpoint
   voiceface fit --model trinet --data FEATURES                     heads alone
 
-Run it again after a stop: it resumes. Weights: docs/weights.md"""
+Run it again after a stop: it resumes. Weights: docs/paper-weights.md"""
 
 
 def add_parsers(commands: "argparse._SubParsersAction[Parser]") -> None:
@@ -26,6 +35,7 @@ def add_parsers(commands: "argparse._SubParsersAction[Parser]") -> None:
     add_path(extract, "out", "OUT", "folder of the corpus of features")
     add_corpus(extract)
     add_path(extract, "--checkpoint", "CHECKPOINT", "take the encoders of a checkpoint, without its heads")
+    add_own(extract)
     for kind, names in list_encoders().items():
         known = [name for name in names if name != f"{kind}_features"]
         extract.add_argument(
@@ -41,6 +51,7 @@ def add_parsers(commands: "argparse._SubParsersAction[Parser]") -> None:
     )
     extract.add_argument("--batch", type=int, default=64, metavar="N", help="clips per pass at most (default: 64)")
     add_gpus(extract)
+    add_passes(extract)
     extract.add_argument("--workers", type=int, default=2, help="processes that read the corpus (default: 2)")
 
 
@@ -69,7 +80,16 @@ def run_extract(options: Namespace) -> int:
         frozen = of_checkpoint(find_checkpoint(options.checkpoint))
     corpus = Corpus(options.data or builtin_corpus())
     device = "cuda" if options.gpus else "cpu"
-    summary = extract(Path(options.out), corpus, frozen, options.dtype, options.batch, options.workers, device)
+    summary = extract(
+        Path(options.out),
+        corpus,
+        frozen,
+        options.dtype,
+        options.batch,
+        options.workers,
+        device,
+        options.evaluation_seconds,
+    )
     print(f"{options.out}: " + ("already extracted by this command" if summary.already_there else "extracted"))
     print_splits(summary.splits)
     for kind, about in frozen.about.items():

@@ -14,6 +14,7 @@ EXAMPLES = """examples:
   voiceface fit --model drl --data CORPUS --encoders common            the encoders that all methods are compared on
   voiceface fit --model trinet --model.margin 0.5 --trainer.max_steps 2000 --out runs/wide
   voiceface fit --model trinet --out runs/wide --ckpt_path last        resume after a stop
+  voiceface fit --model my_package.MyMethod             a method of your own, in this folder or installed
   WANDB_MODE=offline voiceface fit --model trinet --wandb PROJECT      log there too; upload later by `wandb sync`
 
 Every option of the method (--model.*), the data (--data.*) and Lightning's Trainer (--trainer.*) can be given:
@@ -25,7 +26,12 @@ Every option of the method (--model.*), the data (--data.*) and Lightning's Trai
 def add_parsers(commands: "argparse._SubParsersAction[Parser]") -> None:
     """Add the command; the parser knows only its short words."""
     fit = add_command(commands, "fit", "train a method, test it, print its table", EXAMPLES)
-    fit.add_argument("--model", metavar="NAME", choices=list_recipes(), help="recipe: " + ", ".join(list_recipes()))
+    fit.add_argument(
+        "--model",
+        metavar="NAME",
+        choices=list_recipes(),
+        help="method of your own, as package.module.Class, or recipe: " + ", ".join(list_recipes()),
+    )
     add_path(fit, "--data", "DIR", "corpus; without it the built-in synthetic one, made on first use")
     fit.add_argument(
         "--preset",
@@ -60,14 +66,17 @@ def add_parsers(commands: "argparse._SubParsersAction[Parser]") -> None:
 
 def print_help(args: list[str], parser: Parser) -> int:
     """The short words, and with --model every option of that method and of the data."""
-    recipe = split_words([word for word in args if word not in ("-h", "--help")])[0].get("model")
+    short = split_words([word for word in args if word not in ("-h", "--help")])[0]
+    recipe = short.get("model")
+    preset = short.get("preset") or ("paper" if "data" in short else "demo")
+    encoders = short.get("encoders", "paper")
     if recipe is not None:
-        expand(["--model", recipe])
+        expand(["--model", recipe, "--preset", preset, "--encoders", encoders])
     try:
         parser.parse_args(["fit", "--help"])
     except SystemExit:
         if recipe is not None:
-            print(explain("model", recipe), explain("data", recipe), sep="\n")
+            print(*(explain(group, recipe, preset, encoders) for group in ("model", "data")), sep="\n")
     return 0
 
 

@@ -16,7 +16,7 @@ EXAMPLES = """examples:
   voiceface import-weights voice_thin_resnet34 weights.h5 voice.safetensors
   voiceface import-weights face_vgg16 vgg_face_dag.pth face.safetensors --options '{"layer": "fc7"}'
 
-Nothing is downloaded, and no code of the file runs. Which files are known, and where they live: docs/weights.md"""
+Nothing is downloaded, and no code of the file runs. Known files, and where they live: docs/paper-weights.md"""
 
 
 def add_parsers(commands: "argparse._SubParsersAction[Parser]") -> None:

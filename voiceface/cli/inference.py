@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from voiceface.checkpoints.find import find_checkpoint
-from voiceface.cli.common import console
-from voiceface.cli.parser import Parser, add_checkpoint, add_command, add_path, non_empty
+from voiceface.cli.common import console, note
+from voiceface.cli.parser import Parser, add_checkpoint, add_command, add_passes, add_path, non_empty
 from voiceface.utils.errors import UserError
 from voiceface.utils.files import check_writable
 from voiceface.utils.text import printable
@@ -26,6 +26,7 @@ MATCH = """examples:
   voiceface match CHECKPOINT voice.wav a.png b.png --asis        the pictures are face crops already
   voiceface match CHECKPOINT --csv pairs.csv --out scores.csv    columns voice, face, face2, ...; one match per row
 
+A checkpoint that was trained on synthetic people says so: its answers say nothing about real people.
 For research on published methods; never to identify or to screen people."""
 
 RETRIEVE = """examples:
@@ -34,6 +35,7 @@ RETRIEVE = """examples:
   voiceface retrieve trinet-synthetic voice.wav --index faces.index
   voiceface retrieve trinet-synthetic voice.wav --index faces.index --exact   though it was made by `index --faiss`
 
+A checkpoint that was trained on synthetic people says so: its answers say nothing about real people.
 For research on published methods; never to identify or to screen people."""
 
 INDEX = """examples:
@@ -41,13 +43,21 @@ INDEX = """examples:
   voiceface index trinet-synthetic VOICES_DIR voices.index --kind voice --dtype float16
   voiceface index trinet-synthetic FACES_DIR faces.index --faiss    past a million faces: quicker, not exact
 
+A checkpoint that was trained on synthetic people says so: its answers say nothing about real people.
 For research on published methods; never to identify or to screen people."""
 
 
 def add_parsers(commands: "argparse._SubParsersAction[Parser]") -> None:
     """Add the commands."""
-    match = add_command(commands, "match", "which of several faces is a voice's, or the reverse", MATCH)
-    retrieve = add_command(commands, "retrieve", "what of a gallery is most like a voice or a face", RETRIEVE)
+    match = add_command(
+        commands, "match", "pick the face that fits a voice best, or the voice that fits a face best", MATCH
+    )
+    retrieve = add_command(
+        commands,
+        "retrieve",
+        "search a gallery for the faces that fit a voice best, or the voices that fit a face best",
+        RETRIEVE,
+    )
     index = add_command(commands, "index", "embed a gallery once, to retrieve from it often", INDEX)
     for command in (match, retrieve, index):
         add_checkpoint(command)
@@ -55,7 +65,12 @@ def add_parsers(commands: "argparse._SubParsersAction[Parser]") -> None:
     add_path(
         match, "--csv", "FILE", "CSV with a match in each row: voice, face, face2, ... or face, voice, voice2, ..."
     )
-    add_path(match, "--out", "FILE", "CSV to write: the same with similarity, choice, probability, error")
+    add_path(
+        match,
+        "--out",
+        "FILE",
+        "CSV to write: the same columns, and similarity, choice, probability, error and trained_on_synthetic",
+    )
     add_path(retrieve, "query", "QUERY", "a voice, to find faces; or a face, to find voices")
     add_path(retrieve, "gallery", "GALLERY", "folder that is searched, with those below it", nargs="?")
     add_path(retrieve, "--index", "DIR", "what `voiceface index` wrote, in place of GALLERY")
@@ -76,15 +91,21 @@ def add_parsers(commands: "argparse._SubParsersAction[Parser]") -> None:
         help="write an approximate index too, which `retrieve` then uses; for a million and more",
     )
     for command in (match, retrieve):
-        command.add_argument("--json", action="store_true", help="print JSON")
+        command.add_argument("--json", action="store_true", help="print JSON; it says `trained_on_synthetic` too")
     for command in (match, retrieve, index):
         add_faces(command)
         command.add_argument("--device", default="cpu", type=non_empty, help="cpu, cuda, cuda:1 (default: cpu)")
+        add_passes(command)
 
 
 def add_faces(command: Parser) -> None:
     """How pictures are read."""
-    command.add_argument("--asis", action="store_true", help="pictures are face crops already: nothing is detected")
+    command.add_argument(
+        "--asis",
+        action="store_true",
+        help="take pictures as face crops, without looking for a face: a whole portrait, or a picture without a face, "
+        "gets a score that means nothing",
+    )
     command.add_argument(
         "--margin", type=float, help="with --asis: times the face box that they show (default: what the network wants)"
     )
@@ -123,12 +144,12 @@ def run_match(options: Namespace) -> int:
     direction: Direction = "v2f" if asking == "voice" else "f2v"
     matches = model.match(paths[0], paths[1:], direction, not options.asis, options.margin)
     lines = [(str(paths[1 + match.place]), match.similarity, match.probability) for match in matches]
-    _show(options, OTHER[asking], str(paths[0]), lines)
+    _show(options, model, OTHER[asking], str(paths[0]), lines)
     return 0
 
 
 def run_retrieve(options: Namespace) -> int:
-    """Print what of a gallery is most like a query."""
+    """Search a gallery for the best matches of a query and print them."""
     if (options.gallery is None) == (options.index is None):
         raise UserError("give a folder GALLERY, or --index DIR of what `voiceface index` wrote")
     if options.top < 1:
@@ -143,26 +164,16 @@ def run_retrieve(options: Namespace) -> int:
     files = [] if options.gallery is None else files_below(Path(options.gallery), kind)
     if not options.asis and (asking == "face" or files):
         check_detector()
-    from voiceface.inference.gallery import Index, embed_gallery
-    from voiceface.inference.search import nearest, unit
+    from voiceface.inference.gallery import Index
     from voiceface.utils.progress import progress
 
     model = load(options)
     model.check_has_similarity()
-    index = None if options.index is None else Index(Path(options.index), model, options.exact)
-    if index is not None and index.kind != kind:
-        raise UserError(f"{query}: a {asking}, and {options.index} holds {index.kind}s; give a {kind}")
-    embed = model.embed_voice(query) if asking == "voice" else model.embed_face(query, not options.asis, options.margin)
-    if index is not None:
-        keys = index.keys
-        places, scores = index.search(embed, options.top)
-    else:
-        with progress("embedding", len(files)) as done:
-            keys, rows = embed_gallery(model, kind, files, Refusals(), not options.asis, options.margin, done)
-        rows = unit(rows) if model.method.space == "cosine" else rows
-        places, scores = nearest(model, embed, kind, rows, options.top)
-    lines = [(keys[p], s, None) for p, s in zip(places[0].tolist(), scores[0].tolist(), strict=True)]
-    _show(options, kind, str(query), lines)
+    gallery = options.gallery if options.index is None else Index(Path(options.index), model, options.exact)
+    direction: Direction = "v2f" if asking == "voice" else "f2v"
+    with progress("embedding", len(files), shown=bool(files)) as done:
+        found = model.retrieve(query, gallery, options.top, direction, not options.asis, options.margin, done)
+    _show(options, model, kind, str(query), [(hit.name, hit.similarity, None) for hit in found])
     return 0
 
 
@@ -241,10 +252,15 @@ def load(options: Namespace) -> "Model":
 
     from voiceface.inference.model import Model
 
-    return Model(folder, options.device)
+    model = Model(folder, options.device)
+    model.method.evaluation_seconds = getattr(options, "evaluation_seconds", None)
+    model.note = note
+    return model
 
 
-def _show(options: Namespace, kind: str, query: str, lines: Sequence[tuple[str, float, float | None]]) -> None:
+def _show(
+    options: Namespace, model: "Model", kind: str, query: str, lines: Sequence[tuple[str, float, float | None]]
+) -> None:
     """Print candidates, the most alike first."""
     from rich.markup import escape
     from rich.table import Table
@@ -255,7 +271,8 @@ def _show(options: Namespace, kind: str, query: str, lines: Sequence[tuple[str, 
             {kind: name, "similarity": score, **({"probability": probability} if known else {})}
             for name, score, probability in lines
         ]
-        print(json.dumps({"query": query, "found": found}, indent=1))
+        said = {"query": query, "trained_on_synthetic": model.trained_on_synthetic, "found": found}
+        print(json.dumps(said, indent=1))
         return
     table = Table(kind, box=None, pad_edge=False)
     table.add_column("similarity", justify="right")

@@ -51,9 +51,25 @@ def add_path(parser: argparse._ActionsContainer, name: str, metavar: str, help: 
     action.complete = shtab.DIRECTORY if metavar in FOLDERS else shtab.FILE  # type: ignore[attr-defined]
 
 
-def add_checkpoint(parser: Parser, help: str = "installed checkpoint, checkpoint folder or hf://owner/name") -> None:
-    """Add CHECKPOINT."""
-    add_path(parser, "checkpoint", "CHECKPOINT", help)
+def add_checkpoint(
+    parser: Parser, help: str = "installed checkpoint, checkpoint folder or hf://owner/name", **options: Any
+) -> None:
+    """Add CHECKPOINT, and --model."""
+    add_path(parser, "checkpoint", "CHECKPOINT", help, **options)
+    add_own(parser)
+
+
+def add_own(parser: Parser) -> None:
+    """Add --model of a command that takes a checkpoint."""
+    parser.add_argument(
+        "--model",
+        dest="own",
+        metavar="CLASS",
+        type=non_empty,
+        action="append",
+        default=[],
+        help="method or encoder of your own that the checkpoint needs, as package.module.Class; may come several times",
+    )
 
 
 def add_corpus(parser: argparse._ActionsContainer) -> None:
@@ -64,6 +80,24 @@ def add_corpus(parser: argparse._ActionsContainer) -> None:
 def add_gpus(parser: Parser) -> None:
     """Add --gpus of a command that uses one at most."""
     parser.add_argument("--gpus", type=int, default=0, choices=[0, 1], help="1: use a GPU")
+
+
+def positive(text: str) -> float:
+    """A number above 0, as an argument's type."""
+    number = float(text)
+    if not number > 0:
+        raise argparse.ArgumentTypeError("give a number above 0")
+    return number
+
+
+def add_passes(parser: Parser) -> None:
+    """Add --evaluation-seconds of a command that embeds voices."""
+    parser.add_argument(
+        "--evaluation-seconds",
+        type=positive,
+        metavar="S",
+        help="seconds of voices in one pass through the network, padding included (default: by the memory at hand)",
+    )
 
 
 def add_command(commands: "argparse._SubParsersAction[Parser]", name: str, help: str, example: str) -> Parser:

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from voiceface.cli.common import print_splits
+from voiceface.cli.common import print_next, print_splits
 from voiceface.cli.parser import Parser, add_command, add_path, non_empty
 from voiceface.utils.errors import UserError
 
@@ -169,7 +169,10 @@ def _add_building(kind: Parser) -> None:
         help="local: processes of this machine; ray: a Ray cluster whose nodes all see OUT (default: local)",
     )
     kind.add_argument(
-        "--address", default="auto", type=non_empty, help="of the Ray cluster (default: that of this machine)"
+        "--address",
+        default="auto",
+        type=non_empty,
+        help="address of the Ray cluster (default: the cluster of this machine)",
     )
     kind.add_argument(
         "--bundle",
@@ -285,3 +288,4 @@ def _print_summary(out: Path, summary: "Summary") -> None:
             print(f"  {count:6,}  {reason}")
     if summary.notes:
         print(f"kept, but strange: {summary.notes} inputs, listed in {out / 'notes.csv'}")
+    print_next(out, summary.splits)

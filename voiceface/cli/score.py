@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from voiceface.cli.common import note
 from voiceface.cli.parser import Parser, add_command, add_path, non_empty
 from voiceface.utils.errors import UserError
-from voiceface.utils.files import check_writable
+from voiceface.utils.files import check_writable, free_path
 
 if TYPE_CHECKING:
     from voiceface.evaluation.embeddings import Embeddings
@@ -16,17 +16,21 @@ if TYPE_CHECKING:
 
 EMBEDDINGS = """an .npz of voices, voice_identity, voice_key, faces, face_identity, face_key, or a folder of voices.npy,
 voices.csv (identity, key), faces.npy and faces.csv, or of voices.parquet and faces.parquet"""
+KEYS = """Two results are ranked with each other where their clips have the same keys. The key of a clip in a corpus
+is its path without the ending: anna/voice/01 for the file anna/voice/01.flac. `voiceface clips CORPUS` lists them."""
 
 
 SCORE_EXAMPLES = """examples:
   voiceface score emb.npz                                          what `voiceface embed` wrote
   voiceface score emb.npz --identities vox1_meta.csv --trials veriflist_test_G_unseenunheard.txt
-  voiceface score FOLDER --similarity similarity.npy --strata U,G,GN --out results.json"""
+  voiceface score FOLDER --similarity similarity.npy --strata U,G,GN --out scores.json
+
+"""
 
 
 def add_parsers(commands: "argparse._SubParsersAction[Parser]") -> None:
     """Add the commands."""
-    score = add_command(commands, "score", "score embeddings, ours or not", SCORE_EXAMPLES)
+    score = add_command(commands, "score", "score embeddings of any model", SCORE_EXAMPLES + KEYS)
     analyze = add_command(
         commands,
         "analyze",
@@ -60,7 +64,12 @@ def add_parsers(commands: "argparse._SubParsersAction[Parser]") -> None:
     score.add_argument("--level", type=float, default=0.95, help="confidence level (default: 0.95)")
     score.add_argument("--seed", type=int, default=0, help="seed of what is drawn: protocols, galleries, joint scores")
     score.add_argument("--name", type=non_empty, help="name of the model (default: what EMB says, else its file name)")
-    add_path(score, "--out", "FILE", "result file (default: results.json)", default="results.json")
+    add_path(
+        score,
+        "--out",
+        "FILE",
+        "result file, a new one (default: the first that is free of results.json, results-2.json, ...)",
+    )
     score.add_argument("--all", action="store_true", help="print every score, not the headline alone")
     add_path(analyze, "--out", "DIR", "folder to write", required=True)
     analyze.add_argument("--seed", type=int, default=0)
@@ -74,7 +83,10 @@ def run_score(options: Namespace) -> int:
     from voiceface.evaluation.scoring import score_embeddings
     from voiceface.evaluation.tables import print_table
 
-    check_writable(Path(options.out))
+    out = Path(options.out) if options.out else free_path(Path("results.json"))
+    check_writable(out)
+    if out.exists():
+        raise UserError(f"--out {out}: already exists; name another file, or delete it")
     identities = _identities(options)
     embeddings = _embeddings(options)
     results = score_embeddings(
@@ -88,9 +100,9 @@ def run_score(options: Namespace) -> int:
         options.seed,
         note,
     )
-    write_results(Path(options.out), results)
+    write_results(out, results)
     print_table(results, options.all)
-    print(f"scores: {options.out}" + ("" if options.all else " (--all prints all of them)"))
+    print(f"scores: {out}" + ("" if options.all else " (--all prints all of them)"))
     return 0
 
 

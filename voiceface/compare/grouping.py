@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from voiceface.compare.clip_names import keys_differ
 from voiceface.compare.reading import Found
 from voiceface.compare.scored import EXACT, SAMPLED, TASKS, WITHIN, Line, Scored, about_model, column_of
 from voiceface.compare.significance import paired_tests
@@ -76,7 +77,8 @@ def _group(runs: Sequence[Scored], protocol: str, asked: Sequence[Column] | None
     rows = [_row(line, columns) for line in lines]
     rows = _marked(rows, lines, columns, level)
     rows = [*_ordered(rows, columns), *_measures(runs, columns, protocol)]
-    data = runs[0].results["data"]
+    # Embeddings of the clips of a corpus do not say its name.
+    data = next((run for run in runs if run.results["data"]["corpus"]), runs[0]).results["data"]
     shown = [run.record(c) for run in runs for c in run.columns if c in columns]
     levels = {record["ci_level"] for record in shown} - {None}
     notes = [SAMPLED_NOTE] if protocol == SAMPLED else []
@@ -86,11 +88,13 @@ def _group(runs: Sequence[Scored], protocol: str, asked: Sequence[Column] | None
         notes += [ONE_RUN] if all(len(line.runs) == 1 for line in lines) else []
     if not {record["ci_method"] for record in shown} <= {*ABOUT_PEOPLE, None}:
         notes.append(DRAWN)
+    if any(line.name != line.runs[0].name for line in lines):
+        notes.append("In brackets after a name: the folder or file of the result, where several have one name.")
     absent = [column.name for column in wanted if column not in there] if asked is not None else []
     if absent:
         notes.append(f"No model was scored in {', '.join(absent)}.")
     if data["synthetic"]:
-        notes.append("The corpus is synthetic: no number here is one about people.")
+        notes.append("The corpus is synthetic: these numbers say nothing about real people.")
     return Group(
         _title(data),
         "measured",
@@ -222,7 +226,10 @@ def _why_apart(groups: Sequence[Group]) -> tuple[str, ...]:
     """Why there are several tables."""
     if len({(group.data["clips_sha256"], group.data["identities"]) for group in groups}) < 2:
         return ()
+    pairs = ((one, other) for i, one in enumerate(groups) for other in groups[:i])
+    keys = next((line for one, other in pairs if (line := keys_differ(one.results, other.results))), "")
     return (
+        *([keys] if keys else []),
         "Tables of different clips or people are not ranked with each other: a split with other people, or with more "
         "of them in its galleries, is easier or harder for every model.",
     )

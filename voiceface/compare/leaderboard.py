@@ -123,9 +123,7 @@ def compare(
         raise UserError(f"level {level}: give a fraction between 0 and 1, such as 0.95")
     with TemporaryDirectory() as folder:
         found, left_out = find_results([_path(one, Path(folder)) for one in results])
-        if against and tasks is None:
-            tasks = paper_tasks(str(one.results["model"]["recipe"]) for one in found) or None
-        comparison = compare_found(found, left_out, tasks, protocols, level)
+        comparison = compare_found(found, left_out, tasks, protocols, level, against)
     if against:
         comparison = against_paper(comparison)
     if published:
@@ -150,6 +148,7 @@ def compare_found(
     tasks: Sequence[str] | None = None,
     protocols: Sequence[str] = PROTOCOLS,
     level: float = 0.95,
+    against: Literal["paper"] | None = None,
 ) -> Comparison:
     """Compare results that were read.
 
@@ -159,10 +158,13 @@ def compare_found(
         tasks: Columns, such as `1:2/G`; None: the usual ones.
         protocols: How trials came to be.
         level: Confidence level of the paired tests, in (0, 1).
+        against: paper: the usual columns are those that the papers report.
 
     Raises:
         UserError: There is no score of these protocols, or a task is unknown.
     """
+    if against and tasks is None:
+        tasks = paper_tasks(str(one.results["model"]["recipe"]) for one in found) or None
     comparison = compare_results(found, tasks, protocols, level)
     names = sorted({r["protocol"] for one in found for r in one.results["scores"] if r["value"] is not None})
     if not names:

@@ -201,7 +201,7 @@ def _below(folder: Path, depth: int, left_out: LeftOut) -> Iterator[Path]:
     if folder / "results.json" in files:
         return
     if {entry.name for entry in entries}.issuperset(RUN_FILES):
-        left_out.append((str(folder), "a run without results.json: it has not ended; go on with --ckpt_path last"))
+        left_out.append((str(folder), "a run without results.json: it has not ended; resume with --ckpt_path last"))
     elif depth:
         for entry in inside:
             yield from _below(entry, depth - 1, left_out)

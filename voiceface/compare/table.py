@@ -189,7 +189,7 @@ class Comparison:
     """A whole leaderboard.
 
     Attributes:
-        groups: Tables; no value of one is to be ranked with one of another.
+        groups: Tables; values of different tables are not comparable.
         left_out: Files that were left out: path, and why, in a line.
         notes: Said once below everything, such as why groups are apart.
     """

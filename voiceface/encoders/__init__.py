@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
 from voiceface.utils.errors import UserError
 from voiceface.utils.lazy import lazy
+from voiceface.utils.own_classes import ENCODER_GROUP, find_class
 
 if TYPE_CHECKING:
     from voiceface.encoders.base import FaceEncoder, VoiceEncoder
@@ -30,7 +31,8 @@ def face_encoder(name: str, **options: Any) -> "FaceEncoder":
 
     Args:
         name: A name from `list_encoders()["face"]`, such as "face_small"; or "timm/resnet18", which is short for
-            "face_timm" with the option `model="resnet18"`.
+            "face_timm" with the option `model="resnet18"`; or a class of your own that is imported already, such as
+            "my_package.MyFace"; or an entry point of the group `voiceface.encoders`.
         **options: The encoder's own constructor options.
 
     Returns:
@@ -51,7 +53,8 @@ def voice_encoder(name: str, **options: Any) -> "VoiceEncoder":
     """Builds a voice encoder with fresh weights.
 
     Args:
-        name: A name from `list_encoders()["voice"]`, such as "voice_small".
+        name: A name from `list_encoders()["voice"]`, such as "voice_small"; or a class of your own that is imported
+            already, such as "my_package.MyVoice"; or an entry point of the group `voiceface.encoders`.
         **options: The encoder's own constructor options.
 
     Returns:
@@ -65,18 +68,20 @@ def voice_encoder(name: str, **options: Any) -> "VoiceEncoder":
 
 
 def _build(kind: str, name: str, options: dict[str, Any]) -> Any:
-    names = list_encoders()[kind]
-    if name not in names:
+    base = getattr(import_module("voiceface.encoders.base"), f"{kind.title()}Encoder")
+    encoder = _ours(kind, name, base) or find_class(name, ENCODER_GROUP)
+    if encoder is None and "." in name and all(part.isidentifier() for part in name.split(".")):
+        raise UserError(
+            f"{kind} encoder {name}: a class of your own is imported only where you name it: give --model {name}, "
+            f"or in Python `import {name.rpartition('.')[0]}`"
+        )
+    if encoder is None:
+        names = list_encoders()[kind]
         near = difflib.get_close_matches(name, names, n=1, cutoff=0.4)
         hint = f"; did you mean {near[0]!r}?" if near else ";"
         raise UserError(f"no {kind} encoder {name!r}{hint} there are: {', '.join(names)}")
-    base = getattr(import_module("voiceface.encoders.base"), f"{kind.title()}Encoder")
-    module = import_module(f"voiceface.encoders.{name}")
-    (encoder,) = (
-        member
-        for member in vars(module).values()
-        if isinstance(member, type) and issubclass(member, base) and member.__module__ == module.__name__
-    )
+    if not issubclass(encoder, base):
+        raise UserError(f"{kind} encoder {name}: is no subclass of voiceface.encoders.{base.__name__}")
     known = inspect.signature(encoder, eval_str=True).parameters
     for option, value in options.items():
         if option not in known:
@@ -87,6 +92,19 @@ def _build(kind: str, name: str, options: dict[str, Any]) -> Any:
     built = encoder(**options)
     built.built = (name, options)
     return built
+
+
+def _ours(kind: str, name: str, base: type) -> type | None:
+    """The encoder of one of this package's files."""
+    if name not in list_encoders()[kind]:
+        return None
+    module = import_module(f"voiceface.encoders.{name}")
+    (encoder,) = (
+        member
+        for member in vars(module).values()
+        if isinstance(member, type) and issubclass(member, base) and member.__module__ == module.__name__
+    )
+    return encoder
 
 
 # Torch modules: imported only when asked for, so that listing stays quick.

@@ -12,10 +12,13 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from voiceface.evaluation.analysis_plots import correlations_figure, probes_figure
+from voiceface.evaluation.cells import new_table
 from voiceface.evaluation.embeddings import Embeddings
 from voiceface.evaluation.results import environment
 from voiceface.evaluation.tsne import (
     FORMATS,
+    SAID,
     Map,
     category_figure,
     draw_map,
@@ -38,7 +41,8 @@ SCHEMA = 1
 COLOURED = ("gender", "age")  # attributes shown in the pictures, besides identity
 MEASURED = {"voice_pitch": ("pitch", "Hz"), "voice_loudness": ("loudness", "dBFS")}
 PICTURES = ("identity", *COLOURED, *(name for name, _ in MEASURED.values()))
-WRITTEN = {"analysis.json", "tsne.csv", *(f"tsne_{name}.{kind}" for name in PICTURES for kind in FORMATS)}
+FIGURES = ("probes", "correlations", *(f"tsne_{name}" for name in PICTURES))
+WRITTEN = {"analysis.json", "tsne.csv", *(f"{name}.{kind}" for name in FIGURES for kind in FORMATS)}
 
 
 def analyze(
@@ -52,8 +56,9 @@ def analyze(
 ) -> dict[str, Any]:
     """Probe and plot embeddings as in Kim et al. 2018, section 4.5.
 
-    Writes `analysis.json`, `tsne.csv` and, as PNG and SVG, `tsne_identity`, `tsne_gender`, `tsne_age`, `tsne_pitch` and
-    `tsne_loudness` if the attribute or measure is known. Either all files are written or none.
+    Writes `analysis.json`, `tsne.csv` and, as PNG and SVG, `probes`, `correlations` if there are any, `tsne_identity`,
+    and `tsne_gender`, `tsne_age`, `tsne_pitch` and `tsne_loudness` if the attribute or measure is known. Either all
+    files are written or none.
 
     Args:
         embeddings: Voices and faces in one space, compared by cosine (also if `similarity` is None) or Euclidean
@@ -107,10 +112,12 @@ def analyze(
         )
         drawn = draw_map(voices, voice_identity, faces, face_identity, points, seed)
         done()
-        figures, columns = _figures(drawn, identities, shown)
+        about = _about(embeddings.about)
+        figures, columns = _figures(drawn, identities, shown, about)
         files: dict[str, bytes] = {}
-        for name, figure in figures.items():
-            files |= {f"tsne_{name}.{kind}": data for kind, data in rendered(figure).items()}
+        for name in PICTURES:
+            if name in figures:
+                files |= {f"tsne_{name}.{kind}": data for kind, data in rendered(figures[name]).items()}
             done()
     result = {
         "schema": SCHEMA,
@@ -134,6 +141,11 @@ def analyze(
         "about": {part: embeddings.about[part] for part in ("model", "data") if part in embeddings.about},
         "environment": environment(),
     }
+    if scores:
+        files |= {f"probes.{kind}": data for kind, data in rendered(probes_figure(result, about)).items()}
+    if correlations:
+        drawn_too = rendered(correlations_figure(result, about))
+        files |= {f"correlations.{kind}": data for kind, data in drawn_too.items()}
     files["tsne.csv"] = map_csv(drawn, columns)
     files["analysis.json"] = json.dumps(result, indent=1, allow_nan=False).encode()
     _write(out, files)
@@ -145,38 +157,31 @@ def analysis_tables(result: Mapping[str, Any]) -> list[Table]:
     size = f"{result['people']} people, {result['voices']} voices, {result['faces']} faces"
     scores = result["scores"]
     trials = scores[0]["trials"] if scores else 0
-    probes = Table(
-        title=f"linear probes: mAP on people held out ({size})",
+    probes = new_table(
+        f"linear probes: mAP on people held out ({size})",
+        "attribute",
+        "value",
+        values=["voice", "chance", "face", "chance"],
         caption=f"Per cent; ± is half the {100 * result['level']:g} % interval over {trials} splits of these people.\n"
-        "chance: with labels swapped (50 for large holdouts, more for small ones); "
-        "reached: the interval comes within 5 of it.",
-        title_justify="left",
-        caption_justify="left",
+        "chance: mAP with the labels swapped: 50 for large holdouts, more for small ones.\n"
+        "≈: not told from chance (the interval comes within 5 points of it).",
     )
-    probes.add_column("attribute")
-    probes.add_column("value")
     found = {(r["stratum"], r["direction"]): r for r in scores}
-    for side in ("voice", "face"):
-        probes.add_column(side, justify="right")
-        probes.add_column("chance", style="dim")
     last = ""
     for stratum in dict.fromkeys(r["stratum"] for r in scores):
         attribute, value = stratum.split("=", 1)
         if last and attribute != last:
             probes.add_section()
         cells = [cell for side in ("voice", "face") for cell in _cells(found.get((stratum, side)))]
-        probes.add_row("" if attribute == last else attribute, value, *cells)
+        probes.add_row("" if attribute == last else attribute, SAID.get(value, value), *cells)
         last = attribute
-    agreement = Table(
-        title="does distance go with disagreement: correlation of distance with agreement, p by permutation of people",
-        caption="Point-biserial; below 0: people who agree are nearer to each other.",
-        title_justify="left",
-        caption_justify="left",
-    )
-    agreement.add_column("attribute")
     kinds = ("voices", "faces", "voices and faces")
-    for kind in kinds:
-        agreement.add_column(kind, justify="right")
+    agreement = new_table(
+        "correlation of distance with agreement: are people who agree nearer?",
+        "attribute",
+        values=kinds,
+        caption="Point-biserial; below 0: people who agree are nearer to each other. p: by permutation of people.",
+    )
     rows = {(c["attribute"], c["between"]): c for c in result["correlations"]}
     for attribute in dict.fromkeys(c["attribute"] for c in result["correlations"]):
         row = [rows.get((attribute, kind)) for kind in kinds]
@@ -194,7 +199,7 @@ def print_analysis(result: Mapping[str, Any]) -> None:
         console.width = 160
     for table in analysis_tables(result):
         if table.row_count:
-            console.print(table)
+            console.print(table, "")
     few: dict[str, set[str]] = {}
     for left in result["left_out"]:
         few.setdefault(left["attribute"], set()).add(left["value"] or "all values")
@@ -207,8 +212,8 @@ def _cells(probed: Mapping[str, Any] | None) -> tuple[str, str]:
     if probed is None:
         return "-", ""
     half = 100 * (probed["ci_high"] - probed["ci_low"]) / 2
-    chance = f"{100 * probed['chance']:.0f}"
-    return f"{100 * probed['value']:.1f} ± {half:.1f}", f"{chance}, reached" if is_chance(probed) else chance
+    sign = "≈" if is_chance(probed) else " "
+    return f"{100 * probed['value']:.1f} ± {half:4.1f} {sign}", f"[dim]{100 * probed['chance']:.0f}[/dim]"
 
 
 def _space(embeddings: Embeddings) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -229,13 +234,13 @@ def _space(embeddings: Embeddings) -> tuple[NDArray[Any], NDArray[Any]]:
 
 
 def _figures(
-    drawn: Map, identities: Identities, measures: Mapping[str, NDArray[np.float64]]
+    drawn: Map, identities: Identities, measures: Mapping[str, NDArray[np.float64]], about: str
 ) -> "tuple[dict[str, Figure], dict[str, list[Any]]]":
     """Draw the pictures, by name; also return the known values of each point."""
     known = attribute_values(drawn.identity.tolist(), identities)
     columns: dict[str, list[Any]] = {name: known[name] for name in COLOURED if name in known}
-    figures = {"identity": identity_figure(drawn)}
-    figures |= {name: category_figure(drawn, labels, name) for name, labels in columns.items()}
+    figures = {"identity": identity_figure(drawn, about)}
+    figures |= {name: category_figure(drawn, labels, name, about) for name, labels in columns.items()}
     for key, (name, unit) in MEASURED.items():
         if key not in measures:
             continue
@@ -243,8 +248,15 @@ def _figures(
         values = np.where(voice, np.asarray(measures[key], np.float64)[np.where(voice, drawn.row, 0)], np.nan)
         columns[name] = values.tolist()
         if np.isfinite(values).any():
-            figures[name] = number_figure(drawn, values.tolist(), name, unit)
+            figures[name] = number_figure(drawn, values.tolist(), name, unit, about)
     return figures, columns
+
+
+def _about(about: Mapping[str, Any]) -> str:
+    """Whose embeddings of what, as far as they say it."""
+    model, data = about.get("model") or {}, about.get("data") or {}
+    where = f"on {data['corpus']}, {data.get('split')} split" if data.get("corpus") else ""
+    return " ".join(filter(None, (model.get("recipe") or model.get("method"), where))) or "embeddings"
 
 
 def _check_out(out: Path) -> None:

@@ -1,6 +1,6 @@
 """Score records as table cells."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rich import box
@@ -20,6 +20,7 @@ STRATA = {
     "male": "male probe, G",
     "female": "female probe, G",
 }
+LETTERS = {"G": "gender", "N": "nationality", "A": "age", "E": "ethnicity", "F": "first language"}
 
 
 class Scores:
@@ -55,6 +56,13 @@ def _name(record: Record) -> tuple[Any, ...]:
 def stratum_name(stratum: str) -> str:
     """A stratum in words, such as `same gender` or `same G, N and A`."""
     return STRATA.get(stratum) or f"same {', '.join(stratum[:-1])} and {stratum[-1]}"
+
+
+def letters(strata: Sequence[str]) -> str:
+    """What the letters of strata mean, such as `G: gender, N: nationality`; empty where no name has any."""
+    used = {letter for stratum in strata if stratum.isupper() and len(stratum) > 1 for letter in stratum}
+    used |= {"G"} if {"male", "female"} & {*strata} else set()
+    return ", ".join(f"{letter}: {word}" for letter, word in LETTERS.items() if letter in used)
 
 
 def cell(record: Record | None) -> str:

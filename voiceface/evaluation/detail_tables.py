@@ -47,7 +47,7 @@ def protocol_table(scores: Scores, absent: Sequence[Mapping[str, str]]) -> Rende
         "",
         "candidates",
         values=["sampled", "exact", "chance"],
-        caption=f"sampled: ± speaks of the drawing of the trials alone{_levels(scores)}.",
+        caption=f"sampled: ± covers the drawing of the trials only{_levels(scores)}.",
     )
     for protocol in there:
         exact = {_same(r): r for r in scores.records if r["protocol"] == f"{protocol}_exact"}
@@ -91,7 +91,7 @@ def gallery_table(scores: Scores, absent: Sequence[Mapping[str, str]]) -> Render
     joint = [p for p in scores.different("protocol", task="joint_retrieval") if "_gallery" in p]
     captions = []
     if any("_gallery" in r["protocol"] for r in scores.records):
-        captions.append("± speaks of the draws alone.")
+        captions.append("± covers the draws only.")
     if joint:
         captions.append("v:f: means of v voices and of f faces.")
     title = "retrieval in the galleries of the papers"

@@ -116,7 +116,7 @@ def read_identities(path: Path) -> dict[str, dict[str, str]]:
             person["gender"] = GENDERS.get(person["gender"].lower(), person["gender"])
         for name in ids:
             if table.setdefault(name, person) is not person:
-                raise UserError(f"{path}, line {line}: {name} stands there twice; keep one row")
+                raise UserError(f"{path}, line {line}: {name} appears twice; keep one row")
     if not table:
         raise UserError(f"{path}: holds no identity; give one row per person")
     return table
@@ -206,9 +206,7 @@ def _check_names(sides: Mapping[str, Any], kind: str, source: str) -> None:
     distinct, counts = np.unique(keys, return_counts=True)
     if len(distinct) < len(keys):
         twice = distinct[counts > 1]
-        raise UserError(
-            f"{source}: {len(twice)} {kind} keys stand there twice, such as {twice[0]}; keep one row of each"
-        )
+        raise UserError(f"{source}: {len(twice)} {kind} keys appear twice, such as {twice[0]}; keep one row of each")
 
 
 def _vectors(
@@ -244,7 +242,7 @@ def _check_matrix(matrix: NDArray[Any], voice_key: NDArray[np.str_], face_key: N
         wrong = np.argwhere(~np.isfinite(matrix[start : start + step]))
         if len(wrong):
             voice, face = voice_key[start + wrong[0][0]], face_key[wrong[0][1]]
-            raise UserError(f"{source}: the similarity of {voice} and {face} is NaN or infinite; mend it")
+            raise UserError(f"{source}: the similarity of {voice} and {face} is NaN or infinite; correct it")
 
 
 def _about(text: Any, source: str) -> dict[str, Any]:

@@ -3,13 +3,15 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from voiceface.evaluation.cells import DIRECTIONS, Record, Scores, stratum_name
-from voiceface.evaluation.tsne import COLOURS, GREY
+from voiceface.evaluation.cells import DIRECTIONS, Record, Scores, letters, stratum_name
+from voiceface.evaluation.tsne import COLOURS, GREY, SHAPES
 from voiceface.utils.errors import UserError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+ASKS = {"v2f": SHAPES["voice"], "f2v": SHAPES["face"]}  # the marker of a direction: what is asked about
 
 
 def intervals_figure(results: Mapping[str, Any]) -> "Figure":
@@ -28,14 +30,15 @@ def intervals_figure(results: Mapping[str, Any]) -> "Figure":
             best = ideal.find("matching", "accuracy", way, stratum, "exact", 2)
             label = DIRECTIONS[way] if place == 0 else None
             if record is not None and record["value"] is not None:
-                _dot(panel, record, place + shift, colour, label)
+                _dot(panel, record, place + shift, colour, ASKS[way], label)
             if best is not None and best["value"] is not None:
                 panel.plot(100 * best["value"], place + shift, "|", color=colour, markersize=9, markeredgewidth=2)
     if ideal.records:
         panel.plot([], [], "|", color="#444444", markersize=9, markeredgewidth=2, label="best possible")
     panel.axvline(50, color=GREY, linestyle="--", linewidth=1, label="chance")
     panel.set_yticks(range(len(strata)), [stratum_name(stratum) for stratum in reversed(strata)])
-    panel.set(xlabel="1:2 accuracy, per cent", ylim=(-0.6, len(strata) - 0.4))
+    named = f"\n({words})" if (words := letters(strata)) else ""
+    panel.set(xlabel=f"1:2 accuracy, per cent{named}", ylim=(-0.6, len(strata) - 0.4))
     panel.set_title(f"{_name(results)}: choosing between two", loc="left", fontsize=11)
     figure.legend(loc="outside lower center", ncols=4, frameon=False, fontsize=9)
     return figure
@@ -77,9 +80,8 @@ def many_figure(results: Mapping[str, Any]) -> "Figure":
     for (way, words), colour in zip(DIRECTIONS.items(), COLOURS, strict=False):
         found = _by_number(scores, way, protocol)
         ends = [r for r in found if r["ci_low"] is not None]
-        panel.plot(
-            [r["n"] for r in found], [100 * r["value"] for r in found], "o-", color=colour, markersize=4, label=words
-        )
+        numbers, values = [r["n"] for r in found], [100 * r["value"] for r in found]
+        panel.plot(numbers, values, f"{ASKS[way]}-", color=colour, markersize=4, label=words)
         panel.fill_between(
             [r["n"] for r in ends],
             [100 * r["ci_low"] for r in ends],
@@ -113,10 +115,10 @@ def _figure(width: float, height: float) -> "tuple[Figure, Axes]":
     return figure, panel
 
 
-def _dot(panel: "Axes", record: Record, place: float, colour: str, label: str | None) -> None:
+def _dot(panel: "Axes", record: Record, place: float, colour: str, marker: str, label: str | None) -> None:
     if record["ci_low"] is not None:
         panel.plot([100 * record["ci_low"], 100 * record["ci_high"]], [place, place], color=colour, linewidth=1.5)
-    panel.plot(100 * record["value"], place, "o", color=colour, markersize=5, label=label)
+    panel.plot(100 * record["value"], place, marker, color=colour, markersize=5, label=label)
 
 
 def _by_number(scores: Scores, way: str, protocol: str) -> list[Record]:

@@ -84,28 +84,28 @@ def check(path: Path, results: dict[str, Any]) -> None:
     for section, kinds in (("model", MODEL), ("data", DATA), ("environment", ENVIRONMENT), ("training", TRAINING)):
         content = results.get(section, {})
         if not isinstance(content, dict):
-            raise UserError(f"{path}: its section {section} is no object; make the result anew")
+            raise UserError(f"{path}: its section {section} is no object; make the result again")
         absent = [key for key in kinds if key not in content] if section in ("model", "data") else []
         if absent:
-            raise UserError(f"{path}: its section {section} lacks {', '.join(absent)}; make the result anew")
+            raise UserError(f"{path}: its section {section} lacks {', '.join(absent)}; make the result again")
         kinds = kinds | OPTIONAL.get(section, {})
         odd = next((key for key in kinds if key in content and not isinstance(content[key], kinds[key])), None)
         if odd:
-            raise UserError(f"{path}: its {section}.{odd} is {content[odd]!r}; make the result anew")
+            raise UserError(f"{path}: its {section}.{odd} is {content[odd]!r}; make the result again")
     if not all(direction in DIRECTIONS[:2] for direction in results["model"].get("directions", ())):
-        raise UserError(f"{path}: its model.directions is {results['model']['directions']!r}; make the result anew")
+        raise UserError(f"{path}: its model.directions is {results['model']['directions']!r}; make the result again")
     curve = [*results.get("training", {}).get("curve", [])]
     if not all(isinstance(point, list) and len(point) == 2 and all(map(_is_number, point)) for point in curve):
-        raise UserError(f"{path}: its training.curve is no list of pairs of numbers; make the result anew")
+        raise UserError(f"{path}: its training.curve is no list of pairs of numbers; make the result again")
     for section, wanted in (("roc", _is_roc), ("examples", _are_examples), ("calibration", _is_calibration)):
         if section in results and not wanted(results[section]):
-            raise UserError(f"{path}: its section {section} is not as voiceface writes it; make the result anew")
+            raise UserError(f"{path}: its section {section} is not as voiceface writes it; make the result again")
     if "effects" in results and not _names_a_file(results["effects"]):
-        raise UserError(f"{path}: its section effects names no file beside it; make the result anew")
+        raise UserError(f"{path}: its section effects names no file beside it; make the result again")
     for section in ("scores", "ideal_observer"):
         records = results.get(section, [])
         if not isinstance(records, list) or not all(isinstance(record, dict) for record in records):
-            raise UserError(f"{path}: its section {section} is no list of scores; make the result anew")
+            raise UserError(f"{path}: its section {section} is no list of scores; make the result again")
         if schema == 1 and section in results:
             results[section] = records = [{"error_bound": 0.0, **record} for record in records]
         for record in records:
@@ -153,18 +153,18 @@ def _check_record(path: Path, record: Mapping[str, Any]) -> None:
         raise UserError(f"{path}: a score has the fields {', '.join(record)}; expected {', '.join(RECORD)}")
     what = {name: record[name] for name in WORDS}
     if not all(isinstance(word, str) and word for word in what.values()) or record["direction"] not in DIRECTIONS:
-        raise UserError(f"{path}: a score is of {', '.join(map(str, what.values()))}; make the result anew")
+        raise UserError(f"{path}: a score is of {', '.join(map(str, what.values()))}; make the result again")
     least = 2 if record["task"] == "matching" else 0  # candidates
     if any(type(record[name]) is not int or record[name] < 0 for name in COUNTS) or record["n"] < least:
-        raise UserError(f"{path}: a {record['metric']} has no whole {', '.join(COUNTS)}; make the result anew")
+        raise UserError(f"{path}: a {record['metric']} has no whole {', '.join(COUNTS)}; make the result again")
     for name in ("value", "ci_low", "ci_high", "chance"):
         if record[name] is not None and not _is_score(record[name], record["metric"]):
-            raise UserError(f"{path}: a {record['metric']} has the {name} {record[name]!r}; make the result anew")
+            raise UserError(f"{path}: a {record['metric']} has the {name} {record[name]!r}; make the result again")
     ends = record["ci_low"], record["ci_high"], record["ci_level"]
     if not (ends == (None, None, None) or (None not in ends and _is_number(ends[2]) and 0.0 < ends[2] < 1.0)):
-        raise UserError(f"{path}: a {record['metric']} has no whole interval and level; make the result anew")
+        raise UserError(f"{path}: a {record['metric']} has no whole interval and level; make the result again")
     if not isinstance(record["ci_method"], str | None):
-        raise UserError(f"{path}: a {record['metric']} has the ci_method {record['ci_method']!r}; make the result anew")
+        raise UserError(f"{path}: a {record['metric']} has ci_method {record['ci_method']!r}; make the result again")
 
 
 def _is_number(value: Any) -> bool:

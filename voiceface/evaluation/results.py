@@ -145,7 +145,7 @@ def read_results(path: Path) -> dict[str, Any]:
     results = parse_results(path, read_content(path))
     check(path, results)
     if results["schema"] > 1 and results.get("sha256") != content_hash(results):
-        raise UserError(f"{path}: changed after it was written (its sha256 is not that of its content); make it anew")
+        raise UserError(f"{path}: changed after it was written (its sha256 is not that of its content); make it again")
     return results
 
 
@@ -161,7 +161,7 @@ def read_content(path: Path) -> bytes:
     except FileNotFoundError:
         raise UserError(f"{path}: no such result file") from None
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise UserError(f"{path}: damaged or cut off ({error}); copy it again or make it anew") from None
+        raise UserError(f"{path}: damaged or cut off ({error}); copy it again or make it again") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({reason(error)})") from None
     if len(content) > MOST_MIB * 2**20:
@@ -179,7 +179,7 @@ def parse_results(path: Path, content: bytes) -> dict[str, Any]:
         results = json.loads(content, parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
         why = str(error) if content.strip() else "it is empty"
-        raise UserError(f"{path}: not readable as JSON ({why}); copy it again or make it anew") from None
+        raise UserError(f"{path}: not readable as JSON ({why}); copy it again or make it again") from None
     if not isinstance(results, dict):
         raise UserError(f"{path}: not a voiceface result (it holds no sections)")
     return results
@@ -217,7 +217,7 @@ def read_effects(path: Path, results: Mapping[str, Any]) -> dict[int, Floats] | 
         parts = np.split(steps.astype(np.float64), np.cumsum(lengths)[:-1])
         return {int(n): part * (float(s) / STEPS) for n, s, part in zip(numbers, scale, parts, strict=True)}
     except NO_ARCHIVE as error:
-        raise UserError(f"{beside}: not an effects file ({error}); make the result anew") from None
+        raise UserError(f"{beside}: not an effects file ({error}); make the result again") from None
 
 
 def _fit(numbers: NDArray[Any], lengths: NDArray[Any], scale: NDArray[Any], steps: NDArray[Any]) -> bool:

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from voiceface.evaluation.cells import (
     DIRECTIONS,
+    LETTERS,
     METRICS,
     Record,
     Scores,
@@ -26,11 +27,13 @@ from voiceface.evaluation.detail_tables import gallery_table, joint_table, list_
 __all__ = ["print_table", "results_table", "summary"]
 
 STRATA_METRICS = ("mAP", "R@1", "R@10", "median_rank")
+ARROWS = {"v2f": "v→f", "f2v": "f→v"}
+SPARE = ("R@5", "R@50")
 HEADLINE_N = (3, 5, 10)  # of 1:N, and the largest
 MORE_N = (20, 50)
-WIDTH = 96
+WIDTH = 96  # of all measures of retrieval
+ONE_TABLE = 104  # of matching with the ideal observer, and verification beside it
 ASKED = {"v2f": "A voice finds its face", "f2v": "A face finds its voice"}
-LETTERS = {"G": "gender", "N": "nationality", "A": "age", "E": "ethnicity", "F": "first language"}
 COMPARED = {"cosine": "cosine", "euclidean": "Euclidean distance", "matrix": "the matrix given"}
 
 
@@ -59,7 +62,7 @@ def summary(results: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def results_table(results: Mapping[str, Any], everything: bool = False, width: int = WIDTH) -> Group:
+def results_table(results: Mapping[str, Any], everything: bool = False, width: int = ONE_TABLE) -> Group:
     """Lay out a result.
 
     Matching and verification by stratum, 1:N, retrieval over the whole split, videos, and the requested trial lists and
@@ -69,7 +72,8 @@ def results_table(results: Mapping[str, Any], everything: bool = False, width: i
     Args:
         results: Content of a result file.
         everything: Also retrieval by stratum, clip-weighted accuracy, galleries and joint scores.
-        width: Columns of the terminal; below 96 some optional columns are left out.
+        width: Columns of the terminal. Below 104 verification has a table of its own where the ideal observer is known;
+            below 96 R@5 and R@50 are left out, which a line says.
 
     Returns:
         Rich tables; values in per cent.
@@ -77,14 +81,13 @@ def results_table(results: Mapping[str, Any], everything: bool = False, width: i
     scores = Scores(results["scores"])
     ideal = Scores(results["ideal_observer"]) if results.get("ideal_observer") else None
     absent = results.get("absent", [])
-    narrow = width < WIDTH
     # Methods that only compare candidates with each other have only sampled trials.
     counted = "exact" if scores.different("stratum", task="matching", protocol="exact") else "sampled"
     parts: list[RenderableType | None] = [
         Text(_title(results), style="bold"),
-        _strata_table(scores, ideal, counted, "1:2 matching and verification", narrow),
+        *_strata_tables(scores, ideal, counted, "1:2 matching and verification", width),
         _many_table(scores, ideal, counted, everything),
-        _retrieval_table(scores, ideal, [m for m in METRICS if not narrow or m not in ("R@5", "R@50")]),
+        _retrieval_table(scores, ideal, [m for m in METRICS if width >= WIDTH or m not in SPARE]),
         _video_table(scores),
         list_table(scores, results.get("lists", [])),
         protocol_table(scores, absent),
@@ -92,7 +95,7 @@ def results_table(results: Mapping[str, Any], everything: bool = False, width: i
     if everything:
         parts += [
             _strata_retrieval_table(scores),
-            _strata_table(scores, None, "clip_weighted", "1:2 matching, all triplets alike", narrow),
+            *_strata_tables(scores, None, "clip_weighted", "1:2 matching, all triplets alike", width),
             gallery_table(scores, absent),
             joint_table(scores, absent),
         ]
@@ -141,7 +144,7 @@ def _caption(results: Mapping[str, Any]) -> str:
     if data["skipped"]:
         lines.append(f"{data['skipped']} damaged clips were left out.")
     if data["synthetic"]:
-        lines.append("The corpus is synthetic: no number here is one about people.")
+        lines.append("The corpus is synthetic: these numbers say nothing about real people.")
     return "\n".join(lines)
 
 
@@ -151,32 +154,37 @@ def _share(model: Record | None, ideal: Record | None) -> str:
     return f"{100 * (model['value'] - model['chance']) / (ideal['value'] - ideal['chance']):.0f}"
 
 
-def _strata_table(scores: Scores, ideal: Scores | None, protocol: str, title: str, narrow: bool) -> Table | None:
+def _strata_tables(scores: Scores, ideal: Scores | None, protocol: str, title: str, width: int) -> list[Table]:
+    """A table with a row for each stratum; two where one would be too wide."""
     strata = scores.different("stratum", task="matching", protocol=protocol, n=2)
     if not strata:
-        return None
-    spare = not (narrow and ideal)
+        return []
     verified = ["AUC", "EER"] if scores.different("stratum", task="verification", protocol=protocol) else []
-    beside = [*(["ideal"] if spare else []), "share"] if ideal else []
-    columns = [
-        *(["people"] if spare else []),
-        *(c for words in DIRECTIONS.values() for c in (words, *beside)),
-        *verified,
-    ]
-    table = new_table(title, "candidates", values=columns, tight=ideal is not None)
+    columns, verification = ["people", *DIRECTIONS.values()], list(verified)
+    if ideal:  # groups of columns, each with its head, set apart by a space more
+        columns = ["people", *(c for words in DIRECTIONS.values() for c in (f" {words}\nmodel", "ideal", "share"))]
+        verification = [f"{metric:>{12 if metric == 'AUC' else 0}}" for metric in verified]
+    split = ideal is not None and bool(verified) and width < ONE_TABLE
+    first = new_table(
+        title.removesuffix(" and verification") if split or not verified else title,
+        "candidates",
+        values=columns + ([] if split else verification),
+        tight=ideal is not None,
+    )
+    second = new_table("verification", "candidates", values=verified)
     for stratum in strata:
         found = [scores.find("matching", "accuracy", d, stratum, protocol, 2) for d in DIRECTIONS]
-        cells = [stratum_name(stratum)]
-        if spare:
-            cells.append(str(max(r["identities"] for r in found if r is not None)))
+        cells = [str(max(r["identities"] for r in found if r is not None))]
         for direction, record in zip(DIRECTIONS, found, strict=True):
-            cells.append(cell(record))
+            value = cell(record)
+            cells.append(f"[bold]{value}[/bold]" if stratum == "U" else value)
             if ideal:
                 best = ideal.find("matching", "accuracy", direction, stratum, "exact", 2)
-                cells += [*([_value(best)] if spare else []), _share(record, best)]
-        cells += [cell(scores.find("verification", m, "both", stratum, protocol)) for m in verified]
-        table.add_row(*cells)
-    return table
+                cells += [_value(best), _share(record, best)]
+        verifying = [cell(scores.find("verification", m, "both", stratum, protocol)) for m in verified]
+        first.add_row(stratum_name(stratum), *cells, *([] if split else verifying))
+        second.add_row(stratum_name(stratum), *verifying[: len(verified)])
+    return [first, second] if split else [first]
 
 
 def _value(record: Record | None) -> str:
@@ -207,7 +215,9 @@ def _retrieval_table(scores: Scores, ideal: Scores | None, metrics: Sequence[str
     shown = [m for m in metrics if m in scores.different("metric", task="retrieval", protocol="whole_split")]
     if not shown:
         return None
-    table = new_table("retrieval over the whole split", "", values=heads(shown), tight=True)
+    left_out = [m for m in SPARE if m not in metrics]
+    caption = f"{' and '.join(left_out)}: in terminals of {WIDTH} columns and more." if left_out else None
+    table = new_table("retrieval over the whole split", "", values=heads(shown), caption=caption, tight=True)
     for direction, words in DIRECTIONS.items():
         found, best = (
             [part.find("retrieval", m, direction, "U", "whole_split") if part else None for m in shown]
@@ -238,17 +248,14 @@ def _video_table(scores: Scores) -> Table | None:
     shown = [p for p in ("same_video", "cross_video") if p in scores.different("protocol")]
     if not shown:
         return None
-    columns = [f"1:2\n{words}" for words in DIRECTIONS.values()] + ["AUC", "EER"]
-    table = new_table(
-        "voice and face of one video, or of two",
-        "own clips",
-        values=["people", *columns, *(f"mAP\n{words}" for words in DIRECTIONS.values())],
-    )
+    one, two = ([f"{metric}\n{ARROWS[way]}" for way in DIRECTIONS] for metric in ("1:2", "mAP"))
+    title, columns = "voice and face of one video, or of two", ["people", *one, "AUC", "EER", *two]
+    table = new_table(title, "video", values=columns, caption="v→f: voice to face; f→v: face to voice.", tight=True)
     for protocol in shown:
         found = [scores.find("matching", "accuracy", d, "U", protocol, 2) for d in DIRECTIONS]
         people = max((r["identities"] for r in found if r is not None), default=0)
         found += [scores.find("verification", m, "both", "U", protocol) for m in ("AUC", "EER")]
         found += [scores.find("retrieval", "mAP", d, "U", protocol) for d in DIRECTIONS]
-        table.add_row(protocol.replace("_", " "), str(people), *map(cell, found))
-        table.add_row("  chance", "", *map(chance, found), style="dim")
+        table.add_row(protocol.removesuffix("_video"), str(people), *map(cell, found))
+        table.add_row("chance", "", *map(chance, found), style="dim")
     return table

@@ -18,10 +18,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 CLIPS = 5  # per person and modality, before people are left out
-SHOWN = 20  # people in colour
 CATEGORIES = 12  # values in colour; rarer ones are grey
-GREY, LIGHT, PALE = "#b5b5b5", "#d9d9d9", "#ececec"
-SHAPES = {"voice": "o", "face": "^"}
+GREY, PALE = "#a3a3a3", "#e3e3e3"
+SHAPES = {"voice": "o", "face": "^"}  # in every picture of the package
+SAID = {"f": "female", "m": "male"}
+MEANING = "Near points are alike to the model; distances between far points and sizes of groups mean nothing."
 # Okabe and Ito's colours, told apart by colour-blind people too, then darker ones.
 COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"]
 COLOURS += ["#8c564b", "#4d4d4d", "#6a3d9a", "#b2df1e", "#003f5c", "#a50026"]
@@ -120,20 +121,27 @@ def map_csv(drawn: Map, columns: Mapping[str, Sequence[Any]]) -> bytes:
     return text.getvalue().encode()
 
 
-def identity_figure(drawn: Map) -> "Figure":
-    """Two panels, voices and faces: 20 people in ten colours and two shapes, those with most points; the rest grey."""
-    half = SHOWN // 2
-    styles = {name: (COLOURS[i % half], "o^"[i // half]) for i, name in enumerate(_most_seen(drawn, SHOWN))}
-    return _two_panels(drawn, drawn.identity.tolist(), styles, "identity", "others", 26)
+def identity_figure(drawn: Map, about: str = "") -> "Figure":
+    """Draw two panels, voices and faces: a dozen people in colour, those with most points; the rest grey.
+
+    Args:
+        drawn: The map.
+        about: Whose embeddings of what; the beginning of the title.
+    """
+    people = _most_seen(drawn, len(COLOURS))
+    styles = dict(zip(people, COLOURS, strict=False))
+    title = f"{len(people)} people\n(ids of the corpus)"
+    return _two_panels(drawn, drawn.identity.tolist(), styles, (about, "by person", title), "others", 26)
 
 
-def category_figure(drawn: Map, labels: Sequence[str], title: str) -> "Figure":
+def category_figure(drawn: Map, labels: Sequence[str], title: str, about: str = "") -> "Figure":
     """Draw two panels, voices and faces, coloured by an attribute.
 
     Args:
         drawn: The map.
         labels: One per point; "" = unknown, grey. If all begin with a number, they are ordered by it, dark to light.
         title: Name of the attribute.
+        about: Whose embeddings of what; the beginning of the figure's title.
 
     Returns:
         The figure. Each panel shows the other modality pale in the background. Beyond 12 values the rarest are grey.
@@ -145,8 +153,9 @@ def category_figure(drawn: Map, labels: Sequence[str], title: str) -> "Figure":
     colours: Sequence[Any] = COLOURS
     if all(value[0].isdigit() for value in shown):
         colours = colormaps["viridis"](np.linspace(0.0, 0.92, len(shown))).tolist()
-    styles = {value: (colour, "o") for value, colour in zip(shown, colours, strict=False)}
-    return _two_panels(drawn, labels, styles, title, "others" if len(counts) > len(shown) else "unknown", 12)
+    styles = dict(zip(shown, colours, strict=False))
+    rest = "others" if len(counts) > len(shown) else "unknown"
+    return _two_panels(drawn, labels, styles, (about, f"by {title.replace('_', ' ')}", title), rest, 12)
 
 
 def run_figure(drawn: Map, title: str) -> "Figure":
@@ -156,23 +165,18 @@ def run_figure(drawn: Map, title: str) -> "Figure":
         drawn: The map.
         title: Says what is drawn.
     """
-    from matplotlib.figure import Figure
-
     colours = dict(zip(_most_seen(drawn, len(COLOURS)), COLOURS, strict=False))
-    figure = Figure(figsize=(6.6, 5.6), layout="constrained")
-    panel = figure.add_subplot()
+    figure, (panel,) = _panels(drawn, title, 1)
     coloured = np.array([name in colours for name in drawn.identity.tolist()])
-    for inside, size in ((~coloured, 12), (coloured, 34)):
+    for inside, size in ((~coloured, 14), (coloured, 38)):
         for kind, shape in SHAPES.items():
             points = np.flatnonzero(inside & (drawn.modality == kind))
-            own = [colours.get(name, LIGHT) for name in drawn.identity[points].tolist()]
+            own = [colours.get(name, GREY) for name in drawn.identity[points].tolist()]
             _dots(panel, drawn.xy[points], own, shape, size, alpha=0.9)
-    voices = int((drawn.modality == "voice").sum())
-    panel.set_title(f"{title}\nt-SNE of {voices} voices and {len(drawn.xy) - voices} faces", fontsize=11, loc="left")
-    _frame(panel)
     entries: list[tuple[str, Any, str]] = [(f"{kind}s", "#444444", shape) for kind, shape in SHAPES.items()]
     entries += [(name, colour, "s") for name, colour in colours.items()]
-    _legend(figure, entries if coloured.all() else [*entries, ("others", LIGHT, "s")], "outside right upper")
+    entries += [] if coloured.all() else [("others", GREY, "s")]
+    _legend(figure, entries, f"{len(colours)} people\n(ids of the corpus)")
     return figure
 
 
@@ -184,25 +188,24 @@ def _most_seen(drawn: Map, most: int) -> list[str]:
 
 
 def _two_panels(
-    drawn: Map, labels: Sequence[str], styles: Mapping[str, tuple[Any, str]], title: str, rest: str, size: float
+    drawn: Map, labels: Sequence[str], styles: Mapping[str, Any], titles: tuple[str, str, str], rest: str, size: float
 ) -> "Figure":
-    """Colour and marker of each label; `rest` names the grey points."""
-    figure, panels = _panels(drawn, f"by {title}", 2)
+    """Colour of each label; `titles` are what is drawn, how it is coloured, and that of the legend."""
+    about, how, title = titles
+    figure, panels = _panels(drawn, _about(about, how), 2)
     grey = np.array([label not in styles for label in labels])
-    for panel, modality in zip(panels, ("voice", "face"), strict=True):
+    for panel, (modality, shape) in zip(panels, SHAPES.items(), strict=True):
         own = drawn.modality == modality
-        _dots(panel, drawn.xy[~own], PALE)
-        _dots(panel, drawn.xy[own & grey], GREY)
-        for shape in sorted({marker for _, marker in styles.values()}):
-            inside = [i for i in np.flatnonzero(own & ~grey).tolist() if styles[labels[i]][1] == shape]
-            _dots(panel, drawn.xy[inside], [styles[labels[i]][0] for i in inside], shape, size)
-        panel.set_title("voices (pale: faces)" if modality == "voice" else "faces (pale: voices)", fontsize=10)
-    entries = [(_short(label), *style) for label, style in styles.items()]
-    _legend(figure, [*entries, (rest, GREY, "o")] if grey.any() else entries, "outside right center", title)
+        _behind(panel, drawn, modality)
+        _dots(panel, drawn.xy[own & grey], GREY, shape)
+        inside = np.flatnonzero(own & ~grey).tolist()
+        _dots(panel, drawn.xy[inside], [styles[labels[i]] for i in inside], shape, size)
+    entries = [(_short(SAID.get(label, label)), colour, "s") for label, colour in styles.items()]
+    _legend(figure, [*entries, (rest, GREY, "s")] if grey.any() else entries, title.replace("_", " "))
     return figure
 
 
-def number_figure(drawn: Map, values: Sequence[float], title: str, unit: str) -> "Figure":
+def number_figure(drawn: Map, values: Sequence[float], title: str, unit: str, about: str = "") -> "Figure":
     """Draw one panel: the voices coloured by a measure, above the faces.
 
     Args:
@@ -210,21 +213,21 @@ def number_figure(drawn: Map, values: Sequence[float], title: str, unit: str) ->
         values: One per point, non-finite = unknown, grey.
         title: Name of the measure.
         unit: Unit of the measure.
+        about: Whose embeddings of what; the beginning of the figure's title.
 
     Returns:
         The figure. The colours span the middle 96 % of the values.
     """
     numbers, voice = np.array(values, np.float64), drawn.modality == "voice"
     known = voice & np.isfinite(numbers)
-    figure, (panel,) = _panels(drawn, f"by {title}", 1)
-    _dots(panel, drawn.xy[~voice], PALE)
+    figure, (panel,) = _panels(drawn, _about(about, f"by {title}"), 1)
+    _behind(panel, drawn, "voice")
     _dots(panel, drawn.xy[voice & ~known], GREY)
     low, high = np.percentile(numbers[known], [2, 98])
     x, y = drawn.xy[known].T
-    dots = panel.scatter(x, y, c=numbers[known], vmin=low, vmax=high, cmap="viridis", s=12, linewidths=0)
+    dots = panel.scatter(x, y, c=numbers[known], vmin=low, vmax=high, cmap="viridis", s=16, linewidths=0)
     bar = figure.colorbar(dots, ax=panel, shrink=0.8, label=f"{title} of the voice, {unit}", extend="both")
     bar.outline.set_visible(False)
-    panel.set_title("voices (pale: faces)", fontsize=10)
     return figure
 
 
@@ -250,25 +253,38 @@ def _in_order(value: str) -> tuple[bool, int, str]:
     return number is None, int(number[0]) if number else 0, value
 
 
+def _about(about: str, how: str) -> str:
+    return f"{about}: voices and faces {how}".removeprefix(": ")
+
+
 def _panels(drawn: Map, title: str, count: int) -> "tuple[Figure, Sequence[Axes]]":
+    """Panels that share their limits and are as high as the points need."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(4.4 * count + 1.2, 4.9), layout="constrained")
+    middle, half = (drawn.xy.max(axis=0) + drawn.xy.min(axis=0)) / 2, np.maximum(np.ptp(drawn.xy, axis=0), 1e-9) * 0.53
+    ratio = float(np.clip(half[1] / half[0], 0.45, 1.1))
+    half = np.maximum(half, [half[1] / ratio, half[0] * ratio])
+    width = 4.6 if count > 1 else 5.6
+    figure = Figure(figsize=(width * count + 1.7, width * ratio + 1.35), layout="constrained")
     voices = int((drawn.modality == "voice").sum())
-    figure.suptitle(f"t-SNE of {voices:,} voices and {len(drawn.xy) - voices:,} faces {title}", fontsize=12)
+    size = f"t-SNE of {voices:,} voices (circles) and {len(drawn.xy) - voices:,} faces (triangles)"
+    figure.suptitle(f"{title}\n{size}", x=0.01, ha="left", fontsize=11)
+    meaning = MEANING if count > 1 else MEANING.replace("; ", ";\n")
+    figure.supxlabel(meaning, x=0.01, ha="left", fontsize=8.5, color="#555555")
     panels: Sequence[Axes] = figure.subplots(1, count, squeeze=False)[0].tolist()
-    centre, half = (drawn.xy.max(axis=0) + drawn.xy.min(axis=0)) / 2, float(np.ptp(drawn.xy, axis=0).max()) * 0.53
-    (left, right), (low, high) = ((middle - half, middle + half) for middle in centre.tolist())
+    (left, low), (right, top) = (middle - half).tolist(), (middle + half).tolist()
     for panel in panels:
-        panel.set(xlim=(left, right), ylim=(low, high), aspect="equal")
-        _frame(panel)
+        panel.set(xlim=(left, right), ylim=(low, top), aspect="equal", xticks=[], yticks=[])
+        for spine in panel.spines.values():
+            spine.set_color("#cccccc")
     return figure, panels
 
 
-def _frame(panel: "Axes") -> None:
-    panel.set(xticks=[], yticks=[])
-    for spine in panel.spines.values():
-        spine.set_color("#cccccc")
+def _behind(panel: "Axes", drawn: Map, modality: str) -> None:
+    """The other modality, pale."""
+    other = "face" if modality == "voice" else "voice"
+    _dots(panel, drawn.xy[drawn.modality == other], PALE, SHAPES[other])
+    panel.set_title(f"{modality}s (pale: {other}s)", fontsize=10)
 
 
 def _dots(
@@ -277,7 +293,7 @@ def _dots(
     panel.scatter(xy[:, 0], xy[:, 1], color=colour, marker=marker, s=size, linewidths=0, alpha=alpha)
 
 
-def _legend(figure: "Figure", entries: Sequence[tuple[str, Any, str]], place: Any, title: str | None = None) -> None:
+def _legend(figure: "Figure", entries: Sequence[tuple[str, Any, str]], title: str) -> None:
     """Label, colour and marker of each entry."""
     from matplotlib.lines import Line2D
 
@@ -285,4 +301,4 @@ def _legend(figure: "Figure", entries: Sequence[tuple[str, Any, str]], place: An
         Line2D([], [], linestyle="", marker=marker, color=colour, markersize=6, label=label)
         for label, colour, marker in entries
     ]
-    figure.legend(handles=handles, loc=place, frameon=False, fontsize=9, title=title)
+    figure.legend(handles=handles, loc="outside right center", frameon=False, fontsize=9, title=title, title_fontsize=9)

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from voiceface.evaluation.cells import DIRECTIONS, Record, Scores, percents
 from voiceface.evaluation.results import read_results, write_results
-from voiceface.evaluation.tables import results_table, summary
+from voiceface.evaluation.tables import ONE_TABLE, results_table, summary
 from voiceface.utils.frames import data_frame
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class Results(Mapping[str, Any]):
         """What the result says, in a sentence per direction."""
         return summary(self._content)
 
-    def table(self, everything: bool = False, width: int = 100) -> str:
+    def table(self, everything: bool = False, width: int = ONE_TABLE) -> str:
         """The tables that `voiceface test` prints.
 
         Args:
@@ -129,6 +129,6 @@ class Results(Mapping[str, Any]):
         return f"Results({self.name} on {self['data']['corpus'] or 'embeddings'}: 1:2 {said or 'not scored'})"
 
     def _repr_html_(self) -> str:
-        console = Console(file=io.StringIO(), width=100, record=True, force_terminal=True)
+        console = Console(file=io.StringIO(), width=ONE_TABLE, record=True, force_terminal=True)
         console.print(results_table(self._content))
         return console.export_html(inline_styles=True, code_format="<pre style='line-height:1.25'>{code}</pre>")

@@ -9,13 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 
 from voiceface.data.prepare.media.rejected import Rejected
 from voiceface.evaluation.embedding_files import read_matrix
 from voiceface.inference import faiss_index as approximate
-from voiceface.inference.media import Kind
+from voiceface.inference.media import Kind, files_below
 from voiceface.inference.model import Model
 from voiceface.inference.search import Found, check_top, nearest, stacked, unit
 from voiceface.utils.errors import UserError, reason
@@ -24,49 +23,6 @@ from voiceface.utils.files import atomic, check_writable, csv_bytes, read_json, 
 SCHEMA = 1
 DTYPES = ("float32", "float16")
 Refused = Callable[[str, str], None]
-
-
-def embed_gallery(
-    model: Model,
-    kind: Kind,
-    files: Sequence[tuple[str, Path]],
-    refused: Refused,
-    detect: bool = True,
-    margin: float | None = None,
-    done: Callable[[], None] = lambda: None,
-) -> tuple[list[str], NDArray[np.float32]]:
-    """Embed files that fit into memory together.
-
-    Args:
-        model: The model.
-        kind: Kind of the files.
-        files: Name and path of each file.
-        refused: Called with the name and the reason for each unusable file.
-        detect: See `Model.embed_face`.
-        margin: See `Model.embed_face`.
-        done: Called after each file.
-
-    Returns:
-        Names and embeddings, float32 (n, D), of the usable files.
-
-    Raises:
-        UserError: No file is usable.
-    """
-    keys: list[str] = []
-    kept: list[NDArray[np.float32]] = []
-    each = model.embed_each(kind, [path for _, path in files], detect, margin)
-    reason = "there is none"
-    for (key, _), row in zip(files, each, strict=True):
-        if isinstance(row, Rejected):
-            reason = row.reason
-            refused(key, reason)
-        else:
-            keys.append(key)
-            kept.append(row.cpu().numpy())
-        done()
-    if not kept:
-        raise UserError(f"no {kind} of {len(files)} can be used (the last one: {reason})")
-    return keys, np.stack(kept)
 
 
 def build_index(
@@ -101,11 +57,12 @@ def build_index(
             with each other; or, with `faiss`, FAISS is not installed, or the method compares pairs with a network.
     """
     model.check_has_similarity()
+    model.warn_if_synthetic()
     if faiss:
         approximate.check_space(model)
         approximate.require_faiss()
     if out.exists():
-        raise UserError(f"{out}: is there already; name another folder, or delete it")
+        raise UserError(f"{out}: already exists; name another folder, or delete it")
     check_writable(out)
     temporary = out.with_name(f".{out.name}.tmp{os.getpid()}")
     try:
@@ -164,6 +121,7 @@ def _write(
         "dim": dim,
         "count": len(keys),
         "dtype": dtype,
+        "trained_on_synthetic": model.trained_on_synthetic,
     }
     if faiss:
         rows = read_matrix(folder / "embeddings.npy")
@@ -230,6 +188,38 @@ class Index:
         self.approximate = None
         if "faiss" in about and not exact:
             self.approximate = approximate.read(folder / approximate.NAME, about["faiss"], self.rows, space)
+
+    @classmethod
+    def build(
+        cls,
+        gallery: str | Path,
+        out: str | Path,
+        model: Model,
+        kind: Kind = "face",
+        detect: bool = True,
+        margin: float | None = None,
+    ) -> "Index":
+        """Embed the files of a folder and write them as an index, as `voiceface index` does.
+
+        Args:
+            gallery: Folder of the files; those below it are read too.
+            out: Folder to create.
+            model: The model.
+            kind: Kind of the files.
+            detect: See `Model.embed_face`.
+            margin: See `Model.embed_face`.
+
+        Raises:
+            UserError: As `build_index`; or there is no such folder, or no such file in it.
+
+        Example:
+            >>> index = Index.build("faces", "faces.index", model, detect=False, margin=1.25)
+            >>> model.retrieve("voice.flac", index, top=1)[0].name
+            'b.jpg'
+        """
+        return build_index(
+            Path(out), model, kind, files_below(Path(gallery), kind), model.left_out, detect=detect, margin=margin
+        )
 
     def search(self, queries: Tensor, top: int = 10) -> Found:
         """Find the nearest items, see `nearest`; with the approximate index if it is in use."""

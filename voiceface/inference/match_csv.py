@@ -30,7 +30,8 @@ def match_csv(
             `voice2`, ... for the reverse. Paths are relative to its folder. Other columns are kept.
         out: CSV to write: the same columns, plus `similarity`, `similarity2`, ... of the candidates in order; `choice`,
             the column of the most similar one; `probability` of that, if there are two candidates and the checkpoint is
-            calibrated; `error`.
+            calibrated; `error`; `trained_on_synthetic`, `true` or `false`: whether the checkpoint was trained on
+            synthetic people, so that its answers say nothing about real ones.
         detect: See `Model.embed_face`.
         margin: See `Model.embed_face`.
 
@@ -54,12 +55,12 @@ def match_csv(
     embedded = _embed(model, source, lines, voices, "voice", True, None)
     embedded |= _embed(model, source, lines, faces, "face", detect, margin)
     suffixes = ["", *(str(n) for n in range(2, len(candidates) + 1))]
-    added = [*(f"similarity{s}" for s in suffixes), "choice", "probability", "error"]
+    added = [*(f"similarity{s}" for s in suffixes), "choice", "probability", "error", "trained_on_synthetic"]
     if clash := sorted(set(added) & set(columns)):
         raise UserError(f"{source}: has a column {clash[0]} already; rename it")
     written, failed = [], 0
     for row in lines:
-        new = dict.fromkeys(added, "")
+        new = dict.fromkeys(added, "") | {"trained_on_synthetic": str(model.trained_on_synthetic).lower()}
         try:
             _match(model, source, row, query, candidates, direction, embedded, new)
         except UserError as error:

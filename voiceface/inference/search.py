@@ -1,7 +1,7 @@
 """Exact search of a gallery for the items most similar to a query."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from voiceface.inference.media import Kind
-from voiceface.inference.model import Model
+from voiceface.methods.base import Method
 from voiceface.utils.errors import UserError
 
 CHUNK = 1 << 13  # rows compared at once
@@ -17,6 +17,29 @@ FEW = 4  # up to so many queries, einsum, which reads each row once, is faster t
 QUERIES = 256  # queries compared at once
 PAIRS = 256  # pairs compared at once if each runs through a network
 Found = tuple[NDArray[np.int64], NDArray[np.float64]]
+
+
+class Comparing(Protocol):
+    """What a search needs of a `voiceface.inference.model.Model`."""
+
+    method: Method
+
+    def similarity(self, voices: Tensor, faces: Tensor) -> Tensor:
+        """See `Model.similarity`."""
+
+    def check_has_similarity(self) -> None:
+        """See `Model.check_has_similarity`."""
+
+
+@runtime_checkable
+class Searchable(Protocol):
+    """A gallery that is embedded already, such as a `voiceface.inference.gallery.Index`."""
+
+    kind: Kind
+    keys: list[str]
+
+    def search(self, queries: Tensor, top: int = 10) -> Found:
+        """See `Index.search`."""
 
 
 def unit(rows: NDArray[Any]) -> NDArray[np.float32]:
@@ -35,7 +58,7 @@ def check_top(top: int) -> None:
         raise UserError(f"--top {top}: give 1 or more")
 
 
-def nearest(model: Model, queries: Tensor, kind: Kind, gallery: NDArray[Any], top: int) -> Found:
+def nearest(model: Comparing, queries: Tensor, kind: Kind, gallery: NDArray[Any], top: int) -> Found:
     """Find the gallery items most similar to each query: an exact search, with memory for one chunk of the gallery.
 
     Args:
@@ -108,7 +131,7 @@ def nearest_points(queries: NDArray[np.float32], gallery: NDArray[Any], top: int
     return best
 
 
-def _nearest_pairs(model: Model, query: Tensor, kind: Kind, gallery: NDArray[Any], top: int) -> Found:
+def _nearest_pairs(model: Comparing, query: Tensor, kind: Kind, gallery: NDArray[Any], top: int) -> Found:
     """Compute `nearest` with a network that scores each pair."""
     best: Found = (np.empty(0, np.int64), np.empty(0))
     for start in range(0, len(gallery), PAIRS):

@@ -34,8 +34,8 @@ class Method(pl.LightningModule, ABC):
     `similarity` or `choose`. Pretrained weights are read when training starts, not when a checkpoint is loaded.
 
     Args:
-        face_encoder: Face network: a name that `voiceface list` shows, or `timm/NAME`.
-        voice_encoder: Voice network.
+        face_encoder: Face network: a name that `voiceface list` shows, `timm/NAME`, or a class of your own.
+        voice_encoder: Voice network: a name that `voiceface list` shows, or a class of your own.
         face_options: Options of the face network.
         voice_options: Options of the voice network.
         face_weights: Pretrained weights of the face network, a safetensors file.
@@ -87,8 +87,8 @@ class Method(pl.LightningModule, ABC):
 
     def __init__(
         self,
-        face_encoder: str,
-        voice_encoder: str,
+        face_encoder: str = "face_lresnet50_ir",
+        voice_encoder: str = "voice_thin_resnet34",
         face_options: dict[str, Any] | None = None,
         voice_options: dict[str, Any] | None = None,
         face_weights: str | None = None,
@@ -271,7 +271,7 @@ class Method(pl.LightningModule, ABC):
             elif frozen and not self.loads_whole_method:
                 raise UserError(
                     f"--model.{part}_weights: the {part} network is frozen and has no pretrained weights; "
-                    f"give a safetensors file, or train it: --model.freeze_{part} false"
+                    f"give a safetensors file; or train it: --model.freeze_{part} false, or --preset demo"
                 )
         if self.rng_state is not None:
             torch.set_rng_state(self.rng_state)
@@ -321,17 +321,14 @@ class Method(pl.LightningModule, ABC):
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
         """Embed a batch; the metrics callback does the rest."""
-        voices, faces = batch["voices"], batch["faces"]
+        voices, faces, lengths = batch["voices"], batch["faces"], batch["voice_lengths"]
+        samples = samples_per_pass(self.voice_encoder, voices.device, self.evaluation_seconds)
         return {
-            "voices": self._voices(voices, batch["voice_lengths"]) if len(voices) else torch.empty(0),
+            "voices": embed_in_passes(self.embed_voice, voices, lengths, samples) if len(voices) else torch.empty(0),
             "faces": self.embed_face(faces) if len(faces) else torch.empty(0),
         }
 
     test_step = predict_step = validation_step
-
-    def _voices(self, voices: Tensor, lengths: Tensor) -> Tensor:
-        samples = samples_per_pass(self.voice_encoder, voices.device, self.evaluation_seconds)
-        return embed_in_passes(self.embed_voice, voices, lengths, samples)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Refuse a checkpoint of another model or of other settings.

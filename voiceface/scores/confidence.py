@@ -25,7 +25,7 @@ def identity_interval(
     sqrt(I/(I-1) sum e(a)^2) / sum m; I counts the identities in pairs that have a weight. The quantile is Student's
     with I - 1 degrees of freedom, and the interval is cut at 0 and 1. A model that is always right gets zero width.
     At a nominal 95 % it covers 93.6 to 96 % with 20 to 189 people, 92 % with 20 people of very different clip weights,
-    and 90 to 92 % with 20 to 60 people at an accuracy of 97.7 % (docs/scores.md).
+    and 90 to 92 % with 20 to 60 people at an accuracy of 97.7 % (docs/reference/scores.md).
 
     Args:
         win_rates: float64 (I, I): W.

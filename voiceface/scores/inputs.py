@@ -161,7 +161,7 @@ def _embeddings(values: NDArray[Any] | None, name: str, clips: int, similarity: 
         raise UserError(f"{name}: shape {values.shape} is not ({clips}, dimensions), one row per identity name")
     if similarity == "cosine" and not values.any(axis=1).all():
         row = int(np.argmin(values.any(axis=1)))
-        raise UserError(f"{name}: row {row} is a zero vector, which has no cosine; mend it or use euclidean")
+        raise UserError(f"{name}: row {row} is a zero vector, which has no cosine; correct it or use euclidean")
     return values
 
 
@@ -172,5 +172,5 @@ def _finite(values: NDArray[Any], name: str) -> NDArray[Any]:
     if values.dtype not in (np.float32, np.float64):
         values = values.astype(np.float32 if values.dtype.itemsize < 4 else np.float64)
     if values.size and not (np.isfinite(values.min()) and np.isfinite(values.max())):
-        raise UserError(f"{name}: holds NaN or infinite values; drop or mend those clips")
+        raise UserError(f"{name}: holds NaN or infinite values; drop or correct those clips")
     return values

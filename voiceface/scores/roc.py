@@ -106,7 +106,7 @@ def _list_curve(scores: Sequence[float], labels: Sequence[bool], weights: Sequen
     if values.ndim != 1 or values.shape != truth.shape or values.shape != shares.shape:
         raise UserError(f"scores, labels and weights have shapes {values.shape}, {truth.shape}, {shares.shape}")
     if not np.isfinite(values).all() or not np.isfinite(shares).all() or (shares < 0).any():
-        raise UserError("scores and weights must be finite and weights not negative; drop or mend those trials")
+        raise UserError("scores and weights must be finite and weights not negative; drop or correct those trials")
     distinct, place = np.unique(values, return_inverse=True)
     positive, negative = (
         np.bincount(2 * place + 1, shares * side, 2 * len(distinct) + 1).astype(np.float64) for side in (truth, ~truth)

@@ -83,9 +83,7 @@ def sample_matching(
         if scores.shape != items.shape:
             raise UserError(f"scorer: gave scores of shape {scores.shape} for candidates of shape {items.shape}")
         if not np.isfinite(scores).all():
-            raise UserError(
-                "scorer: gave NaN or infinite scores; mend the model or leave out the clips that cause them"
-            )
+            raise UserError("scorer: gave NaN or infinite scores; fix the model or leave out the clips that cause them")
         own = scores[:, :1]
         level = (scores == own).sum(axis=1)  # includes its own item
         credit = np.where((scores > own).any(axis=1), 0.0, 1.0 / level)

@@ -1,4 +1,4 @@
-"""Trial list formats: the content of one file, recognised automatically (docs/trial-lists.md shows each format)."""
+"""Trial list formats: the content of one file, recognised automatically (docs/protocols.md shows each format)."""
 
 import csv
 from collections import Counter
@@ -147,7 +147,7 @@ class _File:
         if lines and not any(self._kinds(lines[0])):
             header = [value.lower().replace("_", "-") for value in lines.pop(0)[1]]
         if not lines:
-            raise UserError(f"{self._path}: holds no trial; docs/trial-lists.md shows what a list looks like")
+            raise UserError(f"{self._path}: holds no trial; docs/protocols.md shows what a list looks like")
         if [set(self._kinds(line)) for line in lines[:3]] in ([{"voice"}, {"face"}], [{"face"}, {"voice"}]):
             return self._two_lines(lines)
         (number, first), kinds = lines[0], self._kinds(lines[0])
@@ -166,7 +166,7 @@ class _File:
         self._fail(
             number,
             "no known kind of trial; a voice is a file such as .wav or PERSON/voice/CLIP, a face one such as .jpg or"
-            " PERSON/face/CLIP, and docs/trial-lists.md shows the formats",
+            " PERSON/face/CLIP, and docs/protocols.md shows the formats",
         )
 
     def _verification(self, lines: Sequence[Line], columns: Sequence[str]) -> Trials:
@@ -176,7 +176,7 @@ class _File:
         for number, values in lines:
             voice, face = self._clip(values[at["voice-path"]]), self._clip(values[at["face-path"]])
             if voice.kind == "face" or face.kind == "voice":
-                self._fail(number, f"{voice.name!r} is no voice or {face.name!r} no face; mend the columns")
+                self._fail(number, f"{voice.name!r} is no voice or {face.name!r} no face; correct the columns")
             same = {voice.person == face.person} if voice.person and face.person else set()
             if "voice-speaker-id" in at and "face-speaker-id" in at:
                 same.add(values[at["voice-speaker-id"]] == values[at["face-speaker-id"]])
@@ -208,7 +208,7 @@ class _File:
         places, labels = [], []
         for number, values in lines:
             if self._kinds((number, values)) != kinds:
-                self._fail(number, f"not a {kinds[0]} and then {kinds[1]}s, as the first row is; mend it")
+                self._fail(number, f"not a {kinds[0]} and then {kinds[1]}s, as the first row is; correct it")
             probe, *candidates = (self._clip(value) for value in values)
             own = [clip.person == probe.person != "" for clip in candidates]
             if sum(own) != 1:
@@ -246,7 +246,7 @@ class _File:
         for number, (identity, name) in lines:
             clip, person = self._clip(name), self._people.get(identity, identity)
             if clip.kind != kind:
-                self._fail(number, f"{name!r} is no {kind}, as the first row's is; mend it")
+                self._fail(number, f"{name!r} is no {kind}, as the first row's is; correct it")
             if clip.person != person and {clip.person, person} <= self._canonical:
                 self._fail(number, f"{name!r} is not of {identity!r}; correct one of the two")
             clips.append(clip._replace(person=person))

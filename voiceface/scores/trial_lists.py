@@ -22,7 +22,7 @@ def read_trials(path: Path, people: Mapping[str, str] | None = None) -> Trials:
     """Read one trial list.
 
     Args:
-        path: The file, in any of the formats of docs/trial-lists.md; recognised by its content.
+        path: The file, in any of the formats of docs/protocols.md; recognised by its content.
         people: Canonical name for each alias of a person (`voiceface.evaluation.embeddings.people_aliases`); needed if
             voices and faces name people differently.
 

@@ -107,7 +107,7 @@ def _of_list(values: NDArray[Any] | None, at: Places, keys: Sequence[str], name:
         bad |= ~chosen.any(axis=1)
     if bad.any():
         key = str(keys[rows[np.argmax(bad)]])
-        raise UserError(f"{name}: the embedding of {key!r} is not finite, or zero under cosine; mend or drop it")
+        raise UserError(f"{name}: the embedding of {key!r} is not finite, or zero under cosine; correct or drop it")
     return chosen
 
 
@@ -118,5 +118,5 @@ def _renumbered(at: Places) -> Places:
 
 def _finite(scores: NDArray[Any]) -> NDArray[Any]:
     if not np.isfinite(scores).all():
-        raise UserError("similarity: holds NaN or infinite values where the list needs a number; mend those clips")
+        raise UserError("similarity: holds NaN or infinite values where the list needs a number; correct those clips")
     return np.asarray(scores, np.result_type(scores.dtype, np.float32))

@@ -4,7 +4,6 @@ import ast
 import contextlib
 import importlib.util
 import json
-import re
 import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -14,12 +13,14 @@ from typing import Any
 import yaml
 
 from voiceface.encoders.pretrained.header import Pretrained, read_header
-from voiceface.methods.recipes import class_of, list_recipes, nearest, recipe_files
+from voiceface.methods.own import import_encoders, own_method
+from voiceface.methods.recipes import class_of, list_recipes, load_recipe, nearest, recipe_files, shared_files
 from voiceface.training.feature_words import features_fit, features_of, widths
 from voiceface.utils.errors import UserError
-from voiceface.utils.source import constructor, explanations
+from voiceface.utils.own_classes import search_here
+from voiceface.utils.source import constructor, explanations, parameter_docs, parameters
 
-SHORT = ("model", "data", "preset", "encoders", "pretrained", "gpus", "out", "wandb")
+SHORT = ("model", "data", "preset", "encoders", "pretrained", "gpus", "out", "wandb", "evaluation-seconds")
 ENCODERS = ("paper", "common", "features")
 # Options that stand alone, and LightningCLI's equivalents.
 SWITCHES = {
@@ -36,6 +37,7 @@ PLAIN = (
     "non_finite",
     "compile",
     "channels_last",
+    "evaluation_seconds",
     "ckpt_path",
     "weights_only",
     "print_config",
@@ -130,25 +132,31 @@ def expand(args: Sequence[str]) -> tuple[list[str], RunChoice]:
     words = ["fit"]
     recipe = short.get("model", "")
     files: list[Path] = []
-    if recipe and not re.search(r"[./]", recipe):
+    if recipe:
+        own = own_method(recipe)
         features = features_of(root) if root else None
         if features is not None:
             encoders = short.get("encoders", "features")
         features_fit(features, encoders, root or "the built-in corpus", rest)
-        files = recipe_files(recipe, preset, encoders)
+        files = recipe_files(recipe, preset, encoders) if own is None else shared_files(preset, encoders)
+        if own is not None:
+            words.append(f"--model={own.__module__}.{own.__name__}")
+            recipe = recipe.rpartition(".")[2].lower()
         words += [f"--config={file}" for file in files]
         words += widths(features)
     elif encoders != "paper":
-        raise UserError(f"--encoders {encoders}: only for recipes: {', '.join(list_recipes())}")
-    elif recipe:
-        words.append(f"--model={recipe}")
-        recipe = Path(recipe).stem if "/" in recipe else recipe.rsplit(".", 1)[-1].lower()
+        raise UserError(f"--encoders {encoders}: needs --model")
     elif not any(w.startswith(("--config", "-c", "--help", "--print_config")) for w in rest):
         raise UserError(f"--model is missing; choose one of: {', '.join(list_recipes())}")
+    if any(name in ("--config", "-c") for name, _ in _given(rest)):
+        search_here()  # for the classes that it names
+    import_encoders(_arguments(short.get("model"), files, rest)[0])
     if "data" in short:
         words.append(f"--data.root={short['data']}")
     if "wandb" in short:
         words.append(f"--wandb={short['wandb']}")
+    if "evaluation-seconds" in short:
+        words.append(f"--evaluation_seconds={short['evaluation-seconds']}")
     if "gpus" in short:
         if not short["gpus"].isdigit() or int(short["gpus"]) < 1:
             raise UserError(f"--gpus {short['gpus']}: give a number of GPUs, 1 or more")
@@ -224,10 +232,9 @@ def _merged(about: Pretrained, kind: str, arguments: dict[str, Any]) -> dict[str
 
 def _arguments(recipe: str | None, files: Sequence[Path], rest: Sequence[str]) -> tuple[dict[str, Any], set[str]]:
     """Return the final model arguments (defaults, recipe, then the user's words), and which ones the user gave."""
-    found = source_of("model", recipe)
     arguments: dict[str, Any] = {}
-    for name, default in (constructor(*found) if found else {}).items():
-        with contextlib.suppress(ValueError):
+    for name, default in _constructor("model", recipe).items():
+        with contextlib.suppress(ValueError, SyntaxError):
             arguments[name] = ast.literal_eval(default) if default else None
     for file in files:
         arguments |= _model_arguments(file)
@@ -279,8 +286,16 @@ def _options(group: str, recipe: str | None) -> list[str]:
         spec = importlib.util.find_spec("pytorch_lightning")
         folders = list(spec.submodule_search_locations or []) if spec else []
         return list(constructor(Path(folders[0]) / "trainer/trainer.py", "Trainer")) if folders else []
-    found = source_of(group, recipe)
-    return list(constructor(*found)) if found else []
+    return list(_constructor(group, recipe))
+
+
+def _constructor(group: str, recipe: str | None) -> dict[str, str]:
+    """Arguments of the class behind a group, and their defaults as text."""
+    if found := source_of(group, recipe):
+        return constructor(*found)
+    own = own_method(recipe) if group == "model" and recipe else None
+    known = parameters(own) if own else {}
+    return {name: "" if p.default is p.empty else repr(p.default) for name, p in known.items()}
 
 
 def source_of(group: str, recipe: str | None) -> tuple[Path, str] | None:
@@ -293,14 +308,20 @@ def source_of(group: str, recipe: str | None) -> tuple[Path, str] | None:
     return class_of(recipe) if recipe else None
 
 
-def explain(group: str, recipe: str | None) -> str:
-    """Explain a group's options, one per line, from the docstring of the class behind it."""
+def explain(group: str, recipe: str, preset: str, encoders: str) -> str:
+    """Explain a group's options, one per line, from the docstring of the class behind it, with the values of a run."""
     found = source_of(group, recipe)
-    if found is None:
+    own = own_method(recipe) if group == "model" and recipe and not found else None
+    name, explained = (found[1], explanations(*found)) if found else ("", {})
+    if own is not None:
+        name, explained = own.__name__, parameter_docs(own)
+    if not name:
         return ""
-    explained = explanations(*found)
-    lines = [f"\n{found[1]} (--{group}.*), defaults before the recipe:"]
-    for option, default in constructor(*found).items():
-        text = f"{explained.get(option, '')} [{default}]"
+    known = recipe in list_recipes()
+    values = load_recipe(recipe, preset, encoders).get(group, {}) if known else {}
+    where = f"values of {recipe} with --preset {preset}" if known else "defaults"
+    lines = [f"\n{name} (--{group}.*), {where}:"]
+    for option, default in _constructor(group, recipe).items():
+        text = f"{explained.get(option, '')} [{values.get(option, default)}]"
         lines.append(textwrap.fill(text, 100, initial_indent=f"  --{group}.{option}  ", subsequent_indent=" " * 8))
     return "\n".join(lines)

@@ -53,7 +53,7 @@ class DurableCheckpointIO(TorchCheckpointIO):
             cause = error if isinstance(error, OSError) else error.__context__
             if not isinstance(cause, OSError):
                 raise
-            then = "go on with --ckpt_path last" if (path.parent / "last.ckpt").exists() else "start again"
+            then = "resume with --ckpt_path last" if (path.parent / "last.ckpt").exists() else "start again"
             raise UserError(f"{path}: cannot be written ({reason(cause)}); make room, then {then}") from None
 
 

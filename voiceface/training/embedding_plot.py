@@ -27,6 +27,7 @@ def picture(
     loggers: Sequence[Guarded],
     folder: Path,
     recipe: str,
+    step: int,
 ) -> None:
     """Write `embeddings.png` and send it to the loggers; on failure, warn once and continue without it.
 
@@ -39,11 +40,12 @@ def picture(
         loggers: Loggers of the run.
         folder: Run folder.
         recipe: Name for the title.
+        step: Training step of the tested weights, for the title.
     """
     if method.space not in ("cosine", "euclidean") or not trainer.is_global_zero:
         return
     data, path = trainer.datamodule, folder / "embeddings.png"  # type: ignore[attr-defined]
-    title = f"{recipe or type(method).__name__} on {data.corpus.name}, {data.test_split} split"
+    title = f"{recipe or type(method).__name__} on {data.corpus.name}, {data.test_split} split, step {step}"
     try:
         draw_run(path, table.gather(), method.space, title)
     except Exception as error:

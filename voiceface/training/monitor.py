@@ -125,7 +125,7 @@ class Watch(pl.Callback):
         self._clock = None
 
     def summary(self, trainer: pl.Trainer, chosen: Mapping[str, Any]) -> dict[str, Any]:
-        """Build the `training` section of the result file, once training has ended; see docs/scores.md.
+        """Build the `training` section of the result file, once training has ended; see docs/reference/scores.md.
 
         Args:
             trainer: Trainer that has finished training.

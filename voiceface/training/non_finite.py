@@ -128,7 +128,7 @@ class NonFinite(pl.Callback):
         if self.in_a_row == MOST_IN_A_ROW:
             raise UserError(
                 f"{found}; so were the {MOST_IN_A_ROW} steps before it, which were left out; lower the learning rates, "
-                "or go on from an earlier state"
+                "or resume from an earlier state"
             )
         self.skipped, self.in_a_row = self.skipped + 1, self.in_a_row + 1
         for weight in weights:

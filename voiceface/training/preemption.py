@@ -116,7 +116,7 @@ class Preemption:
     def _message(self) -> str:
         if not self.saved:
             return "preempted before anything was saved; start again with the same command"
-        return f"preempted at step {self.saved}; go on with --out {self.out} --ckpt_path last"
+        return f"preempted at step {self.saved}; resume with --out {self.out} --ckpt_path last"
 
     def _children(self) -> list[subprocess.Popen[bytes]]:
         return getattr(self._trainer.strategy.launcher, "procs", [])

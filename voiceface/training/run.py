@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from voiceface.evaluation.cells import DIRECTIONS
+from voiceface.evaluation.plots import ASKS
 from voiceface.evaluation.tsne import COLOURS, GREY
 from voiceface.evaluation.view import Results
 from voiceface.utils.errors import UserError, reason
@@ -41,7 +42,7 @@ class Run:
         self.results = Results.read(self.folder / "results.json")
 
     def history(self) -> list[dict[str, float]]:
-        """The rows of `metrics.csv`: what was logged at each step, by name; see docs/logging.md."""
+        """The rows of `metrics.csv`: what was logged at each step, by name; see docs/training.md."""
         return read_history(self.folder / "metrics.csv")
 
     def plot(self) -> "Figure":
@@ -89,7 +90,9 @@ def learning_curve(history: list[dict[str, float]], title: str, kept: int | None
     loss.set(ylabel="training loss")
     for (way, words), colour in zip(DIRECTIONS.items(), COLOURS, strict=False):
         steps, values = _curve(history, f"val/accuracy_{way}_U")
-        accuracy.plot(steps, [100 * value for value in values], ".-", color=colour, label=words)
+        accuracy.plot(
+            steps, [100 * value for value in values], f"{ASKS[way]}-", color=colour, markersize=4, label=words
+        )
     accuracy.axhline(50, color=GREY, linestyle="--", linewidth=1, label="chance")
     if kept is not None:
         for panel in (loss, accuracy):

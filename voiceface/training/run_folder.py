@@ -93,7 +93,7 @@ def run_folder(chosen: RunChoice, resumed: str | None) -> Path:
         _lock(out)
         if any((out / name).exists() for name in KEPT) and not resumed:
             what = "a finished run" if (out / "results.json").exists() else "a run"
-            raise UserError(f"--out {out}: holds {what}; go on with it by --ckpt_path last, or choose another folder")
+            raise UserError(f"--out {out}: holds {what}; resume it by --ckpt_path last, or choose another folder")
         for pattern in LEFT_OVER:
             for path in out.glob(pattern):
                 path.unlink()
@@ -107,7 +107,7 @@ def _next(name: str, resumed: str | None) -> Path:
     if resumed == "last":
         taken = [n for n in names if (n / "last.ckpt").exists()]
         if not taken:
-            raise UserError("--ckpt_path last: no run to go on with here; name its folder by --out")
+            raise UserError("--ckpt_path last: no run to resume here; name its folder by --out")
         return taken[-1]
     return next(n for n in names if not n.exists() or not any(n.iterdir()))
 

@@ -62,6 +62,7 @@ EXTRAS = {
     "parquet": ("pyarrow",),
     "export": ("onnx", "onnxscript", "onnxruntime"),
     "faiss": ("faiss-cpu",),
+    "demo": ("gradio", "mtcnn"),
     "pack": ("hatchling",),
     "ray": ("ray",),
     "remote": ("aiohttp", "s3fs", "huggingface_hub"),

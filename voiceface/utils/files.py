@@ -8,6 +8,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain, count
 from pathlib import Path
 from typing import IO, Any
 
@@ -100,6 +101,12 @@ def check_writable(path: Path) -> None:
     other = os.path.exists(path) and not os.path.isfile(path)
     if other or not above.is_dir() or not os.access(above, os.W_OK):
         raise UserError(f"{path}: cannot be written; name a file in a folder that can")
+
+
+def free_path(path: Path) -> Path:
+    """The path, or where something already exists the first of NAME-2, NAME-3, ... that is free."""
+    numbered = (path.with_name(f"{path.stem}-{number}{path.suffix}") for number in count(2))
+    return next(one for one in chain([path], numbered) if not os.path.lexists(one))
 
 
 def read_json(path: Path, most_mib: int = 200, **how: Any) -> dict[str, Any]:

@@ -25,15 +25,34 @@ def constructor(file: Path, name: str) -> dict[str, str]:
 def explanations(file: Path, name: str) -> dict[str, str]:
     """What the docstring of a class, or of the base class that `constructor` reads too, says of each argument."""
     texts = [ast.get_docstring(node) or "" for node, _ in _with_base(file, name)]
-    found = re.findall(r"^    (\w+): ((?:.|\n     )+)", "\n".join(texts), re.M)
-    return {argument: " ".join(text.split()) for argument, text in found}
+    return _explained("\n".join(texts))
 
 
 def parameters(owner: type) -> dict[str, inspect.Parameter]:
-    """Parameters of a class's constructor; where it takes `**kwargs`, they are those of its base class."""
-    own = inspect.signature(owner, eval_str=True).parameters
-    found = {name: p for name, p in own.items() if p.kind is not p.VAR_KEYWORD}
-    return found if len(found) == len(own) else {**parameters(owner.__mro__[1]), **found}
+    """Parameters of a class's constructor; where it takes `**kwargs`, after those of the next constructor above."""
+    found: dict[str, inspect.Parameter] = {}
+    for above in owner.__mro__:
+        if "__init__" not in vars(above) or above is object:
+            continue
+        try:
+            own = dict(inspect.signature(above, eval_str=True).parameters)
+        except NameError:  # annotations that name what is imported for type checkers alone
+            own = dict(inspect.signature(above).parameters)
+        plain = {name: p for name, p in own.items() if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)}
+        found = {**plain, **found}
+        if not any(p.kind is p.VAR_KEYWORD for p in own.values()):
+            break
+    return found
+
+
+def parameter_docs(owner: type) -> dict[str, str]:
+    """What the docstrings of a class and of those above it say of each argument, as `explanations` of a file."""
+    return _explained("\n".join(inspect.cleandoc(above.__doc__ or "") for above in reversed(owner.__mro__[:-1])))
+
+
+def _explained(text: str) -> dict[str, str]:
+    found = re.findall(r"^    (\w+): ((?:.|\n     )+)", text, re.M)
+    return {argument: " ".join(text.split()) for argument, text in found}
 
 
 def _with_base(file: Path, name: str) -> list[tuple[ast.ClassDef, ast.arguments]]:

@@ -102,7 +102,7 @@ def test_told_to_end_it_says_how_to_go_on(asked: Plan, stopped: subprocess.Compl
     assert said[0].startswith(f"the same for all: {asked.data}, preset demo, encoders paper")
     assert "seed 0, --data.people=4" in said[0]
     assert said[1] == f"[1/2] told, seed 0: training; it prints to {asked.log(asked.runs[0])}"
-    assert said[2:] == [f"voiceface: told to end; go on with the same command and --runs {asked.out}"]
+    assert said[2:] == [f"voiceface: told to end; resume with the same command and --runs {asked.out}"]
 
 
 @WHOLE

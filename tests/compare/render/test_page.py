@@ -11,7 +11,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
 from compare_support import write
 from hypothesis import HealthCheck, given, settings
 from leaderboard_support import comparisons, measured, published, rich_comparison
@@ -22,6 +24,7 @@ from voiceface.compare.grouping import compare_results
 from voiceface.compare.reading import find_results
 from voiceface.compare.render.blocks import sign_of
 from voiceface.compare.render.page import to_html
+from voiceface.compare.render.pictures import SIDE, shrunk
 from voiceface.compare.table import Comparison
 from voiceface.evaluation.cells import percent
 
@@ -45,11 +48,13 @@ def scored(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
     return compare_results(find_results([folder])[0])
 
 
-def jpeg(key: str) -> bytes | None:
-    """A face for every face's key; its shade tells which."""
-    if "face" not in key:
-        return None
+def clip(key: str) -> bytes:
+    """A face or a voice for every key; its shade or its pitch tells which."""
     buffer = io.BytesIO()
+    if "face" not in key:
+        tone = np.sin(np.arange(8000) * (0.1 + 0.1 * int(key[-1])))
+        soundfile.write(buffer, 0.5 * tone, 16_000, format="FLAC")
+        return buffer.getvalue()
     Image.new("RGB", (64, 64), (100, 20 * int(key[-1]), 80)).save(buffer, "JPEG")
     return buffer.getvalue()
 
@@ -57,7 +62,7 @@ def jpeg(key: str) -> bytes | None:
 @pytest.fixture(scope="module")
 def html(scored: Comparison) -> str:
     groups = (*scored.groups, measured(models=7), published())
-    return to_html(replace(scored, groups=groups, left_out=(("old.json", f"was {EVIL}"),)), faces=jpeg)
+    return to_html(replace(scored, groups=groups, left_out=(("old.json", f"was {EVIL}"),)), clips=clip)
 
 
 @pytest.fixture(scope="module")
@@ -244,15 +249,87 @@ def test_examples_show_faces_of_synthetic_clips_alone(opened: Any, scored: Compa
     assert float(cells.first.inner_text()) == pytest.approx(example["rank"], abs=0.06)
     sources = cells.locator("img").evaluate_all("all => all.map(e => e.src)")
     keys = [*(b["key"] for b in example["best"]), example["right"]]
-    assert sources == [f"data:image/jpeg;base64,{base64.b64encode(jpeg(key) or b'').decode()}" for key in keys]
+    faces = [base64.b64encode(shrunk(clip(key), SIDE, "WEBP", 75)).decode() for key in keys]
+    assert sources == [f"data:image/webp;base64,{face}" for face in faces]
     assert cells.locator("img").evaluate_all("all => all.every(e => e.complete && e.naturalWidth === 64)")
     right = cells.evaluate_all("all => all.slice(1).map(e => e.classList.contains('right'))")
     assert right == [*(b["same"] for b in example["best"]), True]
     real = replace(group, data={**group.data, "synthetic": False})
-    text = to_html(Comparison((real,)), faces=jpeg)
-    assert "image/jpeg" not in text
+    text = to_html(Comparison((real,)), clips=clip)
+    assert not re.search('class="clip"|data:audio', text)
     assert all(key in text for key in keys)
     assert page.locator("figure > img").evaluate_all("all => all.map(e => e.naturalWidth)") == [640]
+
+
+@in_a_browser
+def test_a_voice_plays_and_another_stops_it(opened: Any):
+    page = opened()
+    sounds = "document.querySelectorAll('audio')"
+    playing = f"() => [...{sounds}].filter(sound => !sound.paused).map(sound => sound.id)"
+    buttons = page.locator(".play:visible")
+    wanted = [buttons.nth(i).get_attribute("data-plays") for i in range(2)]
+    assert wanted[0] != wanted[1]
+    for i in range(2):
+        page.evaluate(f"{sounds}.forEach(sound => {{ sound.loop = true }})")  # or it ends before it is seen
+        buttons.nth(i).click()
+        page.wait_for_function(f"id => String(({playing})()) === id", arg=wanted[i])
+        assert page.locator(".playing").count() == 1
+    buttons.nth(1).click()
+    page.wait_for_function(f"() => ({playing})().length === 0")
+    assert page.evaluate(f"[...{sounds}].every(sound => sound.error === null)")
+
+
+@in_a_browser
+def test_one_model_stands_out_everywhere(opened: Any, scored: Comparison):
+    page = opened()
+    names = [r.name for r in scored.groups[0].rows if r.kind == "model"]
+    rows = page.locator("table.board").first.locator("tbody tr")
+    choice = page.get_by_label("Model in the examples and plots").first
+    example = page.locator(".example").first.locator("tbody th:visible")
+    colour = "line => getComputedStyle(line).stroke"
+    lines = page.locator("figure").first.locator("[data-series] path[style*=stroke-linejoin]")
+
+    def colours() -> set[str]:
+        return set(lines.evaluate_all(f"all => all.map({colour})"))
+
+    assert choice.input_value() == "0"
+    assert example.all_inner_texts() == [names[0]]
+    assert len(colours()) == 2
+    rows.nth(3).click()
+    assert choice.input_value() == "3"
+    assert example.all_inner_texts() == [names[3]]
+    assert rows.evaluate_all("all => all.map(row => row.className)").index("on") == 3
+    before = colours()
+    rows.nth(5).hover()
+    assert colours() != before
+    assert example.all_inner_texts() == [names[3]]  # what is above the pointer stays where it is
+    rows.nth(9).click()  # a model that lines do not show: all are in colour
+    assert len(colours()) == 8
+    assert len(example.all_inner_texts()) == 8
+    choice.select_option("")
+    page.mouse.move(0, 0)
+    assert len(colours()) == 8
+
+
+@in_a_browser
+def test_a_plot_enlarges_and_goes_back(opened: Any):
+    page = opened()
+    figure, dialog = page.locator("figure").first, page.locator("dialog")
+    width = figure.locator("svg").bounding_box()["width"]
+    figure.get_by_role("button", name="Enlarge").click()
+    assert dialog.locator("svg").bounding_box()["width"] > 1.2 * width
+    page.keyboard.press("Escape")
+    assert dialog.locator("svg").count() == 0
+    figure.locator("svg").click(position={"x": 3, "y": 3})
+    dialog.get_by_role("button", name="Close").click()
+    assert figure.locator("svg").bounding_box()["width"] == width
+
+
+@in_a_browser
+def test_without_scripts_the_page_is_whole(opened: Any, scored: Comparison):
+    page = opened(java_script_enabled=False)
+    assert page.locator(".example").first.locator("tbody tr:visible").count() == 8
+    assert page.locator("button.play:visible, button.enlarge:visible, .controls:visible").count() == 0
 
 
 class Texts(HTMLParser):

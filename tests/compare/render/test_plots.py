@@ -14,6 +14,7 @@ from compare_support import result
 from voiceface.compare.render import plots
 from voiceface.compare.render.plot_data import Plot, Series, plot_data
 from voiceface.compare.table import Cell, Group, Row, columns_of
+from voiceface.evaluation.cells import stratum_name
 
 COLUMNS = tuple(columns_of("1:2"))
 DIRECTIONS = ("v2f", "f2v")
@@ -74,12 +75,12 @@ def test_many_recall_strata_and_forest_show_the_records(runs: dict[str, list[dic
     data = plot_data(group)
     assert set(data) == set(plots.PLOTS)
     matching = {"task": "matching", "metric": "accuracy", "protocol": "exact"}
-    strata = data["strata_bars"].labels
-    assert set(strata) == {
-        r["stratum"] for r in runs[NAMES[0]][0]["scores"] if r["protocol"] == "exact" and r["n"] == 2
-    }
+    of_first = runs[NAMES[0]][0]["scores"]
+    strata = list(dict.fromkeys(r["stratum"] for r in of_first if r["protocol"] == "exact" and r["n"] == 2))
+    assert data["strata_dots"].labels == tuple(map(stratum_name, strata))
+    assert "G: gender, N: nationality." in data["strata_dots"].text
     for panel, direction in enumerate(DIRECTIONS):
-        lines = {name: by_name(data[name], panel) for name in ("many_curves", "recall_curves", "strata_bars")}
+        lines = {name: by_name(data[name], panel) for name in ("many_curves", "recall_curves", "strata_dots")}
         for drawn in lines.values():
             assert list(drawn) == [*NAMES[:8], "ideal observer", "chance"]
         for name in [*NAMES[:8], "ideal observer"]:
@@ -87,7 +88,7 @@ def test_many_recall_strata_and_forest_show_the_records(runs: dict[str, list[dic
             ns = {n: {**matching, "direction": direction, "stratum": "U", "n": n} for n in range(2, 11)}
             check(lines["many_curves"][name], of, ns)
             one = {**matching, "direction": direction, "n": 2}
-            check(lines["strata_bars"][name], of, {x: {**one, "stratum": s} for x, s in enumerate(strata)})
+            check(lines["strata_dots"][name], of, {x: {**one, "stratum": s} for x, s in enumerate(strata)})
             ks = {k: {"metric": f"R@{k}", "direction": direction, "stratum": "U"} for k in (1, 5, 10, 50, 100)}
             whole = {k: {**what, "protocol": "whole_split"} for k, what in ks.items() if k <= 36}
             found = {
@@ -138,9 +139,33 @@ def test_figures_hold_the_points_in_per_cent(group: Group):
             for series in panel.series:
                 wanted = [*(scale * p.x for p in series.points), *(100 * p.y for p in series.points)]
                 assert wanted in [pytest.approx(line) for line in lines]
-    for axes, panel in zip(figures["strata_bars"].axes, data["strata_bars"].panels, strict=True):
-        tops = [bar.get_y() + bar.get_height() for bars in axes.containers for bar in bars]
-        assert tops == pytest.approx([100 * p.y for s in panel.series if s.name != "chance" for p in s.points])
+    for axes, panel in zip(figures["strata_dots"].axes, data["strata_dots"].panels, strict=True):
+        models = [series for series in panel.series if series.name != "chance"]
+        for dots, series in zip(axes.get_lines(), models, strict=False):  # the last line is that of chance
+            assert list(dots.get_xdata()) == pytest.approx([100 * p.y for p in series.points])
+            assert [round(y) for y in dots.get_ydata()] == [p.x for p in series.points]
+
+
+def test_a_circle_or_a_triangle_stands_for_no_model(group: Group):
+    assert not set(plots.MARKERS) & set(plots.ASKS)
+    figure = plots.forest(group)
+    assert [line.get_marker() for line in figure.axes[0].get_lines()][:2] == ["o", "^"]
+
+
+def test_all_that_shows_a_model_bears_its_number(group: Group):
+    for name, plot in plot_data(group).items():
+        svg = ET.fromstring(plots.to_svg(plots.draw(plot), name, "", ""))
+        marked: dict[str, list[ET.Element]] = {}
+        for element in svg.iter():
+            if number := element.get("data-series"):
+                assert element.get("class") == ("row" if name == "forest" else "series")
+                marked.setdefault(number, []).append(element)
+        drawn = [plot.models.index(s.name) for s in plot.panels[0].series if s.name in plot.models]
+        assert sorted(map(int, marked)) == (list(range(len(plot.labels))) if name == "forest" else drawn)
+        if plot.kind == "lines":
+            for number, elements in marked.items():
+                words = {text.text for element in elements for text in element.iter() if text.tag.endswith("text")}
+                assert words == {plot.models[int(number)]}
 
 
 def test_each_function_draws_its_plot(group: Group):
@@ -165,12 +190,12 @@ def test_names_of_lines_stand_apart_and_inside(group: Group, name: str):
 def test_what_has_no_data_is_left_out(runs: dict[str, list[dict[str, Any]]]):
     assert plots.plots_of(Group("t", "published", "p", COLUMNS, (Row("a", (Cell(0.5), Cell(0.5))),))) == {}
     plain = {"a": [{**runs[NAMES[4]][0], "roc": {}}]}
-    assert set(plots.plots_of(of_runs(plain))) == {"many_curves", "forest", "recall_curves", "strata_bars"}
+    assert set(plots.plots_of(of_runs(plain))) == {"many_curves", "forest", "recall_curves", "strata_dots"}
     one_way = {"task": "matching", "direction": "v2f", "protocol": "exact"}.items()
     drawn = [{**r, "protocol": "sampled"} for r in runs[NAMES[4]][0]["scores"] if one_way <= r.items()]
     sampled = {"a": [{"scores": drawn}]}
     found = plot_data(of_runs(sampled, "sampled"))
-    assert set(found) == {"many_curves", "forest", "strata_bars"}
+    assert set(found) == {"many_curves", "forest", "strata_dots"}
     assert [panel.title for panel in found["many_curves"].panels] == ["voice → face"]
 
 

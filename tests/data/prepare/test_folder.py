@@ -237,8 +237,8 @@ def test_wrong_tables(tmp_path: Path) -> None:
     for text, expected in {
         "name,gender\np00,m\n": "no column identity (there are: name, gender); needed: identity",
         "": "no column identity (there are: none); needed: identity",
-        "identity,age,Age\n": "a column stands there twice",
-        "identity,gender\np00,m\np00,m\n": "line 3: identity p00 stands there twice",
+        "identity,age,Age\n": "a column appears twice",
+        "identity,gender\np00,m\np00,m\n": "line 3: identity p00 appears twice",
         "identity,gender\np00,m,x\n": "line 2: 3 values, 2 columns",
         "identity,gender\n,m\n": "line 2: no identity",
     }.items():

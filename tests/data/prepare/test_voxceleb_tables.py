@@ -68,8 +68,8 @@ def test_dialects_of_the_second_table_join_by_the_row_and_keep_no_names(tmp_path
         ("A.B._Example", "A\\Example", r"line 3: .* cannot be the name of a folder"),
         ("A.B._Example", "A\x07Example", r"line 3: 'A\\x07Example' holds control characters"),
         ("USA", "U\x1bSA", r"line 3: 'U\\x1bSA' holds control characters"),
-        ("id10001", "id10002", r"line 3: id10002 stands there twice"),
-        ("A.B._Example", "Bob_O'Sample_Jr.", r"line 3: Bob_O'Sample_Jr. stands there twice"),
+        ("id10001", "id10002", r"line 3: id10002 appears twice"),
+        ("A.B._Example", "Bob_O'Sample_Jr.", r"line 3: Bob_O'Sample_Jr. appears twice"),
         ("VGGFace1 ID", "Face", r"no columns `VoxCeleb1 ID` and `VGGFace1 ID`"),
     ],
 )

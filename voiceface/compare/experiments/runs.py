@@ -103,7 +103,7 @@ def run_plan(plan: Plan, note: Callable[[str], None] = to_stderr) -> list[Path]:
                 if listener.told:
                     break
         if listener.told:
-            how = f"go on with the same command and --runs {plan.out}"
+            how = f"resume with the same command and --runs {plan.out}"
             if signal.SIGINT in listener.told:
                 raise KeyboardInterrupt(how)
             note(f"voiceface: told to end; {how}")

@@ -13,7 +13,7 @@ from voiceface.evaluation.cells import STRATA
 
 NOT_TRAINED = "not trained"
 DRAWS = ("binomial", "subsets", "repeats", "trials")  # methods of intervals that are not about other people
-OF_DRAWS = "± speaks of what is drawn from these people, not of other people"
+OF_DRAWS = "± covers what is drawn from these people, not other people"
 
 
 def cell_of(

@@ -132,7 +132,7 @@ def _score(study: Study, plan: Plan, folder: Path, trained: dict[str, Any], made
 
 
 def _of_grid(study: Study, embeddings: Embeddings, level: float) -> list[dict[str, Any]]:
-    """Joint scores of the study's own numbers of clips; those of the paper are there already."""
+    """Joint scores of the study's own numbers of clips; those of the paper already exist."""
     from voiceface.scores.joint import joint_records
 
     similarity = embeddings.similarity

@@ -21,7 +21,9 @@ INSTEAD = {
     "sampled": "seeded trials, the only scores of a model that compares candidates with each other",
     "exact": "every trial, all people alike, where the paper weighs people by its sampling",
 }
-SYNTHETIC = "The corpus is synthetic: no number of ours is one about people, and none is to be ranked with the paper's."
+SYNTHETIC = (
+    "The corpus is synthetic: our numbers say nothing about real people and cannot be compared with the paper's."
+)
 SEEDS = "Values are means of {n} trainings."
 
 

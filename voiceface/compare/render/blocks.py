@@ -125,7 +125,7 @@ def pack(parts: Sequence[Block], width: int, label: int) -> list[Block]:
     packed: list[Block] = []
     for block in parts:
         for part in _cut(block, width, label):
-            if packed and packed[-1].title != part.title and (both := _joined(packed[-1], part)).width(label) <= width:
+            if packed and packed[-1].title != part.title and (both := joined(packed[-1], part)).width(label) <= width:
                 packed[-1] = both
             else:
                 packed.append(part)
@@ -287,6 +287,7 @@ def _columns(block: Block, start: int, end: int) -> Block:
     return replace(block, heads=block.heads[start:end], lines=lines)
 
 
-def _joined(left: Block, right: Block) -> Block:
+def joined(left: Block, right: Block) -> Block:
+    """Put two blocks of the same lines beside each other."""
     lines = tuple(a._replace(cells=a.cells + b.cells) for a, b in zip(left.lines, right.lines, strict=True))
     return Block(f"{left.title}; {right.title}", left.heads + right.heads, lines)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from voiceface.compare.render.blocks import BEST, Block, Line, Shown, blocks, pack
+from voiceface.compare.render.compact import differences
 from voiceface.compare.render.escaping import latex, markdown, markdown_line
 from voiceface.compare.render.legend import about, below, left_out_lines, legend, numbered_footnotes
 from voiceface.compare.table import Comparison, Group
@@ -23,7 +24,8 @@ def to_markdown(comparison: Comparison) -> str:
         for block in pack(blocks(group), SCREEN, LABEL):
             parts += [f"### {block.title}"] if block.title else []
             parts.append(_markdown_table(block))
-        parts += [*_markdown_list(below(group)), *_markdown_list(numbered_footnotes(group))]
+        for lines in (differences(group), below(group), numbered_footnotes(group)):
+            parts += _markdown_list(lines)
     explained = [*legend(comparison.groups, "Bold"), *map(clean, comparison.notes)]
     if comparison.groups and explained:
         parts += ["## How to read these tables", *_markdown_list(explained)]

@@ -69,11 +69,14 @@ def legend(groups: Iterable[Group], best: str) -> list[str]:
         lines.append("paper: what the paper reports, on its own data.")
     kinds = {row.kind for g in groups for row in g.rows}
     if "ideal" in kinds:
-        lines.append("ideal observer: the best possible scores on these clips, by who knows how they were made.")
+        lines.append(
+            "ideal observer: the best possible scores on these clips, "
+            "for an observer that knows how the clips were generated."
+        )
     if any(c.value is None for _, r, c in cells if r.kind == "model"):
         lines.append("-: no such score.")
     if len(groups) > 1:
-        lines.append("No value under one title is to be ranked with one under another.")
+        lines.append("Do not compare numbers across tables.")
     return lines
 
 
@@ -107,4 +110,4 @@ def _intervals(groups: list[Group]) -> list[str]:
             words[-1] += f", people being the sampling unit{' where no note says otherwise' if drawn else ''}"
     if any(g.kind == "published" for g in with_ends):
         words.append("in published numbers as printed there")
-    return [f"±: {'; '.join(words)}. Of a lopsided interval both ends are given (a-b)."] if words else []
+    return [f"±: {'; '.join(words)}. Asymmetric intervals are given as (low-high)."] if words else []

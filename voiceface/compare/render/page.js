@@ -1,10 +1,10 @@
 "use strict";
-// Without this script the page is whole; with it tables sort and filter.
+// Without this script the page is whole; with it tables sort and filter, a model stands out, voices play, plots enlarge.
 for (const group of document.querySelectorAll(".group")) {
   const table = group.querySelector("table.board");
   const body = table.tBodies[0];
   const rows = () => Array.from(body.rows);
-  const controls = group.querySelector(".controls");
+  const controls = group.querySelector(".controls:not(.highlight)");
   const filter = controls.querySelector("input[type=search]");
   const count = controls.querySelector("output");
   const status = group.querySelector("[role=status]");
@@ -48,4 +48,71 @@ for (const group of document.querySelectorAll(".group")) {
       for (const cell of table.querySelectorAll(`[data-block="${box.value}"]`)) cell.hidden = !box.checked;
     });
   }
+
+  // One model in colour and the others grey: in the plots the one under the pointer, elsewhere the one chosen.
+  const choice = group.querySelector(".highlight select");
+  if (!choice) continue;
+  choice.closest(".highlight").hidden = false;
+  const highlight = (series, boxes) => {
+    for (const box of boxes) {
+      for (const one of box.querySelectorAll("[data-series]")) {
+        const on = one.dataset.series === series;
+        if (on && one.matches(".series:not(.on)")) one.parentElement.append(one); // above the others
+        one.classList.toggle("on", on);
+      }
+      box.classList.toggle("lit", box.querySelector(".on") !== null);
+    }
+  };
+  const plots = Array.from(group.querySelectorAll("figure > svg"));
+  const choose = (series) => {
+    choice.value = series;
+    highlight(series, [table, ...plots, ...group.querySelectorAll(".example")]);
+  };
+  const seriesAt = (event) => event.target.closest(".series, .row, .board [data-series]")?.dataset.series;
+  choice.addEventListener("change", () => choose(choice.value));
+  group.addEventListener("pointerover", (event) => highlight(seriesAt(event) ?? choice.value, plots));
+  group.addEventListener("click", (event) => {
+    const series = seriesAt(event);
+    if (series !== undefined) choose(series);
+  });
+  choose(choice.value);
 }
+
+for (const button of document.querySelectorAll(".play")) {
+  const sound = document.getElementById(button.dataset.plays);
+  button.hidden = false;
+  button.addEventListener("click", () => {
+    const playing = button.classList.contains("playing");
+    for (const other of document.querySelectorAll("audio")) other.pause();
+    if (playing) return;
+    sound.currentTime = 0;
+    sound.play();
+    button.classList.add("playing");
+    sound.addEventListener("pause", () => button.classList.remove("playing"), { once: true }); // also at its end
+  });
+}
+
+const dialog = document.querySelector("dialog");
+dialog.addEventListener("click", (event) => {
+  if (event.target === dialog || event.target.matches("button")) dialog.close();
+});
+for (const figure of document.querySelectorAll("figure")) {
+  const picture = figure.querySelector("svg, img");
+  const enlarge = () => {
+    if (picture.parentElement === dialog) return;
+    const place = document.createComment("");
+    picture.replaceWith(place);
+    dialog.append(picture);
+    dialog.addEventListener("close", () => place.replaceWith(picture), { once: true });
+    dialog.showModal();
+  };
+  figure.querySelector(".enlarge").hidden = false;
+  figure.querySelector(".enlarge").addEventListener("click", enlarge);
+  picture.addEventListener("click", (event) => {
+    if (!event.target.closest(".series, .row")) enlarge();
+  });
+}
+
+addEventListener("beforeprint", () => {
+  for (const details of document.querySelectorAll(".how")) details.open = true;
+});

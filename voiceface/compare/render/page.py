@@ -2,7 +2,8 @@
 
 import base64
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from importlib.resources import files
 from itertools import islice
@@ -10,8 +11,8 @@ from typing import Any
 
 from voiceface.compare.render.blocks import SAME, UNTESTED, sign_of
 from voiceface.compare.render.legend import about, left_out_lines, legend
-from voiceface.compare.render.pictures import Faces, embeddings_picture, faces_of
-from voiceface.compare.render.plot_data import CHANCE, Plot, plot_data
+from voiceface.compare.render.pictures import SIDE, Clips, clips_of, embeddings_picture, shown_voice, shrunk
+from voiceface.compare.render.plot_data import CHANCE, LISTED, Plot, models_of, plot_data
 from voiceface.compare.render.plot_data import SHOWN as MODELS
 from voiceface.compare.render.plots import draw, style_variables, to_svg
 from voiceface.compare.table import Cell, Column, Comparison, Group, Row
@@ -22,19 +23,20 @@ from voiceface.utils.version import __version__
 TITLE = "Voice-face association: leaderboard"
 COLUMNS = 12  # of a plot's numbers
 LONG = 40  # letters of a text that has a wide column
-WORDS = {"v2f": "Voice", "f2v": "Face"}
+WORDS = {"v2f": "Whose voice is this?", "f2v": "Whose face is this?"}
+FOUND = {"v2f": "face", "f2v": "voice"}
 SAMPLED = " on seeded trials"
 KINDS = {"measured": "measured", "published": "published", "study": "measured, beside the paper"}
 ARROW_WORDS = ("v→f: a voice picks among faces; f→v: a face picks among voices.",)
 
 
-def to_html(comparison: Comparison, faces: Faces | None = None) -> str:
-    """Write a leaderboard as a page: tables that sort and filter, plots, ranked examples.
+def to_html(comparison: Comparison, clips: Clips | None = None) -> str:
+    """Write a leaderboard as a page: ranked examples, tables that sort and filter, plots.
 
     Args:
         comparison: The leaderboard.
-        faces: From a clip's key to its JPEG, or None where it may not be shown; asked for groups of synthetic clips
-            alone. None: the built-in corpus' faces where they are at hand (`faces_of`).
+        clips: From a clip's key to its bytes (a picture or a sound), or None where it may not be shown; asked for
+            groups of synthetic clips alone. None: the built-in corpus' clips where they are at hand (`clips_of`).
 
     Returns:
         HTML, light and dark as its reader's system is.
@@ -53,7 +55,7 @@ def to_html(comparison: Comparison, faces: Faces | None = None) -> str:
         script=Markup(script),
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         style=Markup(style),
-        groups=[_group(group, f"table-{i + 1}", faces) for i, group in enumerate(comparison.groups)],
+        groups=[_group(group, f"table-{i + 1}", clips) for i, group in enumerate(comparison.groups)],
         notes=comparison.notes,
         left_out=left_out_lines(comparison),
         legend=[*legend(comparison.groups, "bold"), *ARROW_WORDS],
@@ -61,15 +63,16 @@ def to_html(comparison: Comparison, faces: Faces | None = None) -> str:
     )
 
 
-def _group(group: Group, name: str, faces: Faces | None) -> dict[str, Any]:
+def _group(group: Group, name: str, clips: Clips | None) -> dict[str, Any]:
     said_of_rows = [note for row in group.rows for note in row.notes]
     said_of_cells = [cell.mark for row in group.rows for cell in row.cells if cell.mark]
     footnotes = list(dict.fromkeys(said_of_rows + said_of_cells))
     extra = _extra_columns(group)
     models = [row for row in group.rows if row.kind == "model"]
     pinned = [row for row in group.rows if row.kind != "model"]
-    shown = faces or faces_of(group) if group.data.get("synthetic") else None
-    examples = _examples(group, shown)
+    shown = Shown(name, clips or clips_of(group) if group.data.get("synthetic") else None)
+    places = {model: i for i, model in enumerate(models_of(group)[:LISTED])}
+    examples = _examples(group, shown, places)
     said = about(group)
     how = KINDS[group.kind] + (SAMPLED if group.protocol == "sampled" else "")
     return {
@@ -84,20 +87,27 @@ def _group(group: Group, name: str, faces: Faces | None) -> dict[str, Any]:
             *(_head(column, i == 0 and _is_sorted(models, column)) for i, column in enumerate(group.columns)),
             *({"what": what, "name": what, "kind": EXTRA[what][0], "first": "ascending"} for what in extra),
         ],
-        "bodies": [[_row(row, group, extra, footnotes) for row in part] for part in (models, pinned) if part],
+        "bodies": [
+            [_row(row, group, extra, footnotes) | {"series": places.get(row.name)} for row in part]
+            for part in (models, pinned)
+            if part
+        ],
+        "highlights": list(places),
         "signs": any(cell.same is not None for row in group.rows for cell in row.cells),
         "footnotes": footnotes,
         "notes": group.notes,
         "plots": [_figure(plot, f"{name}-{key}") for key, plot in plot_data(group).items()],
         "pictures": _pictures(group, models),
         "examples": examples,
-        "faces_note": "" if shown else "Names of clips stand for them where faces may not be shown or are not at hand.",
+        "sounds": shown.sounds,
+        "clips_note": "" if shown.clips else "Names of clips stand for those that may not be shown or are not at hand.",
     }
 
 
 def _head(column: Column, first: bool) -> dict[str, Any]:
     what, arrow, stratum = column.words
-    more = " ".join(filter(None, (arrow, stratum)))
+    anybody = column.stratum == "U" and column.task != "retrieval"
+    more = " ".join(filter(None, (arrow, "anybody" if anybody else stratum)))
     name = " ".join(filter(None, (what, more)))
     order = "ascending" if column.lower_is_better else "descending"
     head = {"what": what, "more": more, "name": name, "kind": "number", "first": order}
@@ -227,43 +237,66 @@ def _point(point: Any) -> str:
 def _pictures(group: Group, models: Sequence[Row]) -> list[tuple[str, str]]:
     tested = [(row.name, runs[0][0]) for row in models if (runs := group.results.get(row.name))]
     found = ((name, picture) for name, path in tested if (picture := embeddings_picture(path)))
-    return [(name, _data(picture, "webp")) for name, picture in islice(found, MODELS)]
+    return [(name, _data(picture, "image/webp")) for name, picture in islice(found, MODELS)]
 
 
-def _examples(group: Group, faces: Faces | None) -> list[dict[str, Any]]:
-    """By query what the first models put first."""
+class Shown:
+    """Clips of a group as the page shows them: faces as pictures, voices as spectrograms with sounds to play.
 
-    @cache
-    def face(key: str) -> str:
-        picture = faces(key) if faces else None
-        return _data(picture, "jpeg") if picture else ""
+    Attributes:
+        sounds: Sounds of the clips that were asked for, by ids of the page.
+    """
 
+    def __init__(self, name: str, clips: Clips | None) -> None:
+        self.name, self.clips = name, clips
+        self.sounds: dict[str, str] = {}
+        self.clip = cache(self._clip)
+
+    def _clip(self, key: str, voice: bool) -> dict[str, str]:
+        """Its picture and the id of its sound; empty: none."""
+        data = self.clips(key) if self.clips else None
+        sound, found = b"", {"picture": "", "sound": ""}
+        if data:
+            with suppress(OSError):
+                picture, sound = shown_voice(data) if voice else (shrunk(data, SIDE, "WEBP", 75), b"")
+                found["picture"] = _data(picture, "image/webp")
+        if sound:
+            found["sound"] = f"{self.name}-sound-{len(self.sounds) + 1}"
+            self.sounds[found["sound"]] = _data(sound, "audio/mpeg")
+        return found
+
+
+def _examples(group: Group, shown: Shown, places: Mapping[str, int]) -> list[dict[str, Any]]:
+    """By query what the first models put first; the first query of each direction comes first."""
     queries: dict[tuple[str, str], dict[str, Any]] = {}
     runs = {row.name: group.results.get(row.name, ()) for row in group.rows}
     found = {model: own[0][1].get("examples") or [] for model, own in runs.items() if own}
     for model in [model for model, examples in found.items() if examples][:MODELS]:
         for example in found[model]:
             key, direction = example["query"], example["direction"]
+            asks = direction == "v2f"  # a voice
             query = queries.setdefault(
                 (direction, key),
                 {
                     "words": WORDS[direction],
                     "key": key,
-                    "candidates": f"{example['candidates']:,} {'faces' if direction == 'v2f' else 'voices'}",
-                    "face": face(key) if direction == "f2v" else "",
-                    "open": not queries or not any(d == direction for d, _ in queries),
+                    "candidates": f"{example['candidates']:,} {'faces' if asks else 'voices'}",
+                    "first": not any(d == direction for d, _ in queries),
                     "places": [*range(1, len(example["best"]) + 1), "first right one"],
                     "rows": [],
+                    **shown.clip(key, asks),
                 },
             )
             best = [*example["best"], {"key": example["right"], "same": True, "similarity": None}]
-            shown = [
-                {**one, "face": face(one["key"]), "alt": f"{'right' if one['same'] else 'another'} person's face"}
+            whose = {True: "right", False: "another"}
+            candidates = [
+                {**one, **shown.clip(one["key"], not asks), "alt": f"{whose[one['same']]} person's {FOUND[direction]}"}
                 for one in best
             ]
-            query["rows"].append({"model": model, "rank": plain(example["rank"]), "best": shown})
-    return list(queries.values())
+            rank = plain(example["rank"])
+            query["rows"].append({"model": model, "series": places.get(model), "rank": rank, "best": candidates})
+    return sorted(queries.values(), key=lambda query: not query["first"])
 
 
-def _data(picture: bytes, form: str) -> str:
-    return f"data:image/{form};base64,{base64.b64encode(picture).decode()}"
+def _data(content: bytes, kind: str) -> str:
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"

@@ -1,23 +1,29 @@
-"""The pictures of a leaderboard's page: faces of ranked examples, maps of embeddings."""
+"""What a leaderboard's page shows of clips: faces, spectrograms and sounds of ranked examples, maps of embeddings."""
 
 import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from voiceface.compare.table import Group
 
 if TYPE_CHECKING:
     from voiceface.data.corpus.shards import Corpus
 
-SIDE = 64  # of a shown face, pixels
+SIDE = 96  # of a shown face, pixels
+SPECTROGRAM = (115, 92)  # pixels
+WINDOW, HOP = 512, 128  # samples
+HIGHEST = 128  # bin of the spectrogram; of 16 kHz sound 4 kHz
+LOUDNESS = 60  # range of the spectrogram, dB
 
 
-Faces = Callable[[str], bytes | None]
+Clips = Callable[[str], bytes | None]
 
 
-def faces_of(group: Group) -> Faces | None:
-    """Find the faces of a group's clips, where they may be shown and are at hand.
+def clips_of(group: Group) -> Clips | None:
+    """Find a group's clips, where they may be shown and are at hand.
 
     They may be where the corpus is synthetic, and are at hand where the built-in corpus, of the version that was
     scored, is in the cache. Nothing is built or fetched.
@@ -26,7 +32,8 @@ def faces_of(group: Group) -> Faces | None:
         group: Its `data` says what was scored.
 
     Returns:
-        A function from a clip's key to a small JPEG, or None where there is no such face; None: no face can be shown.
+        A function from a clip's key to its bytes, JPEG or FLAC, or None where there is no such clip; None: no clip can
+        be shown.
     """
     if not (group.data.get("synthetic") and group.data.get("split")):
         return None
@@ -39,30 +46,64 @@ def faces_of(group: Group) -> Faces | None:
         try:
             corpus = Corpus(folder)
             if corpus.version == group.data.get("version"):
-                return _faces(corpus, str(group.data["split"]))
+                return _clips(corpus, str(group.data["split"]))
         except (UserError, DamagedError):  # unfinished, damaged, or of another schema
             continue
     return None
 
 
-def _faces(corpus: "Corpus", split: str) -> Faces:
+def _clips(corpus: "Corpus", split: str) -> Clips:
     from voiceface.data.corpus.shards import DamagedError
 
     places = {
         member.key: (bundle, member.offset, member.bytes)
         for bundle in corpus.index(split)
-        for member in corpus.members(split, bundle)[1]
+        for members in corpus.members(split, bundle)
+        for member in members
     }
 
-    def face(key: str) -> bytes | None:
-        if key not in places:
-            return None
+    def clip(key: str) -> bytes | None:
         try:
-            return shrunk(corpus.read(split, *places[key]), SIDE)
+            return corpus.read(split, *places[key]) if key in places else None
         except (DamagedError, OSError):
             return None
 
-    return face
+    return clip
+
+
+def shown_voice(data: bytes) -> tuple[bytes, bytes]:
+    """A voice to look at and to listen to.
+
+    Args:
+        data: Sound in a format of libsndfile.
+
+    Returns:
+        Its spectrogram as WebP, and the sound as MP3 of 16 kbit/s; the latter is empty where libsndfile is too old to
+        write it.
+
+    Raises:
+        OSError: It is no sound.
+    """
+    import soundfile
+    from matplotlib import colormaps
+    from PIL import Image
+
+    try:
+        waveform, rate = soundfile.read(io.BytesIO(data), dtype="float32", always_2d=True)
+    except soundfile.SoundFileError as error:
+        raise OSError(f"no sound ({error})") from None
+    mono = np.pad(waveform[:, 0], (0, max(0, WINDOW - len(waveform))))
+    frames = np.lib.stride_tricks.sliding_window_view(mono, WINDOW)[::HOP] * np.hanning(WINDOW)
+    levels = 20 * np.log10(np.abs(np.fft.rfft(frames))[:, :HIGHEST].T[::-1] + 1e-6)
+    shades = np.clip(1 + (levels - levels.max()) / LOUDNESS, 0, 1)
+    image = Image.fromarray(colormaps["magma"](shades, bytes=True)).convert("RGB").resize(SPECTROGRAM)
+    picture, sound = io.BytesIO(), io.BytesIO()
+    image.save(picture, "WEBP", quality=50)
+    try:
+        soundfile.write(sound, mono, rate, format="MP3", compression_level=0.95, bitrate_mode="CONSTANT")
+    except (soundfile.SoundFileError, ValueError):
+        sound = io.BytesIO()
+    return picture.getvalue(), sound.getvalue()
 
 
 def shrunk(picture: bytes, side: int, form: str = "JPEG", quality: int = 80) -> bytes:

@@ -6,7 +6,7 @@ from statistics import fmean
 from typing import Any, Literal, NamedTuple
 
 from voiceface.compare.table import Group
-from voiceface.evaluation.cells import DIRECTIONS, Scores, stratum_name
+from voiceface.evaluation.cells import DIRECTIONS, Scores, letters, stratum_name
 
 SHOWN = 8  # models that lines can be told apart of
 LISTED = 40  # models of the plot that has a line of text for each
@@ -27,7 +27,7 @@ class Point(NamedTuple):
 
 @dataclass(frozen=True)
 class Series:
-    """Points of one model, or of `chance` or the `ideal observer`; of the forest plot, of one direction."""
+    """Points of one model, or of `chance` or the `ideal observer`; of a forest plot, of one direction."""
 
     name: str
     points: tuple[Point, ...]
@@ -48,7 +48,8 @@ class Plot:
     Attributes:
         title: What is shown.
         text: How to read it, in a sentence or two.
-        kind: `lines`, `bars`, or `forest`, whose points have the score as `y` and the number of their label as `x`.
+        kind: `lines`; or `forest` and `dots`, which have a row for each label: their points have the score as `y` and
+            the number of their row as `x`.
         x_name: Name of the horizontal axis.
         y_name: Name of the vertical axis.
         panels: Pairs of axes that share their names.
@@ -60,7 +61,7 @@ class Plot:
 
     title: str
     text: str
-    kind: Literal["lines", "bars", "forest"]
+    kind: Literal["lines", "dots", "forest"]
     x_name: str
     y_name: str
     panels: tuple[Panel, ...]
@@ -70,11 +71,16 @@ class Plot:
     log: Literal["", "x", "xy"] = ""
 
 
+def models_of(group: Group) -> list[str]:
+    """The models of a group whose results are at hand, in the order of its rows."""
+    return [row.name for row in group.rows if row.kind == "model" and group.results.get(row.name)]
+
+
 class Results:
     """The results of a group's rows: of several runs the mean score, with the mean ends of its intervals."""
 
     def __init__(self, group: Group) -> None:
-        with_results = [r.name for r in group.rows if r.kind == "model" and group.results.get(r.name)]
+        with_results = models_of(group)
         self.listed, self.shown = with_results[:LISTED], with_results[:SHOWN]
         self.left_out = len(with_results) - len(self.shown)
         self.protocol = group.protocol
@@ -187,11 +193,10 @@ def strata(r: Results) -> Plot:
     names = r.strata()
     guess = [Point(0, 0.5), Point(len(names) - 1, 0.5)]
     panels = _both_ways(r, lambda m, d: [r.matching(m, x, d, s) for x, s in enumerate(names)], lambda _: guess)
-    words = "; ".join(f"{s}: {stratum_name(s)}" for s in names)
-    text = r.chosen(
-        f"1:2 accuracy where candidates are alike. {words}. Bars stand on chance, in the order of the legend."
-    )
-    return _plot("Strata", text, "bars", "", "accuracy, %", panels, r, labels=tuple(names))
+    text = "1:2 accuracy where candidates are alike, with intervals; within a row in the order of the legend."
+    text = r.chosen(f"{text} {words}." if (words := letters(names)) else text)
+    labels = tuple(map(stratum_name, names))
+    return _plot("Strata", text, "dots", "", "accuracy, %", panels, r, labels=labels)
 
 
 def forest(r: Results) -> Plot:
@@ -215,7 +220,7 @@ PLOTS: Mapping[str, Callable[[Results], Plot]] = {
     "roc_curves": roc,
     "recall_curves": recall,
     "forest": forest,
-    "strata_bars": strata,
+    "strata_dots": strata,
     "training_curves": training,
 }
 

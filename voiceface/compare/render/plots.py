@@ -18,12 +18,14 @@ if TYPE_CHECKING:
 WIDTH, HEIGHT = 4.8, 2.9  # of a panel, inches: narrow, so that its text is read on a phone
 LEFT, RIGHT, TOP, BOTTOM = 0.55, 1.2, 0.32, 0.5  # around the axes, inches
 ROW = 0.19  # of a line of text, inches
-# Told apart by people of any colour vision (after Okabe and Ito); lines differ in dashes and markers too.
+# Told apart by people of any colour vision (after Okabe and Ito); lines differ in dashes and markers too. A circle is a
+# voice and a triangle a face, here and in every other picture, so neither stands for a model.
 COLOURS = ("#0072b2", "#d55e00", "#00866a", "#a8408a", "#8c6d00", "#2a93c9", "#7a4a2b", "#5b5fc7")
 DARK = ("#58aee8", "#ff8a4d", "#2fcba3", "#e58ac8", "#e0b93b", "#9bdcff", "#d3a27f", "#a9abff")
 INK, GREY, FAINT = "#1c1e21", "#6b7075", "#dcdfe2"
 DASHES = ((), (5, 2), (1, 1.5), (6, 2, 1, 2))
-MARKERS = "osD^vPX*"
+MARKERS = "sDPX*dph"
+ASKS = "o^"  # which of voice and face is asked about
 TICKS = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100)
 STYLE: dict[Any, Any] = {"font.size": 8.5, "axes.linewidth": 0.7, "text.parse_math": False}
 STYLE |= {"svg.fonttype": "none", "svg.hashsalt": "voiceface"}
@@ -47,20 +49,25 @@ roc_curves = partial(_of, "roc_curves")
 """ROC curves, anybody and same gender."""
 recall_curves = partial(_of, "recall_curves")
 """R@K by K, both directions."""
-strata_bars = partial(_of, "strata_bars")
+strata_dots = partial(_of, "strata_dots")
 """1:2 accuracy by stratum, both directions."""
 training_curves = partial(_of, "training_curves")
 """Validation accuracy by training step."""
 
 
 def draw(plot: Plot) -> "Figure":
-    """Draw a plot, its panels below each other."""
+    """Draw a plot, its panels below each other.
+
+    What shows the model number N of the plot has the gid `series-N`; its row in a forest plot `row-N`.
+    """
     import matplotlib
     from matplotlib.figure import Figure
 
-    legend = [*plot.models, *({s.name for p in plot.panels for s in p.series} & {IDEAL})] if plot.kind == "bars" else []
-    left, right = (1.35, 0.2) if plot.kind == "forest" else (LEFT, 0.15 if plot.kind == "bars" else RIGHT)
-    axes_height = ROW * len(plot.labels) + 0.1 if plot.kind == "forest" else HEIGHT - TOP - BOTTOM
+    of_rows = plot.kind != "lines"
+    legend = [*plot.models, *({s.name for p in plot.panels for s in p.series} & {IDEAL})] if plot.kind == "dots" else []
+    left, right = (1.35, 0.2) if of_rows else (LEFT, RIGHT)
+    row = ROW if plot.kind == "forest" else max(ROW, 0.055 * len(legend) + 0.06)
+    axes_height = row * len(plot.labels) + 0.1 if of_rows else HEIGHT - TOP - BOTTOM
     panel_height = TOP + axes_height + BOTTOM
     foot = ROW * ((len(legend) + 1) // 2) + 0.1 if legend else 0.0
     height = panel_height * max(1, len(plot.panels)) + foot
@@ -74,7 +81,7 @@ def draw(plot: Plot) -> "Figure":
             axes.spines[["top", "right"]].set_visible(False)
             axes.grid(color=FAINT, linewidth=0.6)
             axes.set_axisbelow(True)
-            {"lines": _lines, "bars": _bars, "forest": _forest}[plot.kind](axes, panel, plot)
+            {"lines": _lines, "dots": _dots, "forest": _forest}[plot.kind](axes, panel, plot)
         if legend:
             _legend(figure, legend, foot / height)
     return figure
@@ -84,7 +91,7 @@ def _style(name: str, models: Sequence[str]) -> dict[str, Any]:
     if name not in models:
         return {"color": GREY, "dashes": (1, 2) if name == CHANCE else (4, 2), "marker": ""}
     i = models.index(name)
-    return {"color": COLOURS[i], "dashes": DASHES[i % len(DASHES)], "marker": MARKERS[i]}
+    return {"color": COLOURS[i], "dashes": DASHES[i % len(DASHES)], "marker": MARKERS[i], "gid": f"series-{i}"}
 
 
 def _percent(series: Series) -> tuple[list[float], list[float], list[float], list[float]]:
@@ -105,7 +112,8 @@ def _lines(axes: "Axes", panel: Panel, plot: Plot) -> None:
         axes.plot(x, y, linewidth=1.4, markersize=3.5, markevery=every, **_style(series.name, plot.models), zorder=3)
         if low != y or high != y:
             floor = [max(value, TICKS[0]) for value in low]
-            axes.fill_between(x, floor, high, color=_style(series.name, plot.models)["color"], alpha=0.13, linewidth=0)
+            style = _style(series.name, plot.models)
+            axes.fill_between(x, floor, high, color=style["color"], alpha=0.13, linewidth=0, gid=style.get("gid"))
         ends.append((series.name, x[-1], y[-1], sum(y)))
     axes.set_xlabel(plot.x_name)
     axes.set_ylabel(plot.y_name)
@@ -145,59 +153,68 @@ def _name_ends(axes: "Axes", ends: list[tuple[str, float, float, float]], models
         heights[i] = min(heights[i], limit) if over > 0 else heights[i]
     for ((x, y), name), level in zip(placed, heights, strict=True):
         style = _style(name, models)
-        line = {"color": style["color"], "linewidth": 0.6}
-        axes.plot([x, 1.035], [y, level], transform=axes.transAxes, clip_on=False, **line)
+        own: dict[str, Any] = {"color": style["color"], "gid": style.get("gid"), "transform": axes.transAxes}
+        axes.plot([x, 1.035], [y, level], linewidth=0.6, clip_on=False, **own)
         if style["marker"]:
-            axes.plot(
-                [1.06], [level], style["marker"], color=style["color"], markersize=3.5, transform=axes.transAxes,
-                clip_on=False,
-            )  # fmt: skip
-        text = _short(name, 17)
-        axes.text(1.09, level, text, transform=axes.transAxes, va="center", color=style["color"], fontsize=7.5)
+            axes.plot([1.06], [level], style["marker"], markersize=3.5, clip_on=False, **own)
+        axes.text(1.09, level, _short(name, 17), va="center", fontsize=7.5, **own)
 
 
-def _bars(axes: "Axes", panel: Panel, plot: Plot) -> None:
+def _dots(axes: "Axes", panel: Panel, plot: Plot) -> None:
     series = [s for s in panel.series if s.name != CHANCE]
-    width = 0.84 / len(series)
     for number, one in enumerate(series):
-        x, y, low, high = _percent(one)
-        at = [value - 0.42 + width * (number + 0.5) for value in x]
-        axes.bar(at, [value - 50 for value in y], width * 0.9, bottom=50, color=_style(one.name, plot.models)["color"])
-        axes.vlines(at, low, high, color=INK, linewidth=0.5)
-    axes.axhline(50, color=GREY, linewidth=1)
-    lowest = min(100 * (p.low or p.y) for drawn in plot.panels for s in drawn.series for p in s.points)
-    axes.set_ylim(max(0.0, min(45.0, 5 * (lowest // 5))), 100)
-    axes.set_xticks(range(len(plot.labels)), plot.labels, fontsize=7.5)
-    axes.tick_params(axis="x", length=0)
-    axes.grid(visible=False, axis="x")
-    axes.set_ylabel(plot.y_name)
+        at, y, low, high = _percent(one)
+        rows = [value + 0.76 * ((number + 0.5) / len(series) - 0.5) for value in at]
+        style = _style(one.name, plot.models)
+        own: dict[str, Any] = {"color": style["color"], "gid": style.get("gid")}
+        axes.hlines(rows, low, high, linewidth=0.8, alpha=0.55, **own)
+        axes.plot(y, rows, style["marker"] or "|", markersize=3.2, **own)
+    _rows(axes, plot)
+    axes.hlines([i + 0.5 for i in range(len(plot.labels) - 1)], 0, 1, color=FAINT, linewidth=0.6, transform=(
+        axes.get_yaxis_transform()))  # fmt: skip
+    axes.grid(visible=False, axis="y")
 
 
 def _forest(axes: "Axes", panel: Panel, plot: Plot) -> None:
-    for series, colour, marker, shift in zip(panel.series, COLOURS, "os", (-0.16, 0.16), strict=False):
-        if series.name == CHANCE:
-            continue
+    for i in range(len(plot.labels)):
+        axes.axhspan(i - 0.5, i + 0.5, facecolor="none", linewidth=0, gid=f"row-{i}")
+    asked = [series for series in panel.series if series.name != CHANCE]
+    for series, colour, marker, shift in zip(asked, COLOURS, ASKS, (-0.16, 0.16), strict=False):
         at, y, low, high = _percent(series)
         rows = [value + shift for value in at]
         axes.hlines(rows, low, high, color=colour, linewidth=1.1)
         axes.plot(y, rows, marker, color=colour, markersize=3.2, label=series.name)
+    _rows(axes, plot)
+    axes.legend(loc="lower right", bbox_to_anchor=(1.03, 0.99), ncols=2, frameon=False, fontsize=7.5, handlelength=1)
+
+
+def _rows(axes: "Axes", plot: Plot) -> None:
+    """The axes of a plot with a row for each label: chance, names, limits."""
     axes.axvline(50, color=GREY, linewidth=1, linestyle=":")
     axes.set_yticks(range(len(plot.labels)), [_short(name, 22) for name in plot.labels], fontsize=7.5)
     axes.set_ylim(len(plot.labels) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
-    axes.set_xlabel(plot.y_name)
-    axes.legend(loc="lower right", bbox_to_anchor=(1.03, 0.99), ncols=2, frameon=False, fontsize=7.5, handlelength=1)
+    axes.set_xlabel(f"{plot.y_name} (dotted: chance)")
 
 
 def _legend(figure: "Figure", names: Sequence[str], top: float) -> None:
-    from matplotlib.patches import Patch
+    """Below the figure, in two columns."""
+    from matplotlib.lines import Line2D
 
     models = [name for name in names if name != IDEAL]
-    handles = [Patch(color=_style(n, models)["color"], label=_short(n, 30)) for n in names]
-    figure.legend(
+    handles = []
+    for name in names:
+        style = _style(name, models)
+        own = {"color": style["color"], "gid": style.get("gid")}
+        handles.append(Line2D([], [], linestyle="", marker=style["marker"] or "|", label=_short(name, 30), **own))
+    legend = figure.legend(
         handles=handles, loc="upper left", bbox_to_anchor=(0.05, top), ncols=2, frameon=False, fontsize=7.5,
-        borderaxespad=0, handlelength=1.2,
+        borderaxespad=0, handlelength=1.2, markerscale=0.7,
     )  # fmt: skip
+    for handle, text, given in zip(legend.legend_handles, legend.get_texts(), handles, strict=True):
+        text.set_gid(given.get_gid())
+        if handle is not None:
+            handle.set_gid(given.get_gid())
 
 
 def _short(name: str, longest: int) -> str:
@@ -207,7 +224,8 @@ def _short(name: str, longest: int) -> str:
 def to_svg(figure: "Figure", name: str, title: str, text: str) -> str:
     """A figure as an `<svg>` element whose colours are its page's.
 
-    Its lines and text are `currentColor`, grid and greys `--faint` and `--grey`, series `--s0` to `--s7`.
+    Its lines and text are `currentColor`, grid and greys `--faint` and `--grey`, series `--s0` to `--s7`. What `draw`
+    gave a gid has the class `series` or `row`, and the model's number as `data-series`.
 
     Args:
         figure: What `draw` gives.
@@ -229,6 +247,7 @@ def to_svg(figure: "Figure", name: str, title: str, text: str) -> str:
     body = re.sub(r"<metadata>.*?</metadata>|<style[^>]*>.*?</style>|<!--.*?-->", "", body, flags=re.DOTALL)
     body = body.replace("xlink:href", "href")
     body = re.sub(r' id="[^"]*_\d+"', "", body)  # of groups, which nothing refers to
+    body = re.sub(r' id="(series|row)-(\d+)"', r' class="\1" data-series="\2"', body)
     body = re.sub(r'( id="|#)([mpMC][0-9a-f]{10,})', rf"\g<1>{name}-\g<2>", body)
     for colour, variable in [
         (INK, "currentColor"),
@@ -245,4 +264,5 @@ def to_svg(figure: "Figure", name: str, title: str, text: str) -> str:
 def style_variables() -> tuple[dict[str, str], dict[str, str]]:
     """Values of the variables that `to_svg` uses, on light and on dark ground."""
     light, dark = ({f"--s{i}": colour for i, colour in enumerate(colours)} for colours in (COLOURS, DARK))
-    return light | {"--grey": GREY, "--faint": FAINT}, dark | {"--grey": "#9aa0a6", "--faint": "#34383d"}
+    light |= {"--grey": GREY, "--faint": FAINT, "--pale": "#c9cdd1"}
+    return light, dark | {"--grey": "#9aa0a6", "--faint": "#34383d", "--pale": "#474c52"}

@@ -5,13 +5,15 @@ import sys
 from io import StringIO
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console, RenderableType
 from rich.console import Group as Together
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from voiceface.compare.render.blocks import BEST, Block, blocks, pack
+from voiceface.compare.render.blocks import BEST, Block, blocks, labels, pack
+from voiceface.compare.render.compact import differences, short_block
 from voiceface.compare.render.legend import about, below, left_out_lines, legend, numbered_footnotes
 from voiceface.compare.table import Comparison, Group
 from voiceface.utils.text import clean
@@ -19,20 +21,25 @@ from voiceface.utils.text import clean
 PIPED = 160  # places where standard output is no terminal
 
 
-def print_leaderboard(comparison: Comparison) -> None:
-    """Print a leaderboard to standard output, as wide as the terminal; piped, 160 places wide and plain."""
+def print_leaderboard(comparison: Comparison, short: bool = False) -> None:
+    """Print a leaderboard to standard output, as wide as the terminal; piped, 160 places wide and plain.
+
+    Args:
+        comparison: Groups of rows.
+        short: It is one of `voiceface.compare.render.compact`.
+    """
     console = Console(highlight=False)
     if console.is_terminal:
-        console.print(leaderboard(comparison, console.width))
+        console.print(leaderboard(comparison, console.width, short))
     else:
-        sys.stdout.write(plain_leaderboard(comparison))
+        sys.stdout.write(plain_leaderboard(comparison, PIPED, short))
 
 
-def plain_leaderboard(comparison: Comparison, width: int = PIPED) -> str:
+def plain_leaderboard(comparison: Comparison, width: int = PIPED, short: bool = False) -> str:
     """A leaderboard as text without colour."""
     console = Console(width=width, color_system=None, highlight=False, force_terminal=False)
     with console.capture() as capture:
-        console.print(leaderboard(comparison, width))
+        console.print(leaderboard(comparison, width, short))
     return "\n".join(line.rstrip() for line in capture.get().splitlines()) + "\n"
 
 
@@ -50,7 +57,7 @@ def picture(comparison: Comparison, title: str, width: int = 112) -> str:
     return re.sub(r"@font-face \{.*?\}\s*", "", console.export_svg(title=title), flags=re.S)
 
 
-def leaderboard(comparison: Comparison, width: int) -> Together:
+def leaderboard(comparison: Comparison, width: int, short: bool = False) -> Together:
     """Lay out a leaderboard for the terminal.
 
     Each group of results is a few tables with a line for each model, cut and packed to the width.
@@ -58,13 +65,14 @@ def leaderboard(comparison: Comparison, width: int) -> Together:
     Args:
         comparison: Groups of rows.
         width: Columns of the terminal; laid out for 80 and more.
+        short: It is one of `voiceface.compare.render.compact`.
 
     Returns:
         Rich tables and texts; values in per cent.
     """
     parts: list[RenderableType] = []
     for group in comparison.groups:
-        parts += [_group(group, width), ""]
+        parts += [_group(group, width, short), ""]
     signs = legend(comparison.groups, f"{BEST} (bold)")
     notes = [clean(note) for note in comparison.notes]
     parts += [Text(line, style="italic") for line in (*signs, *notes)]
@@ -74,21 +82,34 @@ def leaderboard(comparison: Comparison, width: int) -> Together:
     return Together(*parts)
 
 
-def _group(group: Group, width: int) -> Together:
+def _group(group: Group, width: int, short: bool) -> Together:
     parts: list[RenderableType] = [Text(clean(group.title), style="bold")]
     if line := about(group):
         parts.append(Text(line, style="dim"))
     parts.append("")
-    label = max(14, width // 6)
-    for block in pack(blocks(group), width, label):
+    longest = max((cell_len(name) for name in labels(group)), default=0)
+    label = max(14, width // 6, min(longest, width // 4))
+    for block in pack([short_block(group)] if short else blocks(group), width, label):
         parts += [_table(block, max(label, width - block.width(0))), ""]
-    parts += [Text(line) for line in below(group)]
+    told = [] if short else differences(group)
+    said = below(group)
+    parts += [Text(line) for line in (*told, *([""] if told and said else []), *said)]
     parts += [_hanging(line) for line in numbered_footnotes(group)]
     return Together(*parts)
 
 
 def _hanging(line: str) -> RenderableType:
     return Padding(Text(line), (0, 0, 0, 2))
+
+
+def _folded(name: str, width: int) -> str:
+    """A name that is too long for a line, broken after a blank or one of `_-/.` where that is possible."""
+    lines = [""]
+    for part in re.split(r"(?<=[ _/.-])", name):
+        if lines[-1] and cell_len((lines[-1] + part).rstrip()) > width:
+            lines.append("")
+        lines[-1] += part
+    return "\n".join(line.rstrip() for line in lines)
 
 
 def _table(block: Block, label: int) -> Table:
@@ -116,5 +137,5 @@ def _table(block: Block, label: int) -> Table:
             for shown, places in zip(line.cells, beside, strict=True)
         ]
         style = None if line.kind == "model" else "dim"
-        table.add_row(Text(line.label), *cells, style=style, end_section=last)
+        table.add_row(Text(_folded(line.label, label)), *cells, style=style, end_section=last)
     return table

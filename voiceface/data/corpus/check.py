@@ -131,7 +131,7 @@ def check_corpus(corpus: Corpus, deep: bool = False, workers: int | None = None)
             for clip in clips:
                 keys[clip.key] += 1
                 if clip.source and (other := sources.setdefault(clip.source, clip.split)) != clip.split:
-                    found.problems.append(f"{clip.split}: source {clip.source} stands in {other} as well")
+                    found.problems.append(f"{clip.split}: source {clip.source} is also in {other}")
             advance()
     found.problems += [f"clip {key} is stored {count} times" for key, count in keys.items() if count > 1]
     found.problems = list(dict.fromkeys(found.problems))
@@ -157,7 +157,7 @@ def _index_problems(corpus: Corpus, split: str, index: Index, identities: dict[s
         return
     for identity in index.names:
         if (other := identities.setdefault(identity, split)) != split:
-            yield f"{split}: identity {identity} stands in {other} as well"
+            yield f"{split}: identity {identity} is also in {other}"
         if table.get(identity, {}).get("split") != split:
             yield f"identities.csv: identity {identity} is in {split}, the table says otherwise"
 

@@ -255,6 +255,17 @@ class Corpus:
 
         Raises:
             DamagedError: A bundle is damaged.
+
+        Example:
+            >>> import io, soundfile
+            >>> from PIL import Image
+            >>> for bundle, clip, content in Corpus("corpus").clips("test"):
+            ...     if clip.name.endswith(".flac"):
+            ...         wave, rate = soundfile.read(io.BytesIO(content), dtype="int16")
+            ...     else:
+            ...         face = Image.open(io.BytesIO(content))
+            >>> bundle.identity, clip.key, rate, face.mode
+            ('p011', 'p011/f00', 16000, 'RGB')
         """
         for bundle in self.index(split):
             voices, faces = self.members(split, bundle)

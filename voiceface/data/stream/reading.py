@@ -73,7 +73,7 @@ class Reading(Dataset[Batch]):
             except KeyError:
                 raise DamagedError(
                     f"{self.split}/{bundle.shard}: {what} was damaged when the features in {rows.folder} were computed "
-                    "(mended since? delete that folder)"
+                    "(repaired since? delete that folder)"
                 ) from None
             except OSError as error:
                 raise DamagedError(f"{rows.folder}: {what} cannot be read ({error})") from None

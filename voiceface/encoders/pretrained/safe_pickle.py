@@ -13,7 +13,7 @@ import numpy as np
 from voiceface.encoders.pretrained.header import open_file
 from voiceface.utils.errors import UserError
 
-KNOWN_FILES = "give a file that docs/weights.md lists"
+KNOWN_FILES = "give a file that docs/paper-weights.md lists"
 
 
 class NotNumbersError(Exception):

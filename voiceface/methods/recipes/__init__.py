@@ -1,14 +1,14 @@
 """Methods and recipes are found by their files; nothing here imports torch."""
 
-import difflib
 import re
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from voiceface.utils.errors import UserError
+from voiceface.utils.own_classes import METHOD_GROUP, installed
+from voiceface.utils.text import nearest as nearest
 
 FOLDER = Path(__file__).parent
 METHODS = FOLDER.parent
@@ -43,9 +43,8 @@ def recipe_files(name: str, preset: str, encoders: str = "paper") -> list[Path]:
         UserError: No such recipe; the message holds the nearest name and the list.
     """
     if name not in list_recipes():
-        raise UserError(
-            f"--model {name}: no such recipe{nearest(name, list_recipes())}; there are: {', '.join(list_recipes())}"
-        )
+        known = [*list_recipes(), *installed(METHOD_GROUP)]
+        raise UserError(f"--model {name}: no such recipe{nearest(name, known)}; there are: {', '.join(known)}")
     first = name.split("_")[0]
     names = list(dict.fromkeys([first, name]))
     files = [f"{first}.base.yaml", *(f"{n}.yaml" for n in names)]
@@ -54,6 +53,12 @@ def recipe_files(name: str, preset: str, encoders: str = "paper") -> list[Path]:
     if encoders != "paper":
         files.append(f"{encoders}.yaml")
     return [FOLDER / file for file in files if (FOLDER / file).exists()]
+
+
+def shared_files(preset: str, encoders: str = "paper") -> list[Path]:
+    """The YAML files of a preset and of a choice of encoders that hold for every method, whatever its package."""
+    names = (["demo"] if preset == "demo" else []) + ([encoders] if encoders != "paper" else [])
+    return [FOLDER / f"{name}.yaml" for name in names]
 
 
 def class_of(recipe: str) -> tuple[Path, str] | None:
@@ -84,9 +89,3 @@ def equivalent_recipe(name: str, preset: str, encoders: str = "paper") -> str | 
 def title(name: str) -> str:
     """The first line of a recipe's file: what it is, in a few words."""
     return (FOLDER / f"{name}.yaml").read_text().splitlines()[0].lstrip("# ")
-
-
-def nearest(word: str, words: Iterable[str]) -> str:
-    """`, did you mean X?` where a word is near to one of a list, else nothing."""
-    match = difflib.get_close_matches(word, list(words), n=1, cutoff=0.5)
-    return f", did you mean {match[0]}?" if match else ""

@@ -65,7 +65,7 @@ def make_once(out: Path, plan: Plan, inputs: Inputs, pieces: str, make: Callable
         if error.errno is None:
             raise
         raise UserError(
-            f"{work}: {os.strerror(error.errno).lower()}; what is done is kept there: make room or mend "
+            f"{work}: {os.strerror(error.errno).lower()}; what is done is kept there: make room or fix "
             "it, then run the same command again"
         ) from error
 

@@ -50,7 +50,7 @@ def chosen(jobs: Sequence[PersonJob], limit: int | None = None, only: str = "") 
             more = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
             raise UserError(
                 f"--only-identities: {first}{more} not among the {len(jobs)} people of the material; "
-                "give identities as they stand there"
+                "give identities as they appear there"
             )
         left = [job for job in left if job.identity in wanted]
     if limit is None:

@@ -37,7 +37,7 @@ def identity_table(source: Path, manifest: Sequence[str] = ("identity", "path", 
         if not source.is_dir():
             row = {k: v for k, v in row.items() if k not in ("path", "kind", "video", "time")}
         elif identity in table:
-            raise UserError(f"{path}, line {number}: identity {identity} stands there twice; keep one row")
+            raise UserError(f"{path}, line {number}: identity {identity} appears twice; keep one row")
         if "gender" in row:
             row["gender"] = GENDERS.get(row["gender"].lower(), row["gender"])
         known = table.setdefault(identity, row)
@@ -66,7 +66,7 @@ def read_csv_rows(path: Path, needed: Sequence[str]) -> Iterator[tuple[int, dict
         names = [name.strip().lower() for name in next(reader, [])]
         missing = [name for name in needed if name not in names]
         if missing or len(set(names)) < len(names):
-            wrong = f"no column {', '.join(missing)}" if missing else "a column stands there twice"
+            wrong = f"no column {', '.join(missing)}" if missing else "a column appears twice"
             raise UserError(f"{path}: {wrong} (there are: {', '.join(names) or 'none'}); needed: {', '.join(needed)}")
         for values in reader:
             if len(values) > len(names):
@@ -77,7 +77,7 @@ def read_csv_rows(path: Path, needed: Sequence[str]) -> Iterator[tuple[int, dict
             row.pop("", None)
             if CONTROL.search(row.get("identity", "")):
                 raise UserError(
-                    f"{path}, line {reader.line_num}: identity {row['identity']!r} holds control characters; mend it"
+                    f"{path}, line {reader.line_num}: identity {row['identity']!r} holds control characters; correct it"
                 )
             if any(row.values()):
                 yield reader.line_num, row

@@ -80,10 +80,10 @@ def read_metadata(path: Path, dataset: int) -> list[VoxPerson]:
         owner = owners.setdefault(person.face, person.identity)
         if person.identity in people or owner != person.identity:
             twice = person.identity if person.identity in people else person.face
-            raise UserError(f"{path}, line {line}: {twice} stands there twice; keep one row")
+            raise UserError(f"{path}, line {line}: {twice} appears twice; keep one row")
         people[person.identity] = person
     if not people:
-        raise UserError(f"{path}: holds nobody; give VoxCeleb{dataset}'s own {META[dataset]}")
+        raise UserError(f"{path}: lists nobody; give VoxCeleb{dataset}'s own {META[dataset]}")
     return [people[identity] for identity in sorted(people)]
 
 
@@ -113,11 +113,11 @@ def find_beside(name: str, given: Path | None, option: str, places: Iterable[Pat
 def _check(path: Path, line: int, person: VoxPerson) -> None:
     """Ids and names become parts of paths, and attributes cells of a table."""
     if not IDENTITY.fullmatch(person.identity):
-        raise UserError(f"{path}, line {line}: {person.identity!r} is no VoxCeleb id such as id10001; mend the line")
+        raise UserError(f"{path}, line {line}: {person.identity!r} is no VoxCeleb id such as id10001; correct it")
     if person.dataset == 2 and not VGGFACE2.fullmatch(person.face):
-        raise UserError(f"{path}, line {line}: {person.face!r} is no VGGFace2 id such as n000012; mend the line")
+        raise UserError(f"{path}, line {line}: {person.face!r} is no VGGFace2 id such as n000012; correct it")
     if person.face.strip(".") == "" or "/" in person.face or "\\" in person.face:
-        raise UserError(f"{path}, line {line}: {person.face!r} cannot be the name of a folder of faces; mend the line")
+        raise UserError(f"{path}, line {line}: {person.face!r} cannot be the name of a folder of faces; correct it")
     for value in (person.face, person.official_set, *person.attributes.values()):
         if CONTROL.search(value):
-            raise UserError(f"{path}, line {line}: {value!r} holds control characters; mend the line")
+            raise UserError(f"{path}, line {line}: {value!r} holds control characters; correct it")
