@@ -32,7 +32,7 @@ from voiceface.utils.errors import UserError
 
 CASES = {
     "facenet-pytorch": ("face_inception_resnet_v1", {}, public.facenet),
-    "arcface_torch": ("face_lresnet50_ir", {"variant": "arcface"}, public.arcface),
+    "arcface_torch": ("face_lresnet50_ir", {"variant": "arcface", "divisor": 127.5}, public.arcface),
     "IR_50": ("face_lresnet50_ir", {"variant": "evolve"}, public.evolve),
     "IR_SE_50": ("face_seresnet50_ir", {}, public.evolve),
     "vgg_face_dag": ("face_vgg16", {"pixels": "vggface"}, public.vgg_face),
