@@ -52,7 +52,7 @@ def add_parsers(commands: "argparse._SubParsersAction[Parser]") -> None:
         command.add_argument("--split", default="test", choices=["train", "val", "test"])
         add_gpus(command)
         add_passes(command)
-        command.add_argument("--workers", type=int, default=2, help="processes that read the corpus")
+        command.add_argument("--workers", type=int, help="processes that read the corpus (default: one per core)")
         command.add_argument(
             "--on-error", default="stop", choices=["stop", "skip"], help="what to do about a damaged clip"
         )

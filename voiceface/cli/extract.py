@@ -18,6 +18,7 @@ from voiceface.cli.parser import (
 )
 from voiceface.encoders import list_encoders
 from voiceface.utils.errors import UserError
+from voiceface.utils.processes import cores
 
 EXAMPLES = """examples:
   voiceface extract FEATURES --data CORPUS --face-weights face.safetensors --voice-weights voice.safetensors
@@ -52,7 +53,7 @@ def add_parsers(commands: "argparse._SubParsersAction[Parser]") -> None:
     extract.add_argument("--batch", type=int, default=64, metavar="N", help="clips per pass at most (default: 64)")
     add_gpus(extract)
     add_passes(extract)
-    extract.add_argument("--workers", type=int, default=2, help="processes that read the corpus (default: 2)")
+    extract.add_argument("--workers", type=int, help="processes that read the corpus (default: one per core)")
 
 
 def run_extract(options: Namespace) -> int:
@@ -64,7 +65,7 @@ def run_extract(options: Namespace) -> int:
     from voiceface.encoders.pretrained.frozen import of_weights
 
     for name, least in (("batch", 1), ("workers", 0)):
-        if getattr(options, name) < least:
+        if getattr(options, name) is not None and getattr(options, name) < least:
             raise UserError(f"--{name} {getattr(options, name)}: give {least} or more")
     if options.face_margin is not None and not options.face_margin > 0:
         raise UserError(f"--face-margin {options.face_margin}: give a number above 0")
@@ -86,7 +87,7 @@ def run_extract(options: Namespace) -> int:
         frozen,
         options.dtype,
         options.batch,
-        options.workers,
+        cores() if options.workers is None else options.workers,
         device,
         options.evaluation_seconds,
     )
