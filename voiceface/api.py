@@ -113,7 +113,7 @@ def evaluate(
     corpus: str | Path | None = None,
     split: Literal["train", "val", "test"] = "test",
     device: str = "cpu",
-    workers: int = 2,
+    workers: int | None = None,
     on_error: Literal["stop", "skip"] = "stop",
     trials: int = 1_000_000,
 ) -> "Results":
@@ -124,7 +124,7 @@ def evaluate(
         corpus: Folder or address; None: the built-in synthetic corpus, made on first use.
         split: Split of the corpus.
         device: `cpu`, `cuda` or `cuda:1`.
-        workers: Processes that read the corpus.
+        workers: Processes that read the corpus; None: one per core.
         on_error: What a damaged clip does.
         trials: Trials per score of a method that only compares candidates with each other, such as SVHF.
 

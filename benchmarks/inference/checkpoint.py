@@ -36,8 +36,7 @@ import voiceface
 from benchmarks.common import ROOT, Runs, Ways, answer, in_turn, python, rates, ratio, summary
 from benchmarks.data.media import face, voice, write_faces
 from voiceface.data.corpus.bundles import encode_flac
-from voiceface.inference.embedder import PASS
-from voiceface.inference.media import by_length
+from voiceface.encoders.passes import by_length, samples_per_pass
 
 TIMED = """
 import json, sys
@@ -113,7 +112,9 @@ def embed_throughput(options: argparse.Namespace, folder: Path) -> dict[str, Any
     method = model.method
     size = method.face_encoder.size
     heard = []
-    for places in by_length(lengths.tolist(), BATCH, PASS):
+    most = samples_per_pass(method.voice_encoder, model.device)
+    assert most is not None
+    for places in by_length(lengths.tolist(), BATCH, most):
         waves = torch.zeros(len(places), int(lengths[places].max()), dtype=torch.int16)
         for wave, place in zip(waves, places, strict=True):
             wave[: lengths[place]] = torch.from_numpy(voices[place])

@@ -131,6 +131,8 @@ def test_list_names_recipes_and_encoders():
         (["fit", "--model", "trinet", "--trainer.max_step", "3"], "did you mean max_steps?"),
         (["fit", "--model", "trinet", "--preset", "papre"], "did you mean paper?"),
         (["fit", "--model", "trinet", "--gpus", "two"], "--gpus two: give a number"),
+        (["fit", "--model", "trinet", "--evaluation-seconds", "0"], "--evaluation_seconds 0.0: give a number above 0"),
+        (["match", ".", "v.wav", "a.jpg", "--evaluation-seconds", "-1"], "--evaluation-seconds"),
         (["fit", "--model", "trinet", "--encoders", "comon"], "--encoders comon: not a choice, did you mean common?"),
         (["fit", "--config", "x.yaml", "--encoders", "common"], "--encoders common: needs --model"),
         (["fit", "--model", "nowhere.Own"], "--model nowhere.Own: there is no module nowhere"),

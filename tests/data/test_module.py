@@ -1,4 +1,7 @@
+from pathlib import Path
+
 import pytest
+import pytorch_lightning as pl
 
 from voiceface.data.module import VoxVGGDataModule
 from voiceface.utils.errors import UserError
@@ -32,3 +35,12 @@ def test_people_with_one_modality_only_are_no_training_material(make_corpus):
     root = make_corpus([("train", 3, 3)] * 4 + [("train", 3, 0)] * 4)
     loader = VoxVGGDataModule(str(root), people=4, workers=0).train_dataloader()
     assert {k[:4] for batch in loader for k in batch["voice_keys"]} == {"p000", "p001", "p002", "p003"}
+
+
+def test_by_default_every_core_reads(tones: Path, monkeypatch: pytest.MonkeyPatch):
+    data = VoxVGGDataModule(str(tones), people=2)
+    for there, ranks, wanted in ((1, 1, 1), (6, 1, 6), (6, 4, 1), (64, 4, 16), (64, 1, 16)):
+        monkeypatch.setattr("voiceface.data.module.cores", lambda there=there: there)
+        data.trainer = pl.Trainer(accelerator="cpu", devices=ranks, logger=False, enable_checkpointing=False)
+        assert data._workers() == wanted
+    assert VoxVGGDataModule(str(tones), people=2, workers=0)._workers() == 0

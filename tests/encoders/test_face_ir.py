@@ -103,3 +103,19 @@ def test_gradients_reach_every_parameter_of_evolve() -> None:
     net = face_encoder("face_lresnet50_ir", variant="evolve")
     net(torch.randint(0, 256, (2, 3, 112, 112), dtype=torch.uint8)).square().sum().backward()
     assert [n for n, p in net.named_parameters() if p.grad is None or not p.grad.isfinite().all()] == []
+
+
+def test_colours_may_come_in_the_order_of_the_weights():
+    torch.manual_seed(0)
+    plain, turned = (face_encoder("face_seresnet50_ir", channels=order).eval() for order in ("rgb", "bgr"))
+    turned.load_state_dict(plain.state_dict())
+    faces = torch.randint(0, 256, (1, 3, 112, 112), dtype=torch.uint8)
+    with torch.no_grad():
+        torch.testing.assert_close(turned(faces), plain(faces[:, [2, 1, 0]]))
+        assert not torch.allclose(turned(faces), plain(faces))
+
+
+def test_the_divisor_of_a_file_is_an_option():
+    with torch.device("meta"):
+        made = [face_encoder("face_lresnet50_ir", **options).divisor for options in ({}, {"divisor": 127.5})]
+    assert made == [128, 127.5]

@@ -32,7 +32,7 @@ from voiceface.utils.errors import UserError
 
 CASES = {
     "facenet-pytorch": ("face_inception_resnet_v1", {}, public.facenet),
-    "arcface_torch": ("face_lresnet50_ir", {"variant": "arcface"}, public.arcface),
+    "arcface_torch": ("face_lresnet50_ir", {"variant": "arcface", "divisor": 127.5}, public.arcface),
     "IR_50": ("face_lresnet50_ir", {"variant": "evolve"}, public.evolve),
     "IR_SE_50": ("face_seresnet50_ir", {}, public.evolve),
     "vgg_face_dag": ("face_vgg16", {"pixels": "vggface"}, public.vgg_face),
@@ -151,6 +151,25 @@ def test_the_whole_method_of_kim(tmp_path: Path):
     about = read_header(str(out))
     assert (about.encoder, about.method) == ("", "kim")
     assert about.encoders == {"face": "face_vgg16", "voice": "voice_soundnet8"}
+
+
+@pytest.mark.slow(reason="writes and reads a file of 66 MB")
+@pytest.mark.parametrize("activation", [True, False])
+def test_vggvox_whose_batch_norms_are_folded(tmp_path: Path, activation: bool):
+    encoder = network("voice_vggvox", {})
+    source, out = public.vggvox_folded(encoder.state_dict(), tmp_path), tmp_path / "out.safetensors"
+    said = import_weights("voice_vggvox", source, out, {} if activation else {"activation": False})
+    assert json.loads(said["options"]) == {"dim": 1024, "activation": activation}
+    loaded = voice_encoder("voice_vggvox", activation=activation).eval()
+    load_into(loaded, out, "test")
+    if activation:
+        torch.testing.assert_close(embed(loaded, "voice"), embed(encoder, "voice"), rtol=1e-3, atol=1e-4)
+    else:  # fc7's batch norm is folded too: what it gives before the ReLU
+        before, full = embed(loaded, "voice"), embed(encoder, "voice")
+        torch.testing.assert_close(before.clamp_min(0), full, rtol=1e-3, atol=1e-4)
+    lost = {name: tensor.clone() for name, tensor in read_tensors(source).items() if name != "conv3/biases"}
+    with pytest.raises(UserError, match="lacks"):
+        convert("voice_vggvox", lost, "file", {})
 
 
 def test_vggvox_without_its_last_batch_norm(tmp_path: Path):

@@ -26,7 +26,7 @@ from voiceface.data.stream.sampling import Sampling
 from voiceface.data.synthetic import SyntheticOptions, person
 from voiceface.data.synthetic.voice import voice_clip
 from voiceface.inference.gallery import Index
-from voiceface.inference.media import by_length, has_speech, read_one_voice
+from voiceface.inference.media import has_speech, read_one_voice
 from voiceface.inference.model import Model
 from voiceface.methods.base import Method
 from voiceface.utils.errors import UserError
@@ -297,16 +297,6 @@ def test_retrieve_is_the_search_of_a_folder_a_list_and_an_index(tmp_path: Path):
         own.retrieve([voice, voice], index)
     with pytest.raises(UserError, match="give 1 or more"):
         own.retrieve(voice, index, 0)
-
-
-def test_batches_by_length():
-    lengths = [5, 1, 9, 9, 2, 100, 3]
-    batches = list(by_length(lengths, 3, 20))
-    assert sorted(place for places in batches for place in places) == list(range(7))
-    for places in batches:
-        assert len(places) <= 3
-        assert len(places) == 1 or len(places) * max(lengths[p] for p in places) <= 20
-    assert [5] in batches
 
 
 MEDIA = Path(os.environ.get("VOICEFACE_TEST_DATA", ""), "media")

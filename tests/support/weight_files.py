@@ -227,6 +227,23 @@ def vggvox_simplenn(state: State, folder: Path) -> Path:
     return folder / "vggvox_ident_net.mat"
 
 
+def vggvox_folded(state: State, folder: Path) -> Path:
+    """Batch norms folded into the convolutions, and 19 layers up to fc8, as the authors' demo counts them."""
+    layers: list[object] = []
+    pooled = ("conv1", "conv2", "conv5", "fc6")
+    for name, norm, filters, biases in _vggvox(state):
+        scale = state[f"{norm}.weight"] / (state[f"{norm}.running_var"] + 1e-5).sqrt()
+        shift = state[f"{norm}.bias"] - scale * state[f"{norm}.running_mean"]
+        parts = [filters * scale.numpy(), (scale.numpy() * biases + shift.numpy())[None]]
+        layers += [{"name": name, "type": "conv", "weights": _cell(parts)}, {"name": f"relu{name}", "type": "relu"}]
+        layers += [{"name": f"pool{name}", "type": "pool"}] if name in pooled else []
+    layers.append({"name": "fc8", "type": "conv", "weights": _cell([np.zeros((1, 1, 1024, 3)), np.zeros((1, 3))])})
+    assert len(layers) == 19
+    assert layers[15]["name"] == "poolfc6"
+    scipy.io.savemat(folder / "vggvox_ident_net.mat", {"net": {"layers": _cell(layers), "meta": {"x": 1.0}}})
+    return folder / "vggvox_ident_net.mat"
+
+
 def vggvox_dagnn(state: State, folder: Path) -> Path:
     """Two streams with shared parameters, named as some of MatConvNet's examples do."""
     params: list[tuple[str, object]] = []

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any
 from voiceface.checkpoints.find import find_checkpoint
 from voiceface.cli.common import check_gpus, note
 from voiceface.cli.inference import Refusals, add_faces, are_there, check_margin, load
-from voiceface.cli.parser import Parser, add_checkpoint, add_command, add_corpus, add_gpus, add_path
+from voiceface.cli.parser import (
+    Parser,
+    add_checkpoint,
+    add_command,
+    add_corpus,
+    add_gpus,
+    add_passes,
+    add_path,
+)
 from voiceface.utils.errors import UserError
 from voiceface.utils.files import check_writable, write_for_user
 
@@ -43,7 +51,8 @@ def add_parsers(commands: "argparse._SubParsersAction[Parser]") -> None:
         add_corpus(command)
         command.add_argument("--split", default="test", choices=["train", "val", "test"])
         add_gpus(command)
-        command.add_argument("--workers", type=int, default=2, help="processes that read the corpus")
+        add_passes(command)
+        command.add_argument("--workers", type=int, help="processes that read the corpus (default: one per core)")
         command.add_argument(
             "--on-error", default="stop", choices=["stop", "skip"], help="what to do about a damaged clip"
         )
@@ -109,6 +118,7 @@ def _evaluate(options: Namespace) -> "tuple[Method, VoxVGGDataModule, pl.Trainer
 
     check_gpus(options.gpus)
     method = load_checkpoint(folder)
+    method.evaluation_seconds = options.evaluation_seconds
     data = VoxVGGDataModule(options.data, workers=options.workers, evaluation_on_error=options.on_error)
     data.test_split = data.predict_split = options.split
     metrics = CrossModalMetrics(options.out if options.command == "test" else None, read_config(folder)["recipe"])

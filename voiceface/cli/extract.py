@@ -6,9 +6,19 @@ from pathlib import Path
 
 from voiceface.checkpoints.find import find_checkpoint
 from voiceface.cli.common import check_gpus, print_splits
-from voiceface.cli.parser import Parser, add_command, add_corpus, add_gpus, add_own, add_path, non_empty
+from voiceface.cli.parser import (
+    Parser,
+    add_command,
+    add_corpus,
+    add_gpus,
+    add_own,
+    add_passes,
+    add_path,
+    non_empty,
+)
 from voiceface.encoders import list_encoders
 from voiceface.utils.errors import UserError
+from voiceface.utils.processes import cores
 
 EXAMPLES = """examples:
   voiceface extract FEATURES --data CORPUS --face-weights face.safetensors --voice-weights voice.safetensors
@@ -42,7 +52,8 @@ def add_parsers(commands: "argparse._SubParsersAction[Parser]") -> None:
     )
     extract.add_argument("--batch", type=int, default=64, metavar="N", help="clips per pass at most (default: 64)")
     add_gpus(extract)
-    extract.add_argument("--workers", type=int, default=2, help="processes that read the corpus (default: 2)")
+    add_passes(extract)
+    extract.add_argument("--workers", type=int, help="processes that read the corpus (default: one per core)")
 
 
 def run_extract(options: Namespace) -> int:
@@ -54,7 +65,7 @@ def run_extract(options: Namespace) -> int:
     from voiceface.encoders.pretrained.frozen import of_weights
 
     for name, least in (("batch", 1), ("workers", 0)):
-        if getattr(options, name) < least:
+        if getattr(options, name) is not None and getattr(options, name) < least:
             raise UserError(f"--{name} {getattr(options, name)}: give {least} or more")
     if options.face_margin is not None and not options.face_margin > 0:
         raise UserError(f"--face-margin {options.face_margin}: give a number above 0")
@@ -70,7 +81,16 @@ def run_extract(options: Namespace) -> int:
         frozen = of_checkpoint(find_checkpoint(options.checkpoint))
     corpus = Corpus(options.data or builtin_corpus())
     device = "cuda" if options.gpus else "cpu"
-    summary = extract(Path(options.out), corpus, frozen, options.dtype, options.batch, options.workers, device)
+    summary = extract(
+        Path(options.out),
+        corpus,
+        frozen,
+        options.dtype,
+        options.batch,
+        cores() if options.workers is None else options.workers,
+        device,
+        options.evaluation_seconds,
+    )
     print(f"{options.out}: " + ("already extracted by this command" if summary.already_there else "extracted"))
     print_splits(summary.splits)
     for kind, about in frozen.about.items():

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from voiceface.checkpoints.find import find_checkpoint
 from voiceface.cli.common import console, note
-from voiceface.cli.parser import Parser, add_checkpoint, add_command, add_path, non_empty
+from voiceface.cli.parser import Parser, add_checkpoint, add_command, add_passes, add_path, non_empty
 from voiceface.utils.errors import UserError
 from voiceface.utils.files import check_writable
 from voiceface.utils.text import printable
@@ -93,6 +93,7 @@ def add_parsers(commands: "argparse._SubParsersAction[Parser]") -> None:
     for command in (match, retrieve, index):
         add_faces(command)
         command.add_argument("--device", default="cpu", type=non_empty, help="cpu, cuda, cuda:1 (default: cpu)")
+        add_passes(command)
 
 
 def add_faces(command: Parser) -> None:
@@ -250,6 +251,7 @@ def load(options: Namespace) -> "Model":
     from voiceface.inference.model import Model
 
     model = Model(folder, options.device)
+    model.method.evaluation_seconds = getattr(options, "evaluation_seconds", None)
     model.note = note
     return model
 

@@ -82,6 +82,24 @@ def add_gpus(parser: Parser) -> None:
     parser.add_argument("--gpus", type=int, default=0, choices=[0, 1], help="1: use a GPU")
 
 
+def positive(text: str) -> float:
+    """A number above 0, as an argument's type."""
+    number = float(text)
+    if not number > 0:
+        raise argparse.ArgumentTypeError("give a number above 0")
+    return number
+
+
+def add_passes(parser: Parser) -> None:
+    """Add --evaluation-seconds of a command that embeds voices."""
+    parser.add_argument(
+        "--evaluation-seconds",
+        type=positive,
+        metavar="S",
+        help="seconds of voices in one pass through the network, padding included (default: by the memory at hand)",
+    )
+
+
 def add_command(commands: "argparse._SubParsersAction[Parser]", name: str, help: str, example: str) -> Parser:
     """Add a command, its example below its help."""
     return commands.add_parser(

@@ -18,8 +18,11 @@ from voiceface.data.stream.cached_rows import FeatureRows
 from voiceface.data.stream.loader import Loader
 from voiceface.data.stream.sampling import Sampling
 from voiceface.utils.errors import UserError
+from voiceface.utils.processes import cores
 
 StartMethod = Literal["fork", "spawn", "forkserver"]
+
+MOST_WORKERS = 16  # by default
 
 # Options that checkpoints of version 0.1.0 do not name; their runs had them so.
 OFF: dict[str, Any] = {
@@ -45,7 +48,8 @@ class VoxVGGDataModule(pl.LightningDataModule):
         faces: Faces per identity.
         voice_seconds: Length of the training crops, seconds. Features (`voiceface extract`) are of whole voices.
         flip: Mirror half of the training faces.
-        workers: Worker processes per rank; 0 loads in the training process.
+        workers: Worker processes per rank; 0 loads in the training process. None: the cores at hand, divided by the
+            ranks of this machine, 16 at most.
         start_method: How workers start; None: Python's default.
         evaluation_bundles: Bundles per evaluation batch.
         on_error: What to do about a damaged clip in training: skip it (named, counted, at most 1 %) or stop.
@@ -80,7 +84,7 @@ class VoxVGGDataModule(pl.LightningDataModule):
         faces: int = 2,
         voice_seconds: float = 2.5,
         flip: bool = False,
-        workers: int = 2,
+        workers: int | None = None,
         start_method: StartMethod | None = None,
         evaluation_bundles: int = 8,
         on_error: OnError = "skip",
@@ -101,7 +105,7 @@ class VoxVGGDataModule(pl.LightningDataModule):
             ("workers", workers, 0),
             ("evaluation_bundles", evaluation_bundles, 1),
         ):
-            if value < least:
+            if value is not None and value < least:
                 raise UserError(f"--data.{name} {value}: must be {least} or more")
         if voice_seconds < 0.1:
             raise UserError(f"--data.voice_seconds {voice_seconds}: must be 0.1 or more")
@@ -226,13 +230,19 @@ class VoxVGGDataModule(pl.LightningDataModule):
             fixed,
         )
 
+    def _workers(self) -> int:
+        if self.workers is not None:
+            return self.workers
+        ranks = self.trainer.num_devices if self.trainer is not None else 1
+        return max(1, min(cores() // ranks, MOST_WORKERS))
+
     def _place(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer is not None else (0, 1)
 
     def _loader(self, batches: TrainingBatches | EvaluationBatches) -> Loader:
         rank, world = self._place()
         pin = self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
-        loader = Loader(batches, self.workers, self.start_method, pin, rank, world)
+        loader = Loader(batches, self._workers(), self.start_method, pin, rank, world)
         self._loaders.append(loader)
         return loader
 
@@ -272,7 +282,7 @@ class VoxVGGDataModule(pl.LightningDataModule):
         if not self._frozen_kinds():
             return {}
         method: Any = self.trainer.lightning_module  # type: ignore[union-attr]
-        return cached_rows(method, batches, crops, self.workers, self.start_method, self._place()[0])
+        return cached_rows(method, batches, crops, self._workers(), self.start_method, self._place()[0])
 
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
         """Send the tensors; Lightning's own way looks at each of the hundreds of keys beside them."""

@@ -62,9 +62,12 @@ class VoiceEncoder(nn.Module, ABC):
         crops: The waveforms are the crops of training, not whole utterances; None: in training mode they are.
         built: Name and options that it was built from.
         precomputed: The input is this network's output, computed before (`--cache-frozen`), and is handed through.
+        bytes_per_second: Memory that a second of padded waveform takes without gradients, measured on a CPU; 0: the
+            input is no waveform.
     """
 
     sample_rate: int = 16_000
+    bytes_per_second: int = 30_000_000
     dim: int
     crops: bool | None = None
     built: tuple[str, dict[str, Any]] = ("", {})

@@ -62,14 +62,24 @@ class LResNet50IR(FaceEncoder):
         variant: `arcface`, or `evolve`: IR_50 of face.evoLVe and TreB1eN's ArcFace, 43,574,976 parameters, pixels
             scaled by (x - 127.5) / 127.5 (see `Unit` for its layers). The final L2 normalisation of that family is
             left to the caller; its copies differ in the rate of the dropout, which stays 0.4 here.
+        divisor: Pixels are scaled by (x - 127.5) / divisor. None: that of the variant. The files of `arcface_torch`
+            take 127.5, as its inference code does; ArcFace's MXNet networks 128.
+        channels: Order of the colours that the weights expect: `bgr` for TreB1eN's files, which were trained on
+            pictures in OpenCV's order (its issue 13: "All images under folder /faces_emore/imgs are BGR images").
     """
 
     size = 112
     dim = 512
 
-    def __init__(self, variant: Literal["arcface", "evolve"] = "arcface") -> None:
+    def __init__(
+        self,
+        variant: Literal["arcface", "evolve"] = "arcface",
+        divisor: float | None = None,
+        channels: Literal["rgb", "bgr"] = "rgb",
+    ) -> None:
         super().__init__()
-        self.divisor = 128 if variant == "arcface" else 127.5
+        self.divisor = divisor or (128 if variant == "arcface" else 127.5)
+        self.reversed = channels == "bgr"
         self.conv1 = nn.Conv2d(3, 64, 3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(64)
         self.prelu = nn.PReLU(64)
@@ -84,7 +94,8 @@ class LResNet50IR(FaceEncoder):
 
     def forward(self, faces: Tensor) -> Tensor:
         """Embeds faces: uint8 (B, 3, 112, 112) to float32 (B, 512)."""
-        x = (self.as_float(faces) - 127.5) / self.divisor
+        pixels = self.as_float(faces)
+        x = ((pixels.flip(1) if self.reversed else pixels) - 127.5) / self.divisor
         x = self.prelu(self.bn1(self.conv1(x)))
         x = self.layer4(self.layer3(self.layer2(self.layer1(x))))
         x = self.fc(self.dropout(self.bn2(x)).flatten(1))

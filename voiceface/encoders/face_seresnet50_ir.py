@@ -5,6 +5,8 @@ and PReLU and without a projected shortcut in the first stage (43,574,976), and 
 convolutions C -> C / 16 -> C without biases (222,720 together). ArcFace's own unit would give 43,813,568.
 """
 
+from typing import Literal
+
 from torch import Tensor, nn
 
 from voiceface.encoders.face_lresnet50_ir import LResNet50IR, Unit
@@ -29,10 +31,14 @@ class SEResNet50IR(LResNet50IR):
 
     Squeeze-and-excitation follows the last BN of a unit, before the sum with the shortcut. The final L2 normalisation
     of the public networks is left to the caller.
+
+    Args:
+        channels: Order of the colours that the weights expect: `rgb` for face.evoLVe, `bgr` for TreB1eN's
+            `model_ir_se50.pth`.
     """
 
-    def __init__(self) -> None:
-        super().__init__("evolve")
+    def __init__(self, channels: Literal["rgb", "bgr"] = "rgb") -> None:
+        super().__init__("evolve", channels=channels)
         for module in self.modules():
             if isinstance(module, Unit):
                 module.se = _SqueezeExcitation(module.conv2.out_channels)

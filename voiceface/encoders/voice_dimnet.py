@@ -23,6 +23,8 @@ class DIMNetVoice(VoiceEncoder):
         dim: Width of the last convolution, which has a bias and neither batch norm nor ReLU.
     """
 
+    bytes_per_second = 1_500_000
+
     def __init__(self, dim: int = 64) -> None:
         super().__init__()
         self.dim = dim

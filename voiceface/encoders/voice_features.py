@@ -9,6 +9,8 @@ from voiceface.encoders.face_features import Features
 class VoiceFeatures(Features, VoiceEncoder):
     """Features of voices; see `Features`."""
 
+    bytes_per_second = 0
+
     def forward(self, waveforms: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Gives features back: float32 (B, dim); lengths say nothing of them."""
         return self.checked(waveforms)

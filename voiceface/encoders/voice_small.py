@@ -16,6 +16,7 @@ class VoiceSmall(VoiceEncoder):
     second are repeated to one second.
     """
 
+    bytes_per_second = 700_000
     dim = 128
     bands = 80
     # Kernel, stride and width of each convolution over time.

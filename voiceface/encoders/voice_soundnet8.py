@@ -33,6 +33,7 @@ class SoundNet8(VoiceEncoder):
     """
 
     sample_rate = 22_050
+    bytes_per_second = 3_000_000
 
     def __init__(self, pooling: Literal["global", "half"] = "global", scale: float = 32768.0) -> None:
         super().__init__()

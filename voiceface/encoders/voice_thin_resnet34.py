@@ -88,6 +88,7 @@ class ThinResNet34(VoiceEncoder):
         ghosts: Ghost clusters G; 0 is NetVLAD, which TriNet names. 2 in the released weights (GhostVLAD).
     """
 
+    bytes_per_second = 27_000_000
     dim = 512
 
     def __init__(self, clusters: int = 8, ghosts: int = 0) -> None:

@@ -28,6 +28,8 @@ class VGGVox(VoiceEncoder):
         activation: Whether BN and ReLU follow fc7, as in VoxCeleb's verification network. SVHF-Net has neither.
     """
 
+    bytes_per_second = 8_000_000
+
     def __init__(self, dim: int = 1024, activation: bool = True) -> None:
         super().__init__()
         self.dim = dim

@@ -15,11 +15,11 @@ from torch import Tensor
 from voiceface.checkpoints.card import SYNTHETIC
 from voiceface.checkpoints.weights import load_checkpoint, read_config
 from voiceface.data.prepare.media.rejected import Rejected
+from voiceface.encoders.passes import by_length, embed_in_passes, samples_per_pass
 from voiceface.inference.media import (
     FaceReading,
     Kind,
     as_list,
-    by_length,
     has_speech,
     name_of,
     read_many_faces,
@@ -30,7 +30,6 @@ from voiceface.utils.errors import UserError
 from voiceface.utils.text import printable
 
 SECOND = 16_000
-PASS = 120 * SECOND  # samples per call of the voice network, padding included
 HELD = 1200 * SECOND  # samples of voices read before they are embedded
 FACES_HELD = 64
 
@@ -273,12 +272,14 @@ class Embedder:
                     rows.update(enumerate(self.method.embed_face(faces.to(self.device)).float(), start))
             else:
                 lengths = [len(clip) for clip in good]
-                for places in by_length(lengths, batch, PASS):
+                samples = samples_per_pass(self.method.voice_encoder, self.device, self.method.evaluation_seconds)
+                for places in by_length(lengths, batch, samples or HELD):
                     waves = torch.zeros(len(places), lengths[places[-1]], dtype=torch.int16)
                     for wave, place in zip(waves, places, strict=True):
                         wave[: lengths[place]] = torch.from_numpy(np.ascontiguousarray(good[place]))
                     own = torch.tensor([lengths[place] for place in places], device=self.device)
-                    rows.update(zip(places, self.method.embed_voice(waves.to(self.device), own).float(), strict=True))
+                    found = embed_in_passes(self.method.embed_voice, waves.to(self.device), own, samples)
+                    rows.update(zip(places, found.float(), strict=True))
         embedded = iter(rows[place] for place in range(len(good)))
         for clip in read:
             yield clip if isinstance(clip, Rejected) else next(embedded)

@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -235,27 +235,6 @@ def read_many_faces(items: Sequence[Any], reading: FaceReading) -> list[NDArray[
         else:
             read.append(_explained(one, "face", face) if isinstance(one, Path) else face)
     return read
-
-
-def by_length(lengths: Sequence[int], clips: int, samples: int) -> Iterator[list[int]]:
-    """Group voices of similar length into batches.
-
-    Args:
-        lengths: Samples of each voice.
-        clips: Maximum number of voices in a batch.
-        samples: Maximum number of samples in a batch, padding included, unless a single voice has more.
-
-    Yields:
-        Places of the voices in a batch.
-    """
-    batch: list[int] = []
-    for place in np.argsort(lengths, kind="stable").tolist():
-        if batch and (len(batch) == clips or (len(batch) + 1) * lengths[place] > samples):
-            yield batch
-            batch = []
-        batch.append(place)
-    if batch:
-        yield batch
 
 
 def _is_tensor(item: Any) -> bool:

@@ -14,6 +14,7 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from voiceface import encoders
 from voiceface.encoders import FaceEncoder, VoiceEncoder
+from voiceface.encoders.passes import embed_in_passes, samples_per_pass
 from voiceface.encoders.weights import load_into, misfit
 from voiceface.methods.losses import pairwise_distances
 from voiceface.utils.distributed import gather, processes
@@ -67,6 +68,8 @@ class Method(pl.LightningModule, ABC):
     rng_state: Tensor | None = None
     """State of torch's generator once the networks stood. Lightning seeds several processes anew after that: without it
     what `build_training_heads` draws would not be what one process draws."""
+    evaluation_seconds: float | None = None
+    """Seconds of voices, padding included, in one pass of an evaluation; None: by the memory at hand."""
     fall_steps: int | None = None
     """Length of a schedule over the whole training, once it is known."""
     checkpoint_hash: str | None = None
@@ -320,9 +323,10 @@ class Method(pl.LightningModule, ABC):
 
     def validation_step(self, batch: dict[str, Any], batch_idx: int) -> dict[str, Tensor]:
         """Embed a batch; the metrics callback does the rest."""
-        voices, faces = batch["voices"], batch["faces"]
+        voices, faces, lengths = batch["voices"], batch["faces"], batch["voice_lengths"]
+        samples = samples_per_pass(self.voice_encoder, voices.device, self.evaluation_seconds)
         return {
-            "voices": self.embed_voice(voices, batch["voice_lengths"]) if len(voices) else torch.empty(0),
+            "voices": embed_in_passes(self.embed_voice, voices, lengths, samples) if len(voices) else torch.empty(0),
             "faces": self.embed_face(faces) if len(faces) else torch.empty(0),
         }
 

@@ -20,7 +20,7 @@ from voiceface.utils.errors import UserError
 from voiceface.utils.own_classes import is_own, search_here
 from voiceface.utils.source import constructor, explanations, parameter_docs, parameters
 
-SHORT = ("model", "data", "preset", "encoders", "pretrained", "gpus", "out", "wandb")
+SHORT = ("model", "data", "preset", "encoders", "pretrained", "gpus", "out", "wandb", "evaluation-seconds")
 ENCODERS = ("paper", "common", "features")
 # Options that stand alone, and LightningCLI's equivalents.
 SWITCHES = {
@@ -37,6 +37,7 @@ PLAIN = (
     "non_finite",
     "compile",
     "channels_last",
+    "evaluation_seconds",
     "ckpt_path",
     "weights_only",
     "print_config",
@@ -156,6 +157,8 @@ def expand(args: Sequence[str]) -> tuple[list[str], RunChoice]:
         words.append(f"--data.root={short['data']}")
     if "wandb" in short:
         words.append(f"--wandb={short['wandb']}")
+    if "evaluation-seconds" in short:
+        words.append(f"--evaluation_seconds={short['evaluation-seconds']}")
     if "gpus" in short:
         if not short["gpus"].isdigit() or int(short["gpus"]) < 1:
             raise UserError(f"--gpus {short['gpus']}: give a number of GPUs, 1 or more")

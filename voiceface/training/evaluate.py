@@ -39,7 +39,7 @@ def evaluate(
     recipe: str = "",
     training: Mapping[str, Any] | None = None,
     device: str = "cpu",
-    workers: int = 2,
+    workers: int | None = None,
     on_error: Literal["stop", "skip"] = "stop",
     trials: int = 1_000_000,
 ) -> dict[str, Any]:
@@ -52,7 +52,7 @@ def evaluate(
         recipe: Name of the recipe, for the result.
         training: What the training took, for the result; None: not known.
         device: `cpu`, `cuda` or `cuda:1`.
-        workers: Processes that read the corpus.
+        workers: Processes that read the corpus; None: one per core.
         on_error: What a damaged clip does: `stop` or `skip`.
         trials: Trials per score of a method that only compares candidates with each other, such as SVHF.
 

@@ -3,7 +3,6 @@
 import ctypes
 import logging
 import os
-import re
 import shlex
 import sys
 import warnings
@@ -15,7 +14,6 @@ from typing import Any, Literal
 import pytorch_lightning as pl
 import torch
 import torchaudio  # noqa: F401  # an error of this import inside jsonargparse would be a hundred lines
-from jsonargparse import ArgumentError
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
@@ -36,6 +34,7 @@ from voiceface.training.few_people import fewer_people
 from voiceface.training.launch import end_with_launcher, need_folder
 from voiceface.training.loggers import run_loggers
 from voiceface.training.memory import check_memory
+from voiceface.training.mistakes import users_mistake
 from voiceface.training.monitor import Watch
 from voiceface.training.non_finite import NonFinite
 from voiceface.training.preemption import Preemption
@@ -99,6 +98,12 @@ class FitCLI(LightningCLI):
             "--channels_last", type=bool, default=False, help="Keep images in the memory format that GPUs prefer."
         )
         parser.add_argument(
+            "--evaluation_seconds",
+            type=float | None,
+            default=None,
+            help="Seconds of voices in one pass of validation and test, padding included; null: by the memory at hand.",
+        )
+        parser.add_argument(
             "--wandb", type=str | None, default=None, help="Weights & Biases project to log to as well."
         )
 
@@ -110,6 +115,8 @@ class FitCLI(LightningCLI):
         config = self.config[self.subcommand]
         if config["save_every"] < 1:
             raise UserError(f"--save_every {config['save_every']}: give 1 or more steps")
+        if config["evaluation_seconds"] is not None and config["evaluation_seconds"] <= 0:
+            raise UserError(f"--evaluation_seconds {config['evaluation_seconds']}: give a number above 0")
         check_precision(config["trainer"])
         self.note = self._fewer_people(config)
         # The saved config.yaml is reusable: it contains neither this run's folder nor the file it resumed from.
@@ -185,6 +192,7 @@ class FitCLI(LightningCLI):
 
     def before_fit(self) -> None:
         """Check all splits before the hours of work, not after."""
+        self.model.evaluation_seconds = self._get(self.config, "evaluation_seconds")
         self.model.negatives, self.model.rng_state = self._get(self.config, "negatives"), torch.get_rng_state()
         if self._get(self.config, "channels_last"):
             keep_channels_last(self.model)
@@ -336,32 +344,3 @@ def fit(args: Sequence[str]) -> Path:
         raise UserError(mistake) from None
     finally:
         release()
-
-
-def users_mistake(error: BaseException) -> str | None:
-    """Translate a library's error into a one-line error for the user.
-
-    Args:
-        error: Any error raised by LightningCLI.
-
-    Returns:
-        One line, or None if the mistake is not the user's.
-    """
-    link: BaseException | None = error
-    while link is not None:
-        if isinstance(link, UserError):
-            return str(link)
-        link = link.__cause__ or link.__context__
-    if isinstance(error, MisconfigurationException):
-        return " ".join(str(error).split())
-    if not isinstance(error, ArgumentError):
-        return None
-    text = str(error)
-    option = ".".join(re.findall(r'Parser key "([^"]+)"', text))
-    value = re.search(r"(?:Got value|Given value): ('?)(.*)\1", text)
-    expected = re.findall(r"Expected a (?:<class ')?(.+?)(?:'>)?(?:\. Got value.*)?$", text, re.M)
-    wanted = " or ".join(dict.fromkeys(e.removeprefix("typing.") for e in expected if e != "NoneType"))
-    wanted = re.sub(r"Literal\[(.+?)\]", lambda choices: choices[1].replace("'", "").replace(", ", " or "), wanted)
-    if option and value and wanted:
-        return f"--{option} {value[2]}: expected {wanted}"
-    return " ".join(text.split())

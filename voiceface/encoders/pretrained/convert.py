@@ -107,6 +107,7 @@ def _compare(target: str, layout: Layout, tensors: Mapping[str, Tensor], options
     rules = layout.rules(ours)
     given = {name for theirs, (name, _) in rules.items() if theirs in tensors}
     unknown = [name for name in tensors if name not in rules and not re.fullmatch(layout.heads, name)]
+    given |= layout.fill(ours).keys()
     lacking = [name for name in ours if name not in given and not name.endswith(COUNTER)]
     return _Fit(layout, needed, ours, rules, unknown, lacking)
 
@@ -149,13 +150,14 @@ def convert(
             except RuntimeError:
                 shape = tuple(tensors[theirs].shape)
                 raise UserError(f"{source}: does not fit {target}: {theirs} has shape {shape}; {KNOWN_FILES}") from None
+    means = [tensor for name, tensor in found.items() if name.endswith("running_mean")]
+    found = {**fit.layout.fill(fit.ours), **found}
     for name in fit.ours:
         if name.endswith(COUNTER):
             found.setdefault(name, torch.zeros((), dtype=torch.int64))
     problem = misfit(fit.ours, found)
     if problem:
         raise UserError(f"{source}: does not fit {target} ({fit.layout.what}): {problem}{_hint(target, tensors)}")
-    means = [tensor for name, tensor in found.items() if name.endswith("running_mean")]
     if means and not any(mean.any() for mean in means):
         raise UserError(
             f"{source}: its batch norms hold no statistics (every mean is 0), so they were lost in an earlier "

@@ -29,6 +29,6 @@ def evolve(ours: Mapping[str, Tensor]) -> Rules:
 
 
 LAYOUTS = (
-    Layout("arcface_torch", own_names, options=lambda tensors: {"variant": "arcface"}),
+    Layout("arcface_torch", own_names, options=lambda tensors: {"variant": "arcface", "divisor": 127.5}),
     Layout("IR_50 of face.evoLVe", evolve, options=lambda tensors: {"variant": "evolve"}),
 )

@@ -14,6 +14,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from voiceface.encoders import FaceEncoder, VoiceEncoder, face_encoder, voice_encoder
+from voiceface.encoders.passes import CPU_BYTES, by_length, embed_in_passes
 from voiceface.encoders.pretrained.header import read_header
 from voiceface.encoders.weights import load_into
 from voiceface.utils.audio import SAMPLE_RATE
@@ -126,11 +127,16 @@ class FeatureExtractor:
         dtype: Type that features are stored in, `float32` or `float16`.
         batch: Clips per pass at most; voices longer than ten seconds count for more.
         device: `cpu` or `cuda`.
+        seconds: Seconds of voices in one pass, padding included; None: ten for each clip of the batch, and on a CPU
+            what fits into 1.5 GiB.
     """
 
-    def __init__(self, frozen: Frozen, dtype: str, batch: int, device: str) -> None:
+    def __init__(self, frozen: Frozen, dtype: str, batch: int, device: str, seconds: float | None = None) -> None:
         self.voice, self.face = frozen.voice.to(device), frozen.face.to(device)
         self.dtype, self.batch, self.device = dtype, batch, device
+        self.samples = batch * LONG if seconds is None else max(int(seconds * SAMPLE_RATE), 1)
+        if seconds is None and device == "cpu":  # fixed, so that a run that is resumed makes the same passes
+            self.samples = min(self.samples, CPU_BYTES // max(self.voice.bytes_per_second, 1) * SAMPLE_RATE)
 
     def __call__(self, batch: Mapping[str, Any]) -> Iterator[dict[str, bytes]]:
         """For voices, then for faces: the stored feature of each clip by its key, in the batch's order.
@@ -160,17 +166,10 @@ class FeatureExtractor:
     def _voices(self, waveforms: Tensor, lengths: Tensor) -> Tensor:
         """Embed voices of like length together, so that little is padded."""
         out = torch.empty(len(waveforms), self.voice.dim)
-        order = torch.argsort(lengths, stable=True)
-        while len(order):
-            count = self.batch
-            # Ascending: the last of a part is its longest.
-            while count > 1 and min(count, len(order)) * int(lengths[order[:count][-1]]) > self.batch * LONG:
-                count -= 1
-            rows, order = order[:count], order[count:]
-            longest = int(lengths[rows].max())
-            out[rows] = (
-                self.voice(waveforms[rows, :longest].to(self.device), lengths[rows].to(self.device)).float().cpu()
-            )
+        for rows in by_length(lengths.tolist(), self.batch, self.samples):
+            longest = int(lengths[rows[-1]])
+            part, own = waveforms[rows, :longest].to(self.device), lengths[rows].to(self.device)
+            out[rows] = embed_in_passes(self.voice, part, own, self.samples).float().cpu()
         return out
 
 

@@ -31,6 +31,7 @@ class Layout:
         heads: Pattern of names that are left out, such as a classifier's, matched in full.
         options: Gives the encoder's options that the tensors of a file need.
         free: Options that the user may give this value though a file calls for another: a part of it is left out.
+        fill: Gives, for our tensors, those that files of this layout lack because they are folded into others.
     """
 
     what: str
@@ -38,6 +39,7 @@ class Layout:
     heads: str = r"(?!)"
     options: Callable[[Mapping[str, Tensor]], dict[str, Any]] = field(default=lambda tensors: {})
     free: Mapping[str, Any] = field(default_factory=dict)
+    fill: Callable[[Mapping[str, Tensor]], dict[str, Tensor]] = field(default=lambda ours: {})
 
 
 def build(target: str, options: dict[str, Any]) -> nn.Module:
