@@ -3,8 +3,8 @@
 # Run the lines of one section in order, from a folder for corpora/, runs/ and the imported weights. take_network.py is on
 # that page. What stands for one recipe after its training (check to pack) is the same for the others: another folder, another name.
 
-# --- Learnable PINs and DRL
-# LISTS: the trial lists of the PINs authors and their successors. The margin 1.36 is for PINs; DRL cuts 1.0 out of it.
+# --- Learnable PINs
+# LISTS: the trial lists of the PINs authors and their successors.
 voiceface prepare voxceleb --voxceleb1 VOX1 --faces1 unzippedFaces --split pins --bundle video --margin 1.36 corpora/pins
 voiceface check corpora/pins --deep
 voiceface check corpora/pins --trials LISTS/*.txt --identities vox1_meta.csv
@@ -19,13 +19,19 @@ voiceface score pins.npz --identities vox1_meta.csv --trials LISTS/*.txt --proto
 voiceface compare runs/pins --against paper
 voiceface compare pins-lists.json --against paper --protocol pins
 voiceface pack runs/pins/checkpoint --name pins-voxceleb1
+
+# --- DRL
+# The same people as PINs, but pairs of any two clips of a person, so no --bundle video; silence is cut out, as the paper says.
+voiceface prepare voxceleb --voxceleb1 VOX1 --faces1 unzippedFaces --split pins --vad webrtc corpora/drl
+voiceface check corpora/drl --deep
+voiceface check corpora/drl --trials LISTS/*.txt --identities vox1_meta.csv
 voiceface import-weights face_inception_resnet_v1 20180402-114759-vggface2.pt inception.safetensors
-voiceface fit --model dimnet_i --preset paper --data corpora/pins --gpus 1 --model.dim 512 --model.voice_options '{"dim": 512}' --out runs/dimnet512
+voiceface fit --model dimnet_i --preset paper --data corpora/drl --gpus 1 --model.dim 512 --model.voice_options '{"dim": 512}' --out runs/dimnet512
 python take_network.py runs/dimnet512 voice dimnet512.safetensors
-voiceface fit --model drl --preset paper --data corpora/pins --gpus 1 --pretrained inception.safetensors --model.voice_weights dimnet512.safetensors --out runs/drl
-voiceface check corpora/pins --against runs/drl/checkpoint
-voiceface test runs/drl/checkpoint --data corpora/pins --gpus 1 --out again.json
-voiceface embed runs/drl/checkpoint --data corpora/pins --gpus 1 --out drl.npz
+voiceface fit --model drl --preset paper --data corpora/drl --gpus 1 --pretrained inception.safetensors --model.voice_weights dimnet512.safetensors --out runs/drl
+voiceface check corpora/drl --against runs/drl/checkpoint
+voiceface test runs/drl/checkpoint --data corpora/drl --gpus 1 --out again.json
+voiceface embed runs/drl/checkpoint --data corpora/drl --gpus 1 --out drl.npz
 voiceface score drl.npz --identities vox1_meta.csv --trials LISTS/*.txt --protocol drl --out drl-lists.json
 voiceface compare runs/drl --against paper
 voiceface compare drl-lists.json --against paper --protocol drl
