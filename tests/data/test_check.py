@@ -132,8 +132,8 @@ def test_a_person_or_a_source_in_two_splits_is_named(root):
     described["splits"]["test"] = described["splits"]["train"]
     (root / "corpus.json").write_text(json.dumps(described))
     problems = corpus_problems(Corpus(root))
-    assert "test: identity p000 stands in train as well" in problems
-    assert "test: source p000/v00.wav stands in train as well" in problems
+    assert "test: identity p000 is also in train" in problems
+    assert "test: source p000/v00.wav is also in train" in problems
     assert "clip p000/v00 is stored 2 times" in problems
 
 

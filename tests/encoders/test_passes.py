@@ -31,7 +31,7 @@ def test_passes_embed_what_single_voices_give(lengths: list[int], samples: int |
     def embed(part: torch.Tensor, of: torch.Tensor) -> torch.Tensor:
         if part.numel() > memory:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        assert part.shape[1] == int(of.max())
+        assert int(of.max()) <= part.shape[1] <= max(lengths)
         seen.append(part.shape)
         return means(part, of)
 

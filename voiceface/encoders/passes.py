@@ -1,10 +1,11 @@
 """Evaluation in bounded memory: voices go through a network in groups of like length."""
 
+import ctypes
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from voiceface.encoders.base import VoiceEncoder
 from voiceface.utils.audio import SAMPLE_RATE
@@ -14,7 +15,7 @@ CPU_BYTES = 2**31 * 3 // 4  # of one pass on the CPU
 CUDA_SHARE = 0.5  # of a GPU's free memory
 
 
-def samples_per_pass(encoder: VoiceEncoder, device: torch.device, seconds: float | None = None) -> int | None:
+def samples_per_pass(encoder: nn.Module, device: torch.device, seconds: float | None = None) -> int | None:
     """How many samples of voices, padding included, may go through a network at once without gradients.
 
     Args:
@@ -23,9 +24,9 @@ def samples_per_pass(encoder: VoiceEncoder, device: torch.device, seconds: float
         seconds: The user's choice; None: by the memory, 1.5 GiB on a CPU and half of what is free on a GPU.
 
     Returns:
-        Samples at 16 kHz; None: the input is no waveform, so there is no bound.
+        Samples at 16 kHz; None: there is no bound, as the input is no waveform or the network is no `VoiceEncoder`.
     """
-    if encoder.precomputed or not encoder.bytes_per_second:
+    if not isinstance(encoder, VoiceEncoder) or encoder.precomputed or not encoder.bytes_per_second:
         return None
     if seconds is None:
         room = CPU_BYTES
@@ -95,8 +96,17 @@ def embed_in_passes(
         part = embed_in_passes(embed, waveforms[rows, :longest], lengths[rows.to(lengths.device)], len(rows) * longest)
         out = part.new_empty(len(waveforms), *part.shape[1:]) if out is None else out
         out[rows.to(out.device)] = part
+        if waveforms.device.type == "cpu":
+            _return_memory()
     assert out is not None
     return out
+
+
+def _return_memory() -> None:
+    """Give what is free back to the system: passes of ever other sizes leave gaps that only grow. Needs glibc."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 def _out_of_memory(error: RuntimeError) -> bool:
