@@ -66,7 +66,7 @@ def embed(encoder, target):
 
 
 SECOND = pytest.mark.slow(reason="another file of 60 to 500 MB, of a network that the quick ones have")
-SECONDS = ("IR_SE_50", "arcface_torch", "torchvision vgg16", "vgg_face_dag", "VGGVox SimpleNN")
+SECONDS = ("facenet-pytorch", "IR_SE_50", "arcface_torch", "torchvision vgg16", "vgg_face_dag", "VGGVox SimpleNN")
 
 
 @pytest.mark.parametrize("case", [pytest.param(case, marks=SECOND if case in SECONDS else []) for case in CASES])

@@ -77,6 +77,7 @@ def test_all_studies_can_be_asked_for() -> None:
         read_study("trinet-ablatoin")
 
 
+@pytest.mark.slow(reason="plans every training of every study")
 def test_docs_say_how_many_models_are_trained(tmp_path: Path) -> None:
     lines = (TESTS.parent / "docs/compare.md").read_text().splitlines()
     said = {cells[1].strip("` "): cells[2] for line in lines if (cells := line.split("|"))[1:2] and "`" in cells[1]}
