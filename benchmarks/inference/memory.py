@@ -1,7 +1,7 @@
 """How much memory does an hour of speech take, embedded without gradients by each network at paper size?
 
-    python -m benchmarks.inference.memory hour
-    python -m benchmarks.inference.memory hour --networks voice_thin_resnet34 --longest 145
+    python -m benchmarks.inference.memory evaluation_memory
+    python -m benchmarks.inference.memory evaluation_memory --networks voice_thin_resnet34 --longest 145
 
 Utterances last from 4 s to --longest (exponential beyond the first 4 s, 8 s on average, as VoxCeleb's; seeded) and come
 in batches of 63, as `voiceface test` reads eight bundles. They are embedded as the package does, in groups of like
@@ -58,4 +58,4 @@ if __name__ == "__main__":
         print(json.dumps(one(sys.argv[2], float(sys.argv[3]), float(sys.argv[4]))))
     else:
         options = {"networks": NETWORKS, "seconds": 3600.0, "longest": 40.0}
-        answer(__doc__, {"hour": hour}, **options)
+        answer(__doc__, {"evaluation_memory": hour}, **options)
